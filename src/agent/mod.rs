@@ -1,0 +1,1 @@
+//! The agent: repair, proof, edits, the loop (spec: Orchestrator).

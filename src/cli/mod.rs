@@ -1,0 +1,50 @@
+//! The command line: one file for each command (spec: CLI Arguments, Deployment Modes).
+//!
+//! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
+//! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::process::launch;
+
+/// Done.
+pub const EXIT_DONE: u8 = 0;
+/// Problems remain, or a check failed.
+pub const EXIT_PROBLEMS: u8 = 1;
+/// Something that the command needs is missing.
+pub const EXIT_MISSING: u8 = 3;
+
+/// A coding agent that is a language server.
+///
+/// Without a command, meliora is the language server: give it to your editor in place of rust-analyzer, pylsp, gopls
+/// or typescript-language-server. It starts those itself and adds proven repairs.
+#[derive(Debug, Parser)]
+#[command(name = "meliora", version, arg_required_else_help = false)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {}
+
+/// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
+pub fn main() -> ExitCode {
+    let mut arguments: Vec<OsString> = std::env::args_os().skip(1).collect();
+    if arguments
+        .first()
+        .is_some_and(|first| first == launch::COMMAND)
+    {
+        arguments.remove(0);
+        #[cfg(target_os = "linux")]
+        return ExitCode::from(u8::try_from(launch::run(arguments)).unwrap_or(1));
+    }
+    let arguments = Arguments::parse();
+    match arguments.command {
+        Some(command) => match command {},
+        None => ExitCode::from(EXIT_DONE),
+    }
+}

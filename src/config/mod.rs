@@ -1,0 +1,256 @@
+//! What the user set, merged from its layers (spec: Configuration Architecture).
+//!
+//! [`layers::load`] reads the files and the environment once at start; everybody else gets the finished [`Config`].
+//! [`host::Host`] is the same for what the machine gives: folders, the environment, our own executable. Only this
+//! folder and `cli/` look at the process environment.
+
+pub mod host;
+pub mod layers;
+pub mod trust;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Every setting, with the embedded defaults for what nobody set.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Config {
+    /// The agent itself.
+    pub agent: Agent,
+    /// The model, if any.
+    pub llm: Llm,
+    /// The language servers behind us.
+    pub lsp: Lsp,
+    /// What the agent may do.
+    pub safety: Safety,
+    /// How proposed text is proven.
+    pub proof: Proof,
+}
+
+/// `[agent]`: the agent itself.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Agent {
+    /// Runs that may work at the same time; others wait.
+    pub max_concurrent_tasks: usize,
+    /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `meliora=debug`.
+    pub log_level: String,
+    /// Model calls that one run may make.
+    pub steps_max: usize,
+    /// Tokens, sent and received, that one run may use.
+    pub tokens_max: u64,
+    /// Seconds that one run may take.
+    pub seconds_max: u64,
+}
+
+impl Default for Agent {
+    fn default() -> Self {
+        Self {
+            max_concurrent_tasks: 4,
+            log_level: "warn".to_owned(),
+            steps_max: 24,
+            tokens_max: 200_000,
+            seconds_max: 900,
+        }
+    }
+}
+
+/// `[llm]`: the model. Nothing is sent anywhere while `provider` is empty.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Llm {
+    /// Name of the provider, a key of `providers`; `openai`, `ollama` and `custom` need no entry there. Empty: none.
+    pub provider: String,
+    /// Model name as the provider knows it.
+    pub model: String,
+    /// Sampling temperature; left to the provider when unset.
+    pub temperature: Option<f64>,
+    /// Tokens that one answer may have.
+    pub max_tokens: u32,
+    /// Tokens of context that one request may carry.
+    pub context_tokens_max: u64,
+    /// How the model is told to act: `auto` tries tool calls and falls back to actions by JSON schema.
+    pub actions: ActionStyle,
+    /// Seconds without a byte from the model before a call is given up.
+    pub idle_timeout: u64,
+    /// Endpoints and keys by provider name.
+    pub providers: BTreeMap<String, Provider>,
+}
+
+impl Default for Llm {
+    fn default() -> Self {
+        Self {
+            provider: String::new(),
+            model: String::new(),
+            temperature: None,
+            max_tokens: 4096,
+            context_tokens_max: 24_000,
+            actions: ActionStyle::Auto,
+            idle_timeout: 120,
+            providers: BTreeMap::new(),
+        }
+    }
+}
+
+impl Llm {
+    /// Base URL of the configured provider, or `None` when no provider is set.
+    pub fn endpoint(&self) -> Option<String> {
+        let configured = self
+            .providers
+            .get(&self.provider)
+            .map(|provider| provider.base_url.as_str());
+        let built_in = match self.provider.as_str() {
+            "openai" => "https://api.openai.com/v1",
+            "ollama" => "http://127.0.0.1:11434/v1",
+            _ => "",
+        };
+        let url = configured.filter(|url| !url.is_empty()).unwrap_or(built_in);
+        (!url.is_empty()).then(|| url.trim_end_matches('/').to_owned())
+    }
+}
+
+/// How a model says what it wants to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ActionStyle {
+    /// Tool calls; when the model answers with JSON text instead, that text is read as an action.
+    Auto,
+    /// The provider's tool calls only.
+    Tools,
+    /// One JSON object that follows a schema, for models without tool calls.
+    Schema,
+}
+
+/// `[llm.providers.NAME]`: where a provider is and how to identify to it.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Provider {
+    /// A key, normally `${VARIABLE}`: the variable is looked up when the key is used.
+    pub api_key: String,
+    /// Base URL, for example `http://127.0.0.1:11434/v1`.
+    pub base_url: String,
+}
+
+impl std::fmt::Debug for Provider {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let key = if self.api_key.is_empty() {
+            ""
+        } else {
+            crate::redact::MASK
+        };
+        formatter
+            .debug_struct("Provider")
+            .field("api_key", &key)
+            .field("base_url", &self.base_url)
+            .finish()
+    }
+}
+
+/// `[lsp]`: the language servers behind us.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Lsp {
+    /// Whether language servers are started at all.
+    pub enabled: bool,
+    /// Seconds that a server may take to answer `initialize` before we go on without it.
+    pub timeout: u64,
+    /// Servers beside the built-in ones; an entry with the name of a built-in one replaces it.
+    pub servers: Vec<Server>,
+}
+
+impl Default for Lsp {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            timeout: 30,
+            servers: Vec::new(),
+        }
+    }
+}
+
+/// `[[lsp.servers]]`: one language server.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// Name for people, logs and status.
+    pub name: String,
+    /// Program: a name looked up on `PATH`, or an absolute path.
+    pub command: String,
+    /// Its arguments.
+    pub args: Vec<String>,
+    /// Language ids (as in `textDocument/didOpen`) it serves.
+    pub filetypes: Vec<String>,
+    /// Files or folders whose presence in a parent folder makes that folder a root for this server.
+    pub root_patterns: Vec<String>,
+}
+
+/// `[safety]`: what the agent may do. A repository can tighten these, never loosen them.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Safety {
+    /// Globs of paths that the agent may change only after asking, added to the built-in ones.
+    pub protected_paths: Vec<String>,
+    /// Largest file in MB that the agent reads or writes.
+    pub max_file_size_mb: u64,
+    /// Commands that are never run.
+    pub forbidden_commands: Vec<String>,
+    /// Actions that always ask.
+    pub require_approval_for: Vec<String>,
+}
+
+impl Default for Safety {
+    fn default() -> Self {
+        Self {
+            protected_paths: [".agent/core/**", ".agent/safety/**", ".agent/auth/**"]
+                .map(str::to_owned)
+                .to_vec(),
+            max_file_size_mb: 10,
+            forbidden_commands: ["rm -rf /", "dd if=/dev/zero"].map(str::to_owned).to_vec(),
+            require_approval_for: ["delete", "modify_protected", "git_push"]
+                .map(str::to_owned)
+                .to_vec(),
+        }
+    }
+}
+
+/// `[proof]`: how proposed text is proven in the shadow copy.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Proof {
+    /// Whether a second language server looks at the proposed text, or only the compiler's check.
+    pub diagnostics: Diagnostics,
+    /// Whether the affected tests run.
+    pub tests: bool,
+    /// Seconds that one check may take.
+    pub check_timeout: u64,
+    /// Seconds that the tests may take.
+    pub test_timeout: u64,
+    /// Whether project code may run in proofs on a machine that cannot confine it.
+    pub unconfined: bool,
+    /// Seconds without work after which the second language server is ended.
+    pub idle_timeout: u64,
+}
+
+impl Default for Proof {
+    fn default() -> Self {
+        Self {
+            diagnostics: Diagnostics::Server,
+            tests: true,
+            check_timeout: 300,
+            test_timeout: 600,
+            unconfined: false,
+            idle_timeout: 300,
+        }
+    }
+}
+
+/// Who looks at proposed text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Diagnostics {
+    /// A second instance of the language server, on the shadow, and the compiler's check.
+    Server,
+    /// Only the compiler's check: for machines with little memory.
+    Check,
+}

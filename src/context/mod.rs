@@ -1,0 +1,1 @@
+//! What a model is shown, within a budget, with the reasons (spec: Context Engine).

@@ -1,0 +1,1 @@
+//! The language servers behind us (spec: LSP Manager).

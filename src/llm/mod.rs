@@ -1,0 +1,1 @@
+//! Any model, reached safely (spec: LLM Gateway).

@@ -1,0 +1,304 @@
+//! Child processes: each in a group of its own, started by a permit, ended with us (spec: Execution Protection).
+//!
+//! On Linux every child is started through our own executable ([`launch`]), which asks the kernel to end the child
+//! when we die, confines it when that was asked for, and then becomes the program. So no unsafe code runs between
+//! `fork` and `exec`, and a `kill -9` of ours leaves nothing behind.
+
+pub mod launch;
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+
+use crate::permit::{Action, Permit};
+use launch::Confinement;
+
+/// A child process to be started.
+#[derive(Debug, Clone)]
+pub struct Command {
+    /// Program name or absolute path.
+    pub program: PathBuf,
+    /// Arguments without the program itself.
+    pub arguments: Vec<String>,
+    /// Working directory.
+    pub directory: PathBuf,
+    /// Environment of the child.
+    pub environment: Environment,
+    /// What the child may touch; `None` lets it do what the user may do.
+    pub confinement: Option<Confinement>,
+    /// Our own executable, which starts the child.
+    pub launcher: PathBuf,
+}
+
+/// Environment of a child.
+#[derive(Debug, Clone)]
+pub enum Environment {
+    /// Ours, with these variables set on top.
+    Inherited(BTreeMap<String, String>),
+    /// Only these variables.
+    Only(BTreeMap<String, String>),
+}
+
+/// Limits of a child that is run to its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Wall time after which its group is killed.
+    pub timeout: Duration,
+    /// Bytes kept of each of its two outputs; the rest is read and dropped.
+    pub output_bytes_max: usize,
+}
+
+/// A child that ran to its end.
+#[derive(Debug, Clone)]
+pub struct Finished {
+    /// Exit code; `None` when a signal ended it.
+    pub code: Option<i32>,
+    /// Standard output, up to the limit.
+    pub stdout: Vec<u8>,
+    /// Standard error, up to the limit.
+    pub stderr: Vec<u8>,
+    /// Whether it was killed because its time was up.
+    pub timed_out: bool,
+    /// Whether output was dropped.
+    pub truncated: bool,
+}
+
+impl Finished {
+    /// Whether it ended by itself with exit code 0.
+    pub fn success(&self) -> bool {
+        self.code == Some(0) && !self.timed_out
+    }
+}
+
+/// A running child with piped streams. Dropping it kills its whole group.
+#[derive(Debug)]
+pub struct Running {
+    child: Child,
+    group: Option<u32>,
+    /// The child's standard input.
+    pub stdin: Option<ChildStdin>,
+    /// The child's standard output.
+    pub stdout: Option<ChildStdout>,
+    /// The child's standard error.
+    pub stderr: Option<ChildStderr>,
+}
+
+impl Running {
+    /// Process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
+    /// Waits until the child ended and gives its exit code, `None` for a signal. What it started in its group stays
+    /// until [`Running::kill`] or drop.
+    pub async fn wait(&mut self) -> io::Result<Option<i32>> {
+        Ok(self.child.wait().await?.code())
+    }
+
+    /// Kills the child and everything in its group.
+    pub fn kill(&mut self) {
+        if let Some(group) = self.group.take() {
+            kill_group(group);
+        }
+        // An error means that the child has already ended.
+        let _ = self.child.start_kill();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// Starts a child with three pipes. The permit must be for this very command.
+///
+/// Call it on a thread that lives as long as the child should: the kernel ends the child when the *thread* that
+/// started it ends.
+pub fn spawn(command: &Command, permit: &Permit) -> io::Result<Running> {
+    check(command, permit)?;
+    let mut child = prepared(command)?
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .kill_on_drop(true)
+        .spawn()
+        .map_err(|error| named(&command.program, &error))?;
+    let group = child.id();
+    let (stdin, stdout, stderr) = (child.stdin.take(), child.stdout.take(), child.stderr.take());
+    Ok(Running {
+        child,
+        group,
+        stdin,
+        stdout,
+        stderr,
+    })
+}
+
+/// Runs a child to its end, or to the end of its time. Dropping the future kills the child's group.
+pub async fn run(
+    command: &Command,
+    permit: &Permit,
+    input: &[u8],
+    limits: Limits,
+) -> io::Result<Finished> {
+    let mut running = spawn(command, permit)?;
+    let (stdin, stdout, stderr) = (
+        running.stdin.take(),
+        running.stdout.take(),
+        running.stderr.take(),
+    );
+    let feed = async {
+        if let Some(mut stdin) = stdin {
+            // A child that does not read its input closes it; that is its own affair.
+            let _ = stdin.write_all(input).await;
+        }
+    };
+    let work = async {
+        let ((), stdout, stderr) = tokio::join!(
+            feed,
+            read_capped(stdout, limits.output_bytes_max),
+            read_capped(stderr, limits.output_bytes_max)
+        );
+        (running.wait().await, stdout, stderr)
+    };
+    let Ok((code, (stdout, cut), (stderr, cut_too))) =
+        tokio::time::timeout(limits.timeout, work).await
+    else {
+        running.kill();
+        return Ok(Finished {
+            code: None,
+            stdout: Vec::new(),
+            stderr: Vec::new(),
+            timed_out: true,
+            truncated: true,
+        });
+    };
+    Ok(Finished {
+        code: code?,
+        stdout,
+        stderr,
+        timed_out: false,
+        truncated: cut || cut_too,
+    })
+}
+
+fn check(command: &Command, permit: &Permit) -> io::Result<()> {
+    let Action::Spawn {
+        program,
+        arguments,
+        directory,
+        ..
+    } = permit.action()
+    else {
+        return Err(io::Error::new(
+            io::ErrorKind::PermissionDenied,
+            "the permit is not for a child process",
+        ));
+    };
+    if *program == command.program
+        && *arguments == command.arguments
+        && *directory == command.directory
+    {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        "the permit is for another command",
+    ))
+}
+
+fn prepared(command: &Command) -> io::Result<tokio::process::Command> {
+    let (program, arguments) = invocation(command)?;
+    let mut prepared = tokio::process::Command::new(program);
+    prepared.args(arguments).current_dir(&command.directory);
+    match &command.environment {
+        Environment::Inherited(extra) => {
+            prepared.envs(extra);
+        }
+        Environment::Only(all) => {
+            prepared.env_clear().envs(all);
+        }
+    }
+    #[cfg(unix)]
+    prepared.process_group(0);
+    Ok(prepared)
+}
+
+#[cfg(target_os = "linux")]
+fn invocation(command: &Command) -> io::Result<(PathBuf, Vec<OsString>)> {
+    let order = launch::Order {
+        parent: std::process::id(),
+        confinement: command.confinement.clone(),
+    };
+    let order = serde_json::to_string(&order).map_err(io::Error::other)?;
+    let mut arguments = vec![
+        OsString::from(launch::COMMAND),
+        OsString::from(order),
+        command.program.clone().into(),
+    ];
+    arguments.extend(command.arguments.iter().map(OsString::from));
+    Ok((command.launcher.clone(), arguments))
+}
+
+#[cfg(not(target_os = "linux"))]
+fn invocation(command: &Command) -> io::Result<(PathBuf, Vec<OsString>)> {
+    if command
+        .confinement
+        .as_ref()
+        .is_some_and(|confinement| confinement.required)
+    {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "this system cannot confine child processes",
+        ));
+    }
+    Ok((
+        command.program.clone(),
+        command.arguments.iter().map(OsString::from).collect(),
+    ))
+}
+
+async fn read_capped(stream: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> (Vec<u8>, bool) {
+    let Some(mut stream) = stream else {
+        return (Vec::new(), false);
+    };
+    let (mut kept, mut cut) = (Vec::new(), false);
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read) = stream.read(&mut buffer).await {
+        if read == 0 {
+            break;
+        }
+        let room = bytes_max.saturating_sub(kept.len()).min(read);
+        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
+        cut |= room < read;
+    }
+    (kept, cut)
+}
+
+fn named(program: &Path, error: &io::Error) -> io::Error {
+    io::Error::new(
+        error.kind(),
+        format!("cannot start {}: {error}", program.display()),
+    )
+}
+
+#[cfg(unix)]
+fn kill_group(group: u32) {
+    if let Some(pid) = i32::try_from(group)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+    {
+        // An error means that the group is gone.
+        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+    }
+}
+
+#[cfg(not(unix))]
+fn kill_group(_group: u32) {}

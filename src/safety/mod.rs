@@ -1,0 +1,217 @@
+//! The one chokepoint: every action is judged here before it happens (spec: Safety & Security).
+//!
+//! [`decide`] is a pure function from an [`Action`] and the [`Policy`] to a [`Decision`]; [`permit`] turns an allowed
+//! action into the [`Permit`] that the doing code demands. What is compiled in is denied whatever anyone says; what
+//! is configured makes an action ask.
+
+pub mod paths;
+
+use std::path::{Path, PathBuf};
+
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::permit::{Action, Decision, Permit, Purpose};
+use paths::Place;
+
+/// What the policy knows of the workspace and the user's settings.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    places: paths::Places,
+    file_bytes_max: u64,
+    forbidden_commands: Vec<String>,
+    endpoint: Option<String>,
+}
+
+/// Why an action was not permitted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The policy never allows it.
+    #[error("{reason}")]
+    Denied {
+        /// The rule that decided.
+        rule: String,
+        /// Why.
+        reason: String,
+    },
+    /// A person has to say yes first.
+    #[error("{reason}")]
+    NeedsApproval {
+        /// The rule that decided.
+        rule: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl Policy {
+    /// The policy for one workspace and its shadow.
+    pub fn new(host: &Host, config: &Config, workspace: &Path) -> Self {
+        Self {
+            places: paths::Places::new(host, workspace, &config.safety.protected_paths),
+            file_bytes_max: config.safety.max_file_size_mb.saturating_mul(1_000_000),
+            forbidden_commands: config.safety.forbidden_commands.clone(),
+            endpoint: config.llm.endpoint(),
+        }
+    }
+
+    /// The workspace that this policy protects.
+    pub fn workspace(&self) -> &Path {
+        self.places.workspace()
+    }
+
+    /// Whether the agent may show this path to tools, searches and prompts at all.
+    pub fn is_readable(&self, path: &Path) -> bool {
+        matches!(
+            self.places.classify(path),
+            Place::Workspace | Place::Protected | Place::Shadow
+        )
+    }
+}
+
+/// Judges an action.
+pub fn decide(policy: &Policy, action: &Action) -> Decision {
+    match action {
+        Action::ReadFile { path } => match policy.places.classify(path) {
+            Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
+            Place::Secret => deny(
+                "secret-files",
+                format!("{} may hold secrets", path.display()),
+            ),
+            Place::Core => deny(
+                "core",
+                format!("{} belongs to what judges the agent", path.display()),
+            ),
+            Place::Outside => deny(
+                "workspace-only",
+                format!("{} is outside the workspace", path.display()),
+            ),
+        },
+        Action::WriteFile { path, bytes } => {
+            if *bytes > policy.file_bytes_max {
+                let megabytes = policy.file_bytes_max / 1_000_000;
+                return deny(
+                    "file-size",
+                    format!("{} would exceed {megabytes} MB", path.display()),
+                );
+            }
+            change(policy, path)
+        }
+        Action::DeleteFile { path } => match change(policy, path) {
+            Decision::Allow { .. } if policy.places.classify(path) == Place::Workspace => {
+                ask("delete", format!("{} would be deleted", path.display()))
+            }
+            other => other,
+        },
+        Action::Spawn {
+            purpose,
+            program,
+            arguments,
+            ..
+        } => spawn(policy, *purpose, program, arguments),
+        Action::Connect { url } => match &policy.endpoint {
+            Some(endpoint) if same_origin(endpoint, url) => allow("configured-endpoint"),
+            _ => deny(
+                "configured-endpoint",
+                format!("{url} is not the configured model endpoint"),
+            ),
+        },
+    }
+}
+
+/// Judges an action and makes its permit when it is allowed.
+pub fn permit(policy: &Policy, action: Action) -> Result<Permit, Refusal> {
+    match decide(policy, &action) {
+        Decision::Allow { .. } => Ok(Permit::mint(action)),
+        Decision::Ask { rule, reason } => Err(Refusal::NeedsApproval { rule, reason }),
+        Decision::Deny { rule, reason } => Err(Refusal::Denied { rule, reason }),
+    }
+}
+
+/// The permit for a program that the user, not the agent, wants to run: a language server that the editor asked for, or
+/// a look at what is installed.
+pub fn permit_user_program(
+    purpose: Purpose,
+    program: PathBuf,
+    arguments: Vec<String>,
+    directory: PathBuf,
+) -> Permit {
+    Permit::mint(Action::Spawn {
+        purpose,
+        program,
+        arguments,
+        directory,
+    })
+}
+
+fn change(policy: &Policy, path: &Path) -> Decision {
+    match policy.places.classify(path) {
+        Place::Workspace | Place::Shadow => allow("workspace"),
+        Place::Protected => ask(
+            "modify_protected",
+            format!("{} is protected", path.display()),
+        ),
+        Place::Secret => deny(
+            "secret-files",
+            format!("{} may hold secrets", path.display()),
+        ),
+        Place::Core => deny(
+            "core",
+            format!("{} belongs to what judges the agent", path.display()),
+        ),
+        Place::Outside => deny(
+            "workspace-only",
+            format!("{} is outside the workspace", path.display()),
+        ),
+    }
+}
+
+fn spawn(policy: &Policy, purpose: Purpose, program: &Path, arguments: &[String]) -> Decision {
+    let line = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned());
+    let line = line.collect::<Vec<_>>().join(" ");
+    if let Some(forbidden) = policy
+        .forbidden_commands
+        .iter()
+        .find(|forbidden| line.contains(forbidden.as_str()))
+    {
+        return deny(
+            "forbidden_commands",
+            format!("commands with `{forbidden}` never run"),
+        );
+    }
+    match purpose {
+        Purpose::LanguageServer | Purpose::Probe => allow("user-program"),
+        Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Format => allow("proof"),
+    }
+}
+
+fn same_origin(endpoint: &str, url: &str) -> bool {
+    let (endpoint, url) = (origin(endpoint), origin(url));
+    endpoint.is_some() && endpoint == url
+}
+
+/// Scheme, host and port of a URL, lower case; `None` for a URL that carries credentials.
+fn origin(url: &str) -> Option<String> {
+    let (scheme, rest) = url.split_once("://")?;
+    let authority = rest.split(['/', '?', '#']).next()?;
+    (!authority.contains('@')).then(|| format!("{scheme}://{authority}").to_ascii_lowercase())
+}
+
+fn allow(rule: &str) -> Decision {
+    Decision::Allow {
+        rule: rule.to_owned(),
+    }
+}
+
+fn ask(rule: &str, reason: String) -> Decision {
+    Decision::Ask {
+        rule: rule.to_owned(),
+        reason,
+    }
+}
+
+fn deny(rule: &str, reason: String) -> Decision {
+    Decision::Deny {
+        rule: rule.to_owned(),
+        reason,
+    }
+}

@@ -1,0 +1,237 @@
+//! Which kind of place a path is (spec: File System Protection).
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use globset::{Glob, GlobSet, GlobSetBuilder};
+
+use crate::config::host::Host;
+
+/// Names of files that hold secrets wherever they lie.
+const SECRET_FILES: [&str; 18] = [
+    ".env",
+    ".env.*",
+    "*.pem",
+    "*.key",
+    "*.p12",
+    "*.pfx",
+    "*.jks",
+    "*.keystore",
+    "id_rsa*",
+    "id_dsa*",
+    "id_ecdsa*",
+    "id_ed25519*",
+    ".netrc",
+    ".pgpass",
+    ".npmrc",
+    ".pypirc",
+    "credentials*",
+    "secrets.*",
+];
+
+/// Names that look like secrets by their pattern and are not.
+const NOT_SECRET: [&str; 4] = [
+    ".env.example",
+    ".env.sample",
+    ".env.template",
+    "credentials.rs",
+];
+
+/// Folders whose change always asks: version control and our own settings.
+const PROTECTED_FOLDERS: [&str; 4] = [".git", ".hg", ".svn", ".agent"];
+
+/// The kind of place a path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    /// In the workspace, free to read and change.
+    Workspace,
+    /// In the workspace; changes ask first.
+    Protected,
+    /// In a shadow copy or build folder of ours.
+    Shadow,
+    /// A file that may hold secrets.
+    Secret,
+    /// What judges, restores and audits: our state folder and executable.
+    Core,
+    /// Anywhere else.
+    Outside,
+}
+
+/// The places of one workspace.
+#[derive(Debug, Clone)]
+pub struct Places {
+    workspace: PathBuf,
+    state: PathBuf,
+    cache: PathBuf,
+    executable: PathBuf,
+    secret: GlobSet,
+    not_secret: GlobSet,
+    protected: GlobSet,
+}
+
+impl Places {
+    /// Knows the folders of `host` and `workspace`, and the globs that the user protects, relative to the workspace.
+    pub fn new(host: &Host, workspace: &Path, protected: &[String]) -> Self {
+        Self {
+            workspace: resolve(workspace),
+            state: resolve(&host.state),
+            cache: resolve(&host.cache),
+            executable: resolve(&host.executable),
+            secret: globs(SECRET_FILES),
+            not_secret: globs(NOT_SECRET),
+            protected: globs(protected.iter().map(String::as_str)),
+        }
+    }
+
+    /// The workspace root, resolved.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    /// The kind of place that `path` really is, after links in it were followed.
+    pub fn classify(&self, path: &Path) -> Place {
+        let path = resolve(path);
+        if path.starts_with(&self.state) || path == self.executable {
+            return Place::Core;
+        }
+        let in_shadow = path.starts_with(&self.cache);
+        let inside = path.strip_prefix(&self.workspace).ok();
+        if inside.is_none() && !in_shadow {
+            return Place::Outside;
+        }
+        if is_secret(&self.secret, &self.not_secret, &path) {
+            return Place::Secret;
+        }
+        let Some(inside) = inside else {
+            return Place::Shadow;
+        };
+        let folder = inside.components().any(|part| {
+            let name = part.as_os_str().to_string_lossy().to_ascii_lowercase();
+            PROTECTED_FOLDERS.contains(&name.as_str())
+        });
+        if folder || self.protected.is_match(inside) {
+            Place::Protected
+        } else {
+            Place::Workspace
+        }
+    }
+}
+
+/// Whether a file with this name may hold secrets, so that it is neither shown nor copied into a shadow.
+pub fn may_hold_secrets(path: &Path) -> bool {
+    is_secret(&globs(SECRET_FILES), &globs(NOT_SECRET), path)
+}
+
+/// Links followed before a path counts as a loop.
+const LINKS_MAX: usize = 32;
+
+/// Follows the links of the longest part of `path` that exists, also of links that lead nowhere yet, and resolves
+/// `..` in the rest by name. A loop of links stays as it is written.
+pub fn resolve(path: &Path) -> PathBuf {
+    let mut current = path.to_owned();
+    for _ in 0..LINKS_MAX {
+        match resolve_once(&current) {
+            Step::Done(resolved) => return resolved,
+            Step::Again(next) => current = next,
+        }
+    }
+    path.to_owned()
+}
+
+enum Step {
+    Done(PathBuf),
+    Again(PathBuf),
+}
+
+fn resolve_once(path: &Path) -> Step {
+    let mut existing = path.to_owned();
+    let mut rest: Vec<OsString> = Vec::new();
+    loop {
+        if let Ok(resolved) = existing.canonicalize() {
+            return Step::Done(append(resolved, rest));
+        }
+        if let Ok(target) = existing.read_link() {
+            let folder = existing.parent().unwrap_or(Path::new("/"));
+            return Step::Again(append(folder.join(target), rest));
+        }
+        let Some(last) = existing.components().next_back() else {
+            return Step::Done(path.to_owned());
+        };
+        rest.push(last.as_os_str().to_owned());
+        if !existing.pop() {
+            return Step::Done(path.to_owned());
+        }
+    }
+}
+
+fn append(mut path: PathBuf, rest: Vec<OsString>) -> PathBuf {
+    for name in rest.into_iter().rev() {
+        if name == ".." {
+            path.pop();
+        } else if name != "." {
+            path.push(name);
+        }
+    }
+    path
+}
+
+fn is_secret(secret: &GlobSet, not_secret: &GlobSet, path: &Path) -> bool {
+    let Some(name) = path.file_name() else {
+        return false;
+    };
+    let name = name.to_string_lossy().to_ascii_lowercase();
+    secret.is_match(&name) && !not_secret.is_match(&name)
+}
+
+fn globs<'pattern>(patterns: impl IntoIterator<Item = &'pattern str>) -> GlobSet {
+    let mut builder = GlobSetBuilder::new();
+    for pattern in patterns {
+        // A pattern that cannot be read protects nothing; the configuration check names it.
+        if let Ok(glob) = Glob::new(pattern) {
+            builder.add(glob);
+        }
+    }
+    builder.build().unwrap_or_else(|_| GlobSet::empty())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn places_are_told_apart_also_behind_links_and_dots() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("the folder exists");
+        let workspace = base.join("work");
+        std::fs::create_dir_all(workspace.join("src")).expect("created");
+        std::fs::create_dir_all(base.join("other")).expect("created");
+        std::os::unix::fs::symlink(base.join("other"), workspace.join("link")).expect("linked");
+        std::os::unix::fs::symlink(base.join("other/later"), workspace.join("dangling"))
+            .expect("linked");
+        std::os::unix::fs::symlink(workspace.join("loop"), workspace.join("loop")).expect("linked");
+        let environment =
+            BTreeMap::from([("HOME".to_owned(), base.join("home").display().to_string())]);
+        let host = Host::from_environment(base.join("bin/meliora"), environment);
+        let places = Places::new(&host, &workspace, &["generated/**".to_owned()]);
+        for (path, place) in [
+            (workspace.join("src/main.rs"), Place::Workspace),
+            (workspace.join("src/../src/new/file.rs"), Place::Workspace),
+            (workspace.join("../other/x"), Place::Outside),
+            (workspace.join("link/x"), Place::Outside),
+            (workspace.join("dangling"), Place::Outside),
+            (workspace.join("nowhere/../../other/x"), Place::Outside),
+            (workspace.join(".git/config"), Place::Protected),
+            (workspace.join(".Agent/config.toml"), Place::Protected),
+            (workspace.join("generated/a.rs"), Place::Protected),
+            (workspace.join("config/.env"), Place::Secret),
+            (workspace.join(".env.example"), Place::Workspace),
+            (host.state.join("journal"), Place::Core),
+            (host.cache.join("x/tree/src/main.rs"), Place::Shadow),
+            (PathBuf::from("/etc/passwd"), Place::Outside),
+        ] {
+            assert_eq!(places.classify(&path), place, "{}", path.display());
+        }
+    }
+}

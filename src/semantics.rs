@@ -1,0 +1,1 @@
+//! What the agent asks of language servers (spec: Semantic Analyzer).

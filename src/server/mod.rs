@@ -1,0 +1,1 @@
+//! The language server that the editor sees (spec: LSP Integration).

@@ -1,0 +1,1 @@
+//! What outlives the process: the only user of redb (spec: History Store, Audit Storage).

@@ -1,0 +1,1 @@
+//! Syntax trees without a language server (spec: AST Analyzer).

@@ -1,0 +1,1 @@
+//! Logs of this process, redacted (spec: Monitoring & Observability).

@@ -1,0 +1,4 @@
+//! Text as editors and compilers see it: documents, positions, edits, problems (spec: LSP Client, document sync).
+
+pub mod edit;
+pub mod problem;

@@ -1,0 +1,1 @@
+//! Reads of version control through gix (spec: Git Integration).
