@@ -1,4 +1,4 @@
-//! What a run is asked to do, and how it talks to whoever started it (spec: Task, TaskResult).
+//! What a run is asked to do, and how it talks to whoever started it (spec: `Task`, `TaskResult`).
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

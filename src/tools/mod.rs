@@ -1,1 +1,5 @@
 //! What the agent can do (spec: Tool Integration Framework).
+
+pub mod build;
+pub mod sandbox;
+pub mod test;

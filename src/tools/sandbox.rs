@@ -1,0 +1,159 @@
+//! How code of a project runs in a proof: clean environment, writes to our folders only, no network (spec: Sandbox for
+//! untrusted code).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::config::host::Host;
+use crate::process::launch::Confinement;
+use crate::process::{Command, Environment};
+use crate::redact::names_a_secret;
+
+/// Variables that tools need to find themselves, the user's toolchains and a place for temporary files.
+const PASSED_ON: [&str; 22] = [
+    "PATH",
+    "HOME",
+    "USER",
+    "LOGNAME",
+    "SHELL",
+    "LANG",
+    "TZ",
+    "CARGO_HOME",
+    "RUSTUP_HOME",
+    "RUSTUP_TOOLCHAIN",
+    "RUSTFLAGS",
+    "RUSTDOCFLAGS",
+    "GOROOT",
+    "GOPATH",
+    "GOMODCACHE",
+    "JAVA_HOME",
+    "VIRTUAL_ENV",
+    "NVM_DIR",
+    "PYENV_ROOT",
+    "PKG_CONFIG_PATH",
+    "LD_LIBRARY_PATH",
+    "NIX_PATH",
+];
+
+/// Families of variables that are passed on as well.
+const PASSED_ON_PREFIXES: [&str; 4] = ["LC_", "CARGO_PROFILE_", "CARGO_BUILD_", "XDG_DATA_"];
+
+/// An address where nothing listens: a toolchain manager that wants to download asks there, and fails at once.
+const NOWHERE: &str = "http://127.0.0.1:9";
+
+/// The folders of one proof.
+#[derive(Debug, Clone)]
+pub struct Room {
+    /// The shadow of the workspace root: working directory of every check.
+    pub tree: PathBuf,
+    /// Build folder of the proofs.
+    pub target: PathBuf,
+    /// Folder for temporary files.
+    pub scratch: PathBuf,
+    /// Everything that children may write.
+    pub writable: Vec<PathBuf>,
+    /// Whether children must not start where they cannot be confined.
+    pub confined: bool,
+}
+
+impl Room {
+    /// A command that runs in this room.
+    pub fn command(&self, host: &Host, program: PathBuf, arguments: &[&str]) -> Command {
+        Command {
+            program,
+            arguments: arguments
+                .iter()
+                .map(|&argument| argument.to_owned())
+                .collect(),
+            directory: self.tree.clone(),
+            environment: Environment::Only(self.environment(host)),
+            confinement: Some(Confinement {
+                writable: self.writable.clone(),
+                network: false,
+                required: self.confined,
+            }),
+            launcher: host.executable.clone(),
+        }
+    }
+
+    /// The environment of everything that runs in this room: no secrets, no downloads, our own build folder.
+    pub fn environment(&self, host: &Host) -> BTreeMap<String, String> {
+        let mut environment: BTreeMap<String, String> = host
+            .environment
+            .iter()
+            .filter(|(name, _)| is_passed_on(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let mut set =
+            |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
+        set("CARGO_TARGET_DIR", &self.target.display().to_string());
+        set("TMPDIR", &self.scratch.display().to_string());
+        set("CARGO_NET_OFFLINE", "true");
+        set("CARGO_TERM_COLOR", "never");
+        set("CARGO_INCREMENTAL", "1");
+        set("RUSTUP_AUTO_INSTALL", "0");
+        set("RUSTUP_DIST_SERVER", NOWHERE);
+        set("PYTHONDONTWRITEBYTECODE", "1");
+        set("NO_COLOR", "1");
+        set("CI", "true");
+        environment
+    }
+}
+
+/// The first program of that name on the user's `PATH`.
+pub fn program(host: &Host, name: &str) -> Option<PathBuf> {
+    host.programs(name).into_iter().next()
+}
+
+fn is_passed_on(name: &str) -> bool {
+    let known = PASSED_ON.contains(&name)
+        || PASSED_ON_PREFIXES
+            .iter()
+            .any(|prefix| name.starts_with(prefix));
+    known && !names_a_secret(name)
+}
+
+/// Whether `path` lies in one of the folders, by name.
+pub fn is_within(path: &Path, folders: &[PathBuf]) -> bool {
+    folders.iter().any(|folder| path.starts_with(folder))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn children_of_a_proof_see_no_secret_and_no_foreign_variable() {
+        let environment = BTreeMap::from(
+            [
+                ("PATH", "/usr/bin"),
+                ("HOME", "/home/a"),
+                ("OPENAI_API_KEY", "sk-1234567890"),
+                ("CARGO_BUILD_TOKEN", "secret"),
+                ("CARGO_REGISTRY_TOKEN", "secret"),
+                ("LC_ALL", "C"),
+                ("SSH_AUTH_SOCK", "/tmp/agent"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let host = Host::from_environment("/bin/meliora".into(), environment);
+        let room = Room {
+            tree: "/c/tree".into(),
+            target: "/c/target".into(),
+            scratch: "/c/scratch".into(),
+            writable: vec!["/c".into()],
+            confined: true,
+        };
+        let seen = room.environment(&host);
+        assert_eq!(seen.get("PATH").map(String::as_str), Some("/usr/bin"));
+        assert_eq!(seen.get("LC_ALL").map(String::as_str), Some("C"));
+        for hidden in [
+            "OPENAI_API_KEY",
+            "CARGO_BUILD_TOKEN",
+            "CARGO_REGISTRY_TOKEN",
+            "SSH_AUTH_SOCK",
+        ] {
+            assert!(!seen.contains_key(hidden), "{hidden}");
+        }
+    }
+}
