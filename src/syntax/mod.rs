@@ -1,1 +1,42 @@
 //! Syntax trees without a language server (spec: AST Analyzer).
+//!
+//! Tree-sitter reads any text, also broken text, in milliseconds and without a project around it. [`symbols`] says
+//! what a file defines and where, [`error_count`] whether a proposed text parses worse than the one before, and
+//! [`tests`] which tests a file holds. Only this folder (and the command parser of `safety`) knows tree-sitter.
+
+mod symbols;
+mod test_functions;
+mod tree;
+
+use std::path::Path;
+
+pub use symbols::{Symbol, SymbolKind, enclosing, symbols};
+pub use test_functions::{TestFunction, tests};
+pub use tree::error_count;
+
+/// The languages whose grammars are compiled in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Language {
+    /// Rust.
+    Rust,
+    /// TypeScript.
+    TypeScript,
+    /// TypeScript with JSX; reads JavaScript too.
+    Tsx,
+    /// Python.
+    Python,
+}
+
+impl Language {
+    /// The language of a file, by its name.
+    pub fn of(path: &Path) -> Option<Self> {
+        let extension = path.extension()?.to_str()?;
+        match extension {
+            "rs" => Some(Self::Rust),
+            "ts" | "mts" | "cts" => Some(Self::TypeScript),
+            "tsx" | "js" | "jsx" | "mjs" | "cjs" => Some(Self::Tsx),
+            "py" | "pyi" => Some(Self::Python),
+            _ => None,
+        }
+    }
+}
