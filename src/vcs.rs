@@ -1,1 +1,215 @@
 //! Reads of version control through gix (spec: Git Integration).
+//!
+//! Only the repository's own files are read: no hooks, no filters, no settings of the user or the system, no variables
+//! of the environment, nothing is executed and nothing is written.
+
+use std::path::{Path, PathBuf};
+
+use gix::index::entry::Mode;
+
+/// Submodules inside submodules that are looked into.
+const SUBMODULE_DEPTH_MAX: usize = 8;
+
+/// Why a repository could not be read.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// There is a `.git`, but it is not a repository that can be read.
+    #[error("cannot read the git repository at {}: {reason}; run `git fsck` there", root.display())]
+    Unreadable {
+        /// Folder that holds `.git`.
+        root: PathBuf,
+        /// What was wrong.
+        reason: String,
+    },
+}
+
+/// The folder at or above `folder` that holds `.git`, if there is one.
+pub fn root_of(folder: &Path) -> Option<&Path> {
+    folder
+        .ancestors()
+        .find(|ancestor| ancestor.join(".git").symlink_metadata().is_ok())
+}
+
+/// The commit that HEAD names, in hexadecimal; `None` outside of a repository and before the first commit.
+pub fn head(folder: &Path) -> Result<Option<String>, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(None);
+    };
+    let repository = open(root)?;
+    Ok(repository.head_id().ok().map(|id| id.to_string()))
+}
+
+/// The files that version control knows, relative to one folder, with `/` between names.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tracked {
+    /// Sorted by bytes.
+    paths: Vec<Vec<u8>>,
+}
+
+impl Tracked {
+    /// Reads the index of the repository around `folder`, and those of its submodules. Empty outside of a repository.
+    pub fn read(folder: &Path) -> Result<Self, Error> {
+        let Some(root) = root_of(folder) else {
+            return Ok(Self::default());
+        };
+        let mut paths = Vec::new();
+        collect(root, b"", SUBMODULE_DEPTH_MAX, &mut paths)?;
+        let prefix = folder.strip_prefix(root).map(slashed).unwrap_or_default();
+        if !prefix.is_empty() {
+            let prefix = [prefix.as_slice(), b"/"].concat();
+            paths = paths
+                .into_iter()
+                .filter_map(|path| path.strip_prefix(prefix.as_slice()).map(<[u8]>::to_vec))
+                .collect();
+        }
+        paths.sort_unstable();
+        Ok(Self { paths })
+    }
+
+    /// Whether a file is tracked.
+    pub fn contains(&self, relative: &Path) -> bool {
+        self.paths.binary_search(&slashed(relative)).is_ok()
+    }
+
+    /// Whether any tracked file lies in a folder.
+    pub fn any_in(&self, relative: &Path) -> bool {
+        let prefix = [slashed(relative).as_slice(), b"/"].concat();
+        let first = self.paths.partition_point(|path| *path < prefix);
+        self.paths
+            .get(first)
+            .is_some_and(|path| path.starts_with(&prefix))
+    }
+
+    /// Number of tracked files.
+    pub fn len(&self) -> usize {
+        self.paths.len()
+    }
+
+    /// Whether nothing is tracked.
+    pub fn is_empty(&self) -> bool {
+        self.paths.is_empty()
+    }
+}
+
+fn open(root: &Path) -> Result<gix::Repository, Error> {
+    gix::open_opts(root, gix::open::Options::isolated()).map_err(|error| unreadable(root, &error))
+}
+
+fn unreadable(root: &Path, error: &dyn std::fmt::Display) -> Error {
+    Error::Unreadable {
+        root: root.to_owned(),
+        reason: error.to_string(),
+    }
+}
+
+fn collect(root: &Path, prefix: &[u8], depth: usize, paths: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+    let repository = open(root)?;
+    if !repository.index_path().exists() {
+        return Ok(());
+    }
+    let index = repository
+        .open_index()
+        .map_err(|error| unreadable(root, &error))?;
+    for entry in index.entries() {
+        let inner: &[u8] = entry.path(&index);
+        let path = [prefix, inner].concat();
+        if entry.mode != Mode::COMMIT {
+            paths.push(path);
+            continue;
+        }
+        let submodule = root.join(unslashed(inner));
+        if depth > 0 && submodule.join(".git").exists() {
+            // A submodule that cannot be read counts as untracked; the repository around it is fine.
+            let _ = collect(&submodule, &[path.as_slice(), b"/"].concat(), depth - 1, paths);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(unix)]
+fn slashed(path: &Path) -> Vec<u8> {
+    use std::os::unix::ffi::OsStrExt;
+    path.as_os_str().as_bytes().to_vec()
+}
+
+#[cfg(not(unix))]
+fn slashed(path: &Path) -> Vec<u8> {
+    path.to_string_lossy().replace('\\', "/").into_bytes()
+}
+
+#[cfg(unix)]
+fn unslashed(path: &[u8]) -> &Path {
+    use std::os::unix::ffi::OsStrExt;
+    Path::new(std::ffi::OsStr::from_bytes(path))
+}
+
+#[cfg(not(unix))]
+fn unslashed(path: &[u8]) -> PathBuf {
+    PathBuf::from(String::from_utf8_lossy(path).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn git(folder: &Path, arguments: &[&str]) {
+        let status = std::process::Command::new("git")
+            .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
+            .args(["-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"])
+            .args(arguments)
+            .current_dir(folder)
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null())
+            .status()
+            .expect("git runs");
+        assert!(status.success(), "git {arguments:?}");
+    }
+
+    #[test]
+    fn tracked_files_are_known_also_when_they_are_ignored_or_in_a_submodule() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (inner, outer) = (folder.path().join("inner"), folder.path().join("outer"));
+        for repository in [&inner, &outer] {
+            std::fs::create_dir_all(repository.join("src")).expect("created");
+            git(repository, &["init", "-q"]);
+        }
+        std::fs::write(inner.join("src/a.c"), "a").expect("written");
+        git(&inner, &["add", "."]);
+        git(&inner, &["commit", "-qm", "a"]);
+        std::fs::write(outer.join(".gitignore"), "*.log\n").expect("written");
+        std::fs::write(outer.join("src/kept.log"), "a").expect("written");
+        std::fs::write(outer.join("src/dropped.log"), "a").expect("written");
+        assert_eq!(head(&outer).expect("readable"), None);
+        git(&outer, &["add", "-f", "src/kept.log", ".gitignore"]);
+        git(&outer, &["submodule", "add", "-q", &inner.display().to_string(), "sub"]);
+        git(&outer, &["commit", "-qm", "b"]);
+
+        let tracked = Tracked::read(&outer).expect("readable");
+        for (path, known) in [
+            ("src/kept.log", true),
+            ("src/dropped.log", false),
+            ("sub/src/a.c", true),
+            ("sub", false),
+            ("src", false),
+        ] {
+            assert_eq!(tracked.contains(Path::new(path)), known, "{path}");
+        }
+        assert!(tracked.any_in(Path::new("src")) && tracked.any_in(Path::new("sub/src")));
+        assert!(!tracked.any_in(Path::new("sr")));
+        let below = Tracked::read(&outer.join("src")).expect("readable");
+        assert!(below.contains(Path::new("kept.log")) && below.len() == 1);
+        assert_eq!(head(&outer).expect("readable").map(|id| id.len()), Some(40));
+    }
+
+    #[test]
+    fn a_broken_repository_is_named_and_no_repository_is_empty() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        assert_eq!(
+            Tracked::read(folder.path()).expect("no repository is fine"),
+            Tracked::default()
+        );
+        std::fs::write(folder.path().join(".git"), "rubbish").expect("written");
+        let error = Tracked::read(folder.path()).expect_err("rubbish is not a repository");
+        assert!(error.to_string().contains("cannot read the git repository"));
+    }
+}
