@@ -1,0 +1,184 @@
+//! Reads the journal back: the runs of a workspace and the events of one run (spec: History Store).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use redb::{ReadableDatabase, ReadableTable};
+use serde::Serialize;
+use serde_json::Value;
+
+use super::chain::Record;
+use super::tables::JOURNAL;
+use super::{Error, Store};
+use crate::event::{Outcome, RunEvent, RunId};
+
+/// One run, in short.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct RunSummary {
+    /// Its name.
+    pub run: RunId,
+    /// The kind of run: `fix`, `do`, `undo`, …; empty when its beginning is not in the journal.
+    pub kind: String,
+    /// What was asked for.
+    pub title: String,
+    /// When it began, in milliseconds since the Unix epoch.
+    pub started: u64,
+    /// When its last event came.
+    pub last: u64,
+    /// How it ended; `None` while it works, or when it was killed.
+    pub outcome: Option<Outcome>,
+    /// Files it changed, relative to the workspace.
+    pub files: BTreeSet<PathBuf>,
+    /// Whether its changes were taken back, and not made again since.
+    pub undone: bool,
+    /// Number of its events.
+    pub events: u64,
+    #[serde(skip)]
+    undoes: Option<RunId>,
+}
+
+/// One event as it was written.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Logged {
+    /// Its number in the journal.
+    pub entry: u64,
+    /// Milliseconds since the Unix epoch.
+    pub milliseconds: u64,
+    /// The run it belongs to.
+    pub run: RunId,
+    /// What happened.
+    pub what: What,
+}
+
+/// An event of this or of a newer program.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(untagged)]
+pub enum What {
+    /// An event this program knows.
+    Known(RunEvent),
+    /// One it does not know.
+    Unknown(Value),
+}
+
+impl Store {
+    /// The newest runs, newest first, at most `limit`.
+    pub fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, Error> {
+        let files = self.files()?;
+        let transaction = files.database.begin_read()?;
+        let journal = transaction.open_table(JOURNAL)?;
+        let mut found: BTreeMap<RunId, RunSummary> = BTreeMap::new();
+        let mut begun = 0;
+        // From the newest record backwards, until enough beginnings of runs were seen.
+        for row in journal.iter()?.rev() {
+            let (key, bytes) = row?;
+            let Some(logged) = read(key.value(), bytes.value()) else {
+                continue;
+            };
+            begun += usize::from(matches!(
+                &logged.what,
+                What::Known(RunEvent::Started { .. })
+            ));
+            let summary = found
+                .entry(logged.run.clone())
+                .or_insert_with(|| RunSummary::unknown(&logged));
+            summary.add(logged);
+            if begun >= limit {
+                break;
+            }
+        }
+        let mut runs: Vec<RunSummary> = found.into_values().collect();
+        runs.sort_by(|one, other| (other.started, &other.run).cmp(&(one.started, &one.run)));
+        mark_undone(&mut runs);
+        runs.truncate(limit);
+        Ok(runs)
+    }
+
+    /// Every event of one run, in order; empty when the journal does not know it.
+    pub fn events(&self, run: &RunId) -> Result<Vec<Logged>, Error> {
+        let files = self.files()?;
+        let transaction = files.database.begin_read()?;
+        let journal = transaction.open_table(JOURNAL)?;
+        let mut events = Vec::new();
+        for row in journal.iter()? {
+            let (key, bytes) = row?;
+            events.extend(read(key.value(), bytes.value()).filter(|logged| logged.run == *run));
+        }
+        Ok(events)
+    }
+}
+
+impl RunSummary {
+    fn unknown(logged: &Logged) -> Self {
+        Self {
+            run: logged.run.clone(),
+            kind: String::new(),
+            title: String::new(),
+            started: logged.milliseconds,
+            last: logged.milliseconds,
+            outcome: None,
+            files: BTreeSet::new(),
+            undone: false,
+            events: 0,
+            undoes: None,
+        }
+    }
+
+    /// Takes in one event; they come newest first.
+    fn add(&mut self, logged: Logged) {
+        self.started = self.started.min(logged.milliseconds);
+        self.last = self.last.max(logged.milliseconds);
+        self.events += 1;
+        let What::Known(event) = logged.what else {
+            return;
+        };
+        match event {
+            RunEvent::Started { kind, title, .. } => {
+                self.kind = kind;
+                self.title = title;
+            }
+            RunEvent::Applied { files } => self.files.extend(files),
+            RunEvent::Undone { run, files } => {
+                self.files.extend(files);
+                self.undoes = Some(run);
+            }
+            RunEvent::Finished(outcome) => {
+                self.outcome.get_or_insert(outcome);
+            }
+            RunEvent::StateChanged { .. }
+            | RunEvent::Step { .. }
+            | RunEvent::Decided { .. }
+            | RunEvent::Candidate { .. }
+            | RunEvent::ModelCalled { .. }
+            | RunEvent::ToolCalled { .. }
+            | RunEvent::Proved(_) => {}
+        }
+    }
+}
+
+/// A run is undone while a run that undid it is not undone itself. Newer runs come first, so each is settled before
+/// the run that it undid.
+fn mark_undone(runs: &mut [RunSummary]) {
+    let mut undone: BTreeSet<RunId> = BTreeSet::new();
+    for run in runs {
+        run.undone = undone.contains(&run.run);
+        if let (false, Some(target)) = (run.undone, &run.undoes) {
+            undone.insert(target.clone());
+        }
+    }
+}
+
+fn read(entry: u64, bytes: &[u8]) -> Option<Logged> {
+    let record = Record::decode(bytes)?;
+    let what = match serde_json::from_str(&record.event) {
+        Ok(event) => What::Known(event),
+        Err(_) => What::Unknown(
+            serde_json::from_str(&record.event).unwrap_or(Value::String(record.event)),
+        ),
+    };
+    Some(Logged {
+        entry,
+        milliseconds: record.milliseconds,
+        run: record.run,
+        what,
+    })
+}
