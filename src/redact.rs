@@ -57,6 +57,15 @@ impl Redactor {
         Self { known }
     }
 
+    /// A redactor that knows one more secret.
+    #[must_use]
+    pub fn knowing(&self, value: &str) -> Self {
+        if self.known.iter().any(|known| known == value) {
+            return self.clone();
+        }
+        Self::new(self.known.iter().cloned().chain([value.to_owned()]))
+    }
+
     /// The text without secrets.
     pub fn clean<'text>(&self, text: &'text str) -> Cow<'text, str> {
         let mut result = Cow::Borrowed(text);
