@@ -1,1 +1,5 @@
 //! Integration tests: one binary, one module for each thing that is tested.
+
+mod dependencies;
+mod source;
+mod tidy;
