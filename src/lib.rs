@@ -15,11 +15,11 @@
 
 // The order below is the architecture. Empty lines keep rustfmt from sorting it.
 
+pub mod permit;
+
 pub mod process;
 
 pub mod redact;
-
-pub mod permit;
 
 pub mod config;
 
