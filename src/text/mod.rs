@@ -1,4 +1,7 @@
 //! Text as editors and compilers see it: documents, positions, edits, problems (spec: LSP Client, document sync).
 
 pub mod edit;
+pub mod json;
+pub mod location;
+pub mod position;
 pub mod problem;

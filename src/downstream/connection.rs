@@ -1,0 +1,234 @@
+//! One running language server: its pipes, its last words, its end (spec: LSP Client, connection).
+//!
+//! Three tasks serve a child: one reads its messages, one writes ours in order, one drains its standard error into a
+//! short memory that is shown when it crashes. Dropping the [`Connection`] kills the child's whole group.
+
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+use super::queue::{self, Queue, QueueError};
+use super::wire::{Decoder, Frame};
+use crate::permit::Permit;
+use crate::process::{self, Running};
+
+/// Bytes that may wait for a server that does not read.
+pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
+
+/// Messages of one server that may wait to be handled.
+const INCOMING_MAX: usize = 256;
+
+/// Lines of standard error that are remembered.
+const STDERR_LINES_MAX: usize = 20;
+
+/// Longest remembered line of standard error.
+const STDERR_LINE_BYTES_MAX: usize = 400;
+
+/// Something that came from a server.
+#[derive(Debug)]
+pub enum Incoming {
+    /// The body of one message.
+    Message(Bytes),
+    /// It wrote something to its standard output that is no message.
+    Garbage(String),
+    /// Its output ended; the reason as a sentence fragment for people.
+    Closed(String),
+}
+
+/// A running language server.
+#[derive(Debug)]
+pub struct Connection {
+    name: String,
+    program: PathBuf,
+    running: Running,
+    queue: Option<Queue>,
+    tasks: Vec<JoinHandle<()>>,
+    last_words: LastWords,
+}
+
+/// The end of what a server wrote to its standard error.
+#[derive(Debug, Clone, Default)]
+pub struct LastWords {
+    // A lock, because the reader of a crash looks at it once while the drain may still be writing; never held across
+    // an await.
+    lines: Arc<Mutex<VecDeque<String>>>,
+}
+
+impl LastWords {
+    /// The remembered lines, oldest first.
+    pub fn text(&self) -> String {
+        let lines = self
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        lines
+            .iter()
+            .map(String::as_str)
+            .collect::<Vec<_>>()
+            .join("\n")
+    }
+
+    fn add(&self, line: &str) {
+        let mut lines = self
+            .lines
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        if lines.len() == STDERR_LINES_MAX {
+            lines.pop_front();
+        }
+        let mut end = line.len().min(STDERR_LINE_BYTES_MAX);
+        while !line.is_char_boundary(end) {
+            end -= 1;
+        }
+        lines.push_back(line.get(..end).unwrap_or_default().to_owned());
+    }
+}
+
+impl Connection {
+    /// Starts a server. Everything it says arrives in the receiver; the permit must be for this command.
+    pub fn start(
+        name: &str,
+        command: &process::Command,
+        permit: &Permit,
+    ) -> std::io::Result<(Self, mpsc::Receiver<Incoming>)> {
+        let mut running = process::spawn(command, permit)?;
+        let streams = (
+            running.stdin.take(),
+            running.stdout.take(),
+            running.stderr.take(),
+        );
+        let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
+            return Err(std::io::Error::other("the child has no pipes"));
+        };
+        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
+        let (queue, drain) = queue::bounded(QUEUE_BYTES_MAX);
+        let last_words = LastWords::default();
+        let draining = tokio::spawn(remember(stderr, last_words.clone()));
+        let tasks = vec![
+            tokio::spawn(read(stdout, sender)),
+            tokio::spawn(async move {
+                // An error means that the child closed its input: its output tells the rest.
+                let _ = drain.write_to(stdin).await;
+            }),
+            draining,
+        ];
+        let connection = Self {
+            name: name.to_owned(),
+            program: command.program.clone(),
+            running,
+            queue: Some(queue),
+            tasks,
+            last_words,
+        };
+        Ok((connection, receiver))
+    }
+
+    /// Name for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The executable that runs.
+    pub fn program(&self) -> &std::path::Path {
+        &self.program
+    }
+
+    /// Process id, while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.running.id()
+    }
+
+    /// Queues a body to be written after everything queued before.
+    pub fn send(&self, body: Bytes) -> Result<(), QueueError> {
+        match &self.queue {
+            Some(queue) => queue.push(body),
+            None => Err(QueueError::Closed),
+        }
+    }
+
+    /// The end of what it wrote to its standard error.
+    pub fn last_words(&self) -> &LastWords {
+        &self.last_words
+    }
+
+    /// Closes the server's input once everything queued is written, waits for its end, and kills its group when the
+    /// time is up.
+    pub async fn finish(mut self, patience: Duration) {
+        self.queue = None;
+        // Either it ended, or it is killed below.
+        let _ = tokio::time::timeout(patience, self.running.wait()).await;
+        self.running.kill();
+        // The exit status is collected so that no dead process stays.
+        let _ = tokio::time::timeout(patience, self.running.wait()).await;
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// Reads messages until the stream ends.
+pub async fn read(mut stream: impl AsyncRead + Unpin, sender: mpsc::Sender<Incoming>) {
+    let mut decoder = Decoder::default();
+    let reason = loop {
+        match stream.read_buf(decoder.space()).await {
+            Ok(0) => {
+                if let Some(text) = decoder.take_garbage() {
+                    let _ = sender.send(Incoming::Garbage(text)).await;
+                }
+                break "it closed its output".to_owned();
+            }
+            Ok(_) => {}
+            Err(error) => break error.to_string(),
+        }
+        loop {
+            let incoming = match decoder.next_frame() {
+                Ok(None) => break,
+                Ok(Some(Frame::Message(body))) => Incoming::Message(body),
+                Ok(Some(Frame::Garbage(text))) => Incoming::Garbage(text),
+                Err(error) => {
+                    let _ = sender.send(Incoming::Closed(error.to_string())).await;
+                    return;
+                }
+            };
+            if sender.send(incoming).await.is_err() {
+                return;
+            }
+        }
+    };
+    // A receiver that is gone does not want to know.
+    let _ = sender.send(Incoming::Closed(reason)).await;
+}
+
+async fn remember(mut stderr: impl AsyncRead + Unpin, last_words: LastWords) {
+    let mut buffer = vec![0; 4096];
+    let mut line = Vec::new();
+    while let Ok(read) = stderr.read(&mut buffer).await {
+        if read == 0 {
+            break;
+        }
+        for byte in buffer.get(..read).unwrap_or_default() {
+            if *byte != b'\n' {
+                if line.len() < STDERR_LINE_BYTES_MAX {
+                    line.push(*byte);
+                }
+                continue;
+            }
+            last_words.add(String::from_utf8_lossy(&line).trim_end());
+            line.clear();
+        }
+    }
+    if !line.is_empty() {
+        last_words.add(String::from_utf8_lossy(&line).trim_end());
+    }
+}

@@ -1,1 +1,0 @@
-//! What the agent asks of language servers (spec: Semantic Analyzer).
