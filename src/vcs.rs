@@ -102,7 +102,12 @@ fn unreadable(root: &Path, error: &dyn std::fmt::Display) -> Error {
     }
 }
 
-fn collect(root: &Path, prefix: &[u8], depth: usize, paths: &mut Vec<Vec<u8>>) -> Result<(), Error> {
+fn collect(
+    root: &Path,
+    prefix: &[u8],
+    depth: usize,
+    paths: &mut Vec<Vec<u8>>,
+) -> Result<(), Error> {
     let repository = open(root)?;
     if !repository.index_path().exists() {
         return Ok(());
@@ -120,7 +125,12 @@ fn collect(root: &Path, prefix: &[u8], depth: usize, paths: &mut Vec<Vec<u8>>) -
         let submodule = root.join(unslashed(inner));
         if depth > 0 && submodule.join(".git").exists() {
             // A submodule that cannot be read counts as untracked; the repository around it is fine.
-            let _ = collect(&submodule, &[path.as_slice(), b"/"].concat(), depth - 1, paths);
+            let _ = collect(
+                &submodule,
+                &[path.as_slice(), b"/"].concat(),
+                depth - 1,
+                paths,
+            );
         }
     }
     Ok(())
@@ -155,7 +165,12 @@ mod tests {
     fn git(folder: &Path, arguments: &[&str]) {
         let status = std::process::Command::new("git")
             .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
-            .args(["-c", "protocol.file.allow=always", "-c", "init.defaultBranch=main"])
+            .args([
+                "-c",
+                "protocol.file.allow=always",
+                "-c",
+                "init.defaultBranch=main",
+            ])
             .args(arguments)
             .current_dir(folder)
             .stdout(std::process::Stdio::null())
@@ -181,7 +196,16 @@ mod tests {
         std::fs::write(outer.join("src/dropped.log"), "a").expect("written");
         assert_eq!(head(&outer).expect("readable"), None);
         git(&outer, &["add", "-f", "src/kept.log", ".gitignore"]);
-        git(&outer, &["submodule", "add", "-q", &inner.display().to_string(), "sub"]);
+        git(
+            &outer,
+            &[
+                "submodule",
+                "add",
+                "-q",
+                &inner.display().to_string(),
+                "sub",
+            ],
+        );
         git(&outer, &["commit", "-qm", "b"]);
 
         let tracked = Tracked::read(&outer).expect("readable");

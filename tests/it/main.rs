@@ -1,5 +1,6 @@
 //! Integration tests: one binary, one module for each thing that is tested.
 
 mod dependencies;
+mod semantics;
 mod source;
 mod tidy;

@@ -1,0 +1,265 @@
+//! Diagnostics of an exact text, and looks at symbols (spec: Semantic Analyzer, diagnostics and symbols).
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use super::client::{Client, Document, uri_of};
+use super::{Error, Finding, Location, Symbol};
+use crate::text::json::{self, at};
+use crate::text::location;
+use crate::text::position::{Lines, Position, Span};
+use crate::text::problem::{Place, Problem, Severity};
+
+/// Quiet time after a publication, for servers that publish in several steps.
+const PUBLISH_SETTLE: Duration = Duration::from_millis(250);
+
+/// Characters of the text at a problem that are kept.
+const SYMBOL_CHARACTERS_MAX: usize = 120;
+
+impl Client {
+    /// The diagnostics of an open file for exactly the text it has, asked for where the server can be asked, else
+    /// waited for.
+    pub async fn diagnostics(
+        &self,
+        file: &Path,
+        patience: Duration,
+    ) -> Result<Vec<Finding>, Error> {
+        let path = self.root.join(file);
+        let document = self.document(file)?;
+        let pull = self.abilities.pull || self.state.borrow().pull_registered;
+        let raw = if pull {
+            let params = json!({ "textDocument": { "uri": uri_of(&path)? } });
+            let mut answer = self
+                .request("textDocument/diagnostic", params, patience)
+                .await?;
+            json::take(&mut answer, "items")
+        } else {
+            self.published(&path, document, patience).await?
+        };
+        let raw = raw.as_array().cloned().unwrap_or_default();
+        let file = location::below(&self.root, &path);
+        Ok(raw
+            .into_iter()
+            .map(|raw| self.finding(&file, document, raw))
+            .collect())
+    }
+
+    async fn published(
+        &self,
+        path: &Path,
+        document: &Document,
+        patience: Duration,
+    ) -> Result<Value, Error> {
+        self.wait(patience, "diagnostics", |state| {
+            state.published.get(path).is_some_and(|published| {
+                let current = match published.version {
+                    Some(version) => version == document.version,
+                    None => published.at >= document.changed,
+                };
+                current && published.at.elapsed() >= PUBLISH_SETTLE
+            })
+        })
+        .await?;
+        let state = self.state.borrow();
+        let published = state.published.get(path);
+        Ok(published
+            .map(|published| Value::from(published.diagnostics.clone()))
+            .unwrap_or_default())
+    }
+
+    fn finding(&self, file: &Path, document: &Document, raw: Value) -> Finding {
+        let text = document.text.as_ref();
+        let span = span_of(at(&raw, "/range")).unwrap_or(ORIGIN);
+        let range = document.lines.range(text, span, self.abilities.encoding);
+        let start =
+            document
+                .lines
+                .position(text, range.start, crate::text::position::Encoding::Utf32);
+        let code = match at(&raw, "/code") {
+            Value::String(code) => code.clone(),
+            Value::Number(code) => code.to_string(),
+            other => at(other, "/value").as_str().unwrap_or_default().to_owned(),
+        };
+        let symbol = text.get(range.clone()).unwrap_or_default();
+        let problem = Problem {
+            severity: severity_of(at(&raw, "/severity")),
+            code,
+            message: json::text(&raw, "/message").to_owned(),
+            place: Place {
+                file: file.to_owned(),
+                start: range.start,
+                end: range.end,
+                line: start.line as usize + 1,
+                column: start.character as usize + 1,
+            },
+            source: at(&raw, "/source")
+                .as_str()
+                .unwrap_or(&self.name)
+                .to_owned(),
+            symbol: symbol.chars().take(SYMBOL_CHARACTERS_MAX).collect(),
+        };
+        Finding { problem, raw }
+    }
+
+    /// The symbols of an open file, outermost first.
+    pub async fn document_symbols(
+        &self,
+        file: &Path,
+        patience: Duration,
+    ) -> Result<Vec<Symbol>, Error> {
+        let document = self.document(file)?;
+        let params = json!({ "textDocument": { "uri": uri_of(&self.root.join(file))? } });
+        let answer = self
+            .request("textDocument/documentSymbol", params, patience)
+            .await?;
+        Ok(self.symbols(document, &answer))
+    }
+
+    fn symbols(&self, document: &Document, answer: &Value) -> Vec<Symbol> {
+        let list = answer.as_array().map(Vec::as_slice).unwrap_or_default();
+        let bytes = |range: &Value| {
+            let span = span_of(range)?;
+            Some(
+                document
+                    .lines
+                    .range(&document.text, span, self.abilities.encoding),
+            )
+        };
+        list.iter()
+            .filter_map(|symbol| {
+                // Servers from before hierarchical symbols give a location in place of the ranges.
+                let range =
+                    bytes(at(symbol, "/range")).or_else(|| bytes(at(symbol, "/location/range")))?;
+                Some(Symbol {
+                    name: at(symbol, "/name").as_str()?.to_owned(),
+                    kind: at(symbol, "/kind").as_u64().unwrap_or_default(),
+                    selection: bytes(at(symbol, "/selectionRange"))
+                        .unwrap_or_else(|| range.clone()),
+                    children: self.symbols(document, at(symbol, "/children")),
+                    range,
+                })
+            })
+            .collect()
+    }
+
+    /// What the server shows for a place of an open file, as Markdown or plain text.
+    pub async fn hover(
+        &self,
+        file: &Path,
+        offset: usize,
+        patience: Duration,
+    ) -> Result<Option<String>, Error> {
+        let params = self.place(file, offset)?;
+        let answer = self.request("textDocument/hover", params, patience).await?;
+        let contents = at(&answer, "/contents");
+        let text = match contents {
+            Value::Array(parts) => parts
+                .iter()
+                .filter_map(marked)
+                .collect::<Vec<_>>()
+                .join("\n\n"),
+            single => marked(single).unwrap_or_default(),
+        };
+        Ok((!text.is_empty()).then_some(text))
+    }
+
+    /// Where the thing at a place of an open file is defined.
+    pub async fn definition(
+        &self,
+        file: &Path,
+        offset: usize,
+        patience: Duration,
+    ) -> Result<Vec<Location>, Error> {
+        let params = self.place(file, offset)?;
+        let answer = self
+            .request("textDocument/definition", params, patience)
+            .await?;
+        Ok(self.locations(&answer))
+    }
+
+    /// Where the thing at a place of an open file is used, without its declaration.
+    pub async fn references(
+        &self,
+        file: &Path,
+        offset: usize,
+        patience: Duration,
+    ) -> Result<Vec<Location>, Error> {
+        let mut params = self.place(file, offset)?;
+        json::set(
+            &mut params,
+            "context",
+            json!({ "includeDeclaration": false }),
+        );
+        let answer = self
+            .request("textDocument/references", params, patience)
+            .await?;
+        Ok(self.locations(&answer))
+    }
+
+    fn place(&self, file: &Path, offset: usize) -> Result<Value, Error> {
+        let document = self.document(file)?;
+        let position = document
+            .lines
+            .position(&document.text, offset, self.abilities.encoding);
+        Ok(json!({
+            "textDocument": { "uri": uri_of(&self.root.join(file))? },
+            "position": position,
+        }))
+    }
+
+    /// Reads a location, a list of them or of links. Files that cannot be read are left out.
+    fn locations(&self, answer: &Value) -> Vec<Location> {
+        let single = std::slice::from_ref(answer);
+        let list = answer.as_array().map_or(single, Vec::as_slice);
+        list.iter().filter_map(|one| self.location(one)).collect()
+    }
+
+    fn location(&self, one: &Value) -> Option<Location> {
+        let uri = at(one, "/uri")
+            .as_str()
+            .or_else(|| at(one, "/targetUri").as_str())?;
+        let span =
+            span_of(at(one, "/range")).or_else(|| span_of(at(one, "/targetSelectionRange")))?;
+        let path: PathBuf = location::to_path(uri)?;
+        let text = self.text_of(&path).ok()?;
+        Some(Location {
+            range: Lines::new(&text).range(&text, span, self.abilities.encoding),
+            file: location::below(&self.root, &path),
+        })
+    }
+}
+
+/// The first place of a text: where a diagnostic without a range is.
+const ORIGIN: Span = Span {
+    start: Position {
+        line: 0,
+        character: 0,
+    },
+    end: Position {
+        line: 0,
+        character: 0,
+    },
+};
+
+/// Reads a range.
+pub(super) fn span_of(range: &Value) -> Option<Span> {
+    serde_json::from_value(range.clone()).ok()
+}
+
+fn severity_of(number: &Value) -> Severity {
+    match number.as_u64() {
+        Some(2) => Severity::Warning,
+        Some(3 | 4) => Severity::Note,
+        // What comes without a severity is left to us; a finder that says nothing is taken seriously.
+        _ => Severity::Error,
+    }
+}
+
+fn marked(content: &Value) -> Option<String> {
+    let text = content
+        .as_str()
+        .or_else(|| at(content, "/value").as_str())?;
+    (!text.trim().is_empty()).then(|| text.to_owned())
+}
