@@ -4,4 +4,5 @@
 //! end a proposal that was proven in the shadow. The agent never writes to the workspace itself. Whoever started it,
 //! the server or the command line, delivers the proposal and tells the run by [`task::Control`] how that went.
 
+pub mod shadow;
 pub mod task;

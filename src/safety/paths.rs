@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
@@ -119,7 +120,9 @@ impl Places {
 
 /// Whether a file with this name may hold secrets, so that it is neither shown nor copied into a shadow.
 pub fn may_hold_secrets(path: &Path) -> bool {
-    is_secret(&globs(SECRET_FILES), &globs(NOT_SECRET), path)
+    static GLOBS: LazyLock<(GlobSet, GlobSet)> =
+        LazyLock::new(|| (globs(SECRET_FILES), globs(NOT_SECRET)));
+    is_secret(&GLOBS.0, &GLOBS.1, path)
 }
 
 /// Links followed before a path counts as a loop.

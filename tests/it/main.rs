@@ -2,5 +2,6 @@
 
 mod dependencies;
 mod semantics;
+mod shadow;
 mod source;
 mod tidy;

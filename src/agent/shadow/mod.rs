@@ -1,0 +1,332 @@
+//! The shadow: a private copy of the workspace in which proposals are proven (spec: Safety, isolated validation).
+//!
+//! One persistent tree for each workspace, under the user's cache:
+//!
+//! ```text
+//! CACHE/<workspace id>/1/lock       held while a process uses this shadow; a second process uses 2, and so on
+//!                        manifest   what is known of each file (manifest.rs)
+//!                        fs/…       the tree, at its absolute path, with links to its surroundings (surroundings.rs)
+//!                        target/    build folder of its own, so that the user's builds are not disturbed
+//!                        tmp/       scratch folder
+//! ```
+//!
+//! [`Shadow::sync`] makes the tree equal to the workspace as `scan.rs` sees it, with open buffers over it, and undoes
+//! whatever proposals, tests or tools left behind. [`Shadow::lay`] puts proposed text over it, [`Shadow::lift`] takes
+//! that back. A file that changes after the first fill gets a fresh modification time, whatever the original's is, so
+//! that no build tool takes a result of other text for current.
+
+mod fill;
+mod manifest;
+mod place;
+mod python;
+mod scan;
+mod surroundings;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{File, TryLockError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::config::host::Host;
+use crate::safety::paths::may_hold_secrets;
+use crate::text::edit::EditSet;
+use crate::vcs;
+use manifest::Manifest;
+
+/// Processes that may prove something in one workspace at the same time.
+const SHADOWS_MAX: usize = 16;
+
+/// Files above this size are not read as text.
+const TEXT_BYTES_MAX: u64 = 16_000_000;
+
+/// Why the shadow could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The file system refused.
+    #[error("cannot {doing} {}: {source}", path.display())]
+    Files {
+        /// What was being done.
+        doing: &'static str,
+        /// To which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// All shadows of this workspace are in use.
+    #[error("{SHADOWS_MAX} processes prove edits in {} already; end one of them", workspace.display())]
+    Busy {
+        /// The workspace.
+        workspace: PathBuf,
+    },
+    /// A path is not a plain path below the workspace.
+    #[error("{} is not a path inside the workspace", path.display())]
+    Outside {
+        /// The path as it was given.
+        path: PathBuf,
+    },
+    /// A path leads out of the shadow through a link.
+    #[error("{} lies behind the link {}, which leads out of what can be proven; change the file where it really is", path.display(), link.display())]
+    BehindLink {
+        /// The path as it was given.
+        path: PathBuf,
+        /// The link in it.
+        link: PathBuf,
+    },
+    /// Version control could not be read.
+    #[error(transparent)]
+    VersionControl(#[from] vcs::Error),
+}
+
+/// What a sync did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct SyncReport {
+    /// Files, links and folders that the shadow holds.
+    pub entries: usize,
+    /// Files that were copied because they are missing in the shadow or changed in the workspace.
+    pub copied: usize,
+    /// Files that somebody changed in the shadow and that were restored.
+    pub restored: usize,
+    /// Open buffers that were written.
+    pub laid: usize,
+    /// Files, links and folders that were removed.
+    pub removed: usize,
+    /// What was left out, and why: secrets, sockets, folders that cannot be read.
+    pub skipped: Vec<(PathBuf, String)>,
+    /// Wall time.
+    pub milliseconds: u64,
+}
+
+/// A private copy of one workspace. Dropping it lets another process use it.
+#[derive(Debug)]
+pub struct Shadow {
+    workspace: PathBuf,
+    root: PathBuf,
+    tree: PathBuf,
+    apart: Vec<PathBuf>,
+    manifest: Manifest,
+    /// Nothing was ever built from this shadow.
+    pristine: bool,
+    clones_blocks: Option<bool>,
+    environments: Vec<PathBuf>,
+    active_environment: Option<PathBuf>,
+    folders_made: BTreeSet<PathBuf>,
+    /// Held as long as this value lives.
+    _lock: File,
+}
+
+impl Shadow {
+    /// Opens the shadow of a workspace, or makes an empty one. It is not waited for: when another process uses the
+    /// shadow, a further one is used.
+    pub fn open(host: &Host, workspace: &Path) -> Result<Self, Error> {
+        let workspace = workspace
+            .canonicalize()
+            .map_err(|source| files("open", workspace, source))?;
+        let home = host.cache_of(&workspace);
+        for number in 1..=SHADOWS_MAX {
+            let root = home.join(number.to_string());
+            std::fs::create_dir_all(&root).map_err(|source| files("create", &root, source))?;
+            let root = root
+                .canonicalize()
+                .map_err(|source| files("open", &root, source))?;
+            if let Some(lock) = lock(&root.join("lock"))? {
+                return Self::at(host, workspace, root, lock);
+            }
+        }
+        Err(Error::Busy { workspace })
+    }
+
+    fn at(host: &Host, workspace: PathBuf, root: PathBuf, lock: File) -> Result<Self, Error> {
+        let tree = surroundings::mirrored(&root.join("fs"), &workspace);
+        let target = root.join("target");
+        let is_empty = |folder: &Path| {
+            std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+        };
+        let pristine = is_empty(&tree) && is_empty(&target);
+        let scratch = root.join("tmp");
+        place::remove(&scratch).map_err(|source| files("empty", &scratch, source))?;
+        for folder in [&tree, &target, &scratch] {
+            std::fs::create_dir_all(folder).map_err(|source| files("create", folder, source))?;
+        }
+        let apart = [&host.cache, &host.state]
+            .into_iter()
+            .filter_map(|folder| folder.canonicalize().ok())
+            .collect();
+        Ok(Self {
+            manifest: Manifest::load(&root.join("manifest")),
+            workspace,
+            root,
+            tree,
+            apart,
+            pristine,
+            clones_blocks: None,
+            environments: Vec::new(),
+            active_environment: host.variable("VIRTUAL_ENV").map(PathBuf::from),
+            folders_made: BTreeSet::new(),
+            _lock: lock,
+        })
+    }
+
+    /// The workspace that is mirrored.
+    pub fn workspace(&self) -> &Path {
+        &self.workspace
+    }
+
+    /// The mirrored workspace root.
+    pub fn tree(&self) -> &Path {
+        &self.tree
+    }
+
+    /// The shadow's own build folder.
+    pub fn target(&self) -> PathBuf {
+        self.root.join("target")
+    }
+
+    /// The scratch folder, emptied whenever the shadow is opened.
+    pub fn scratch(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// The only folders that confined children may write.
+    pub fn writable(&self) -> Vec<PathBuf> {
+        vec![self.tree.clone(), self.target(), self.scratch()]
+    }
+
+    /// Variables that keep tools inside the shadow: build folder, scratch folder, and for Python the shadow's sources
+    /// before those that an editable installation names.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let scratch = self.scratch().display().to_string();
+        let target = self.target();
+        let mut variables = BTreeMap::from([
+            ("CARGO_TARGET_DIR".to_owned(), target.display().to_string()),
+            (
+                "PYTHONPYCACHEPREFIX".to_owned(),
+                target.join("pycache").display().to_string(),
+            ),
+        ]);
+        for name in ["TMPDIR", "TMP", "TEMP"] {
+            variables.insert(name.to_owned(), scratch.clone());
+        }
+        let installed = self
+            .environments
+            .iter()
+            .map(|environment| self.workspace.join(environment))
+            .chain(self.active_environment.clone());
+        let sources: Vec<String> = python::editable_sources(installed, &self.workspace, &self.tree)
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect();
+        if !sources.is_empty() {
+            let separator = if cfg!(windows) { ";" } else { ":" };
+            variables.insert("PYTHONPATH".to_owned(), sources.join(separator));
+        }
+        variables
+    }
+
+    /// Makes the tree equal to the workspace, with the text of open buffers over it. Whatever else was in the tree,
+    /// proposals included, is gone afterwards.
+    pub fn sync(&mut self, overlay: &BTreeMap<PathBuf, Arc<str>>) -> Result<SyncReport, Error> {
+        fill::sync(self, overlay)
+    }
+
+    /// Puts proposed text over the tree. Nothing is written when any of the paths cannot be.
+    pub fn lay(&mut self, edits: &EditSet) -> Result<(), Error> {
+        for path in edits.files.keys() {
+            self.check_writable(path)?;
+        }
+        for (path, edit) in &edits.files {
+            self.put(path, edit.after.as_deref())?;
+        }
+        Ok(())
+    }
+
+    /// Takes proposed text back: the files hold again what they held before.
+    pub fn lift(&mut self, edits: &EditSet) -> Result<(), Error> {
+        self.lay(&edits.inverse())
+    }
+
+    /// The text of a file as the shadow holds it; `None` when it is not there, is not valid UTF-8, is too large, or
+    /// may hold secrets.
+    pub fn text(&self, relative: &Path) -> Option<Arc<str>> {
+        if !place::is_plain(relative) || may_hold_secrets(relative) {
+            return None;
+        }
+        let path = self.tree.join(relative);
+        let is_text_sized = path
+            .metadata()
+            .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= TEXT_BYTES_MAX);
+        let bytes = is_text_sized.then(|| std::fs::read(path).ok()).flatten()?;
+        String::from_utf8(bytes).ok().map(Arc::from)
+    }
+
+    fn check_writable(&self, path: &Path) -> Result<(), Error> {
+        if !place::is_plain(path) {
+            return Err(Error::Outside {
+                path: path.to_owned(),
+            });
+        }
+        match place::link_above(&self.tree, path) {
+            Some(link) => Err(Error::BehindLink {
+                path: path.to_owned(),
+                link,
+            }),
+            None => Ok(()),
+        }
+    }
+
+    fn put(&mut self, relative: &Path, text: Option<&str>) -> Result<(), Error> {
+        let path = self.tree.join(relative);
+        let Some(text) = text else {
+            place::remove(&path).map_err(|source| files("remove", &path, source))?;
+            self.remove_folders_made(relative);
+            return Ok(());
+        };
+        for folder in relative.ancestors().skip(1) {
+            if !self.tree.join(folder).is_dir() {
+                self.folders_made.insert(folder.to_owned());
+            }
+        }
+        let was_there = path.symlink_metadata().is_ok();
+        place::write(&path, text).map_err(|source| files("write", &path, source))?;
+        match self.workspace.join(relative).metadata() {
+            // A file that comes back gets its mode back.
+            Ok(original) if !was_there && original.is_file() => {
+                place::set_mode(&path, &original).map_err(|source| files("write", &path, source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Removes folders that [`Shadow::lay`] made and that are empty again.
+    fn remove_folders_made(&mut self, relative: &Path) {
+        for folder in relative.ancestors().skip(1) {
+            let is_ours = self.folders_made.contains(folder);
+            if !is_ours || std::fs::remove_dir(self.tree.join(folder)).is_err() {
+                return;
+            }
+            self.folders_made.remove(folder);
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<Option<File>, Error> {
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(path)
+        .map_err(|source| files("open", path, source))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(file)),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(files("lock", path, source)),
+    }
+}
+
+fn files(doing: &'static str, path: &Path, source: io::Error) -> Error {
+    Error::Files {
+        doing,
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,73 @@
+//! Finds which sources of the workspace a Python environment imports by absolute path (spec: Safety).
+//!
+//! `pip install -e .` writes the absolute path of the sources into the environment. The shadow links the environment,
+//! so its Python would import the original instead of the proposal; the same folders of the shadow have to come
+//! first.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+/// Bytes of one file of an environment that are looked at.
+const FILE_BYTES_MAX: u64 = 1_000_000;
+
+/// Source folders in `tree` for everything in `workspace` that is installed editable in the environments.
+pub(super) fn editable_sources(
+    environments: impl Iterator<Item = PathBuf>,
+    workspace: &Path,
+    tree: &Path,
+) -> BTreeSet<PathBuf> {
+    let mut sources = BTreeSet::new();
+    for file in environments.flat_map(|environment| installed_files(&environment)) {
+        let is_small = file
+            .metadata()
+            .is_ok_and(|metadata| metadata.len() <= FILE_BYTES_MAX);
+        let Some(text) = is_small
+            .then(|| std::fs::read_to_string(&file).ok())
+            .flatten()
+        else {
+            continue;
+        };
+        let is_path_list = file.extension().is_some_and(|extension| extension == "pth");
+        let named = if is_path_list {
+            text.lines().map(PathBuf::from).collect()
+        } else {
+            mapped_folders(&text)
+        };
+        for path in named {
+            if let Ok(inside) = path.strip_prefix(workspace) {
+                sources.insert(tree.join(inside));
+            }
+        }
+    }
+    sources
+}
+
+/// Path lists and import finders of an environment.
+fn installed_files(environment: &Path) -> Vec<PathBuf> {
+    let folders = |folder: &Path| -> Vec<PathBuf> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect()
+    };
+    let mut libraries: Vec<PathBuf> = folders(&environment.join("lib"))
+        .into_iter()
+        .map(|library| library.join("site-packages"))
+        .collect();
+    libraries.push(environment.join("Lib/site-packages"));
+    libraries
+        .iter()
+        .flat_map(|library| folders(library))
+        .filter(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            name.ends_with(".pth") || (name.starts_with("__editable__") && name.ends_with(".py"))
+        })
+        .collect()
+}
+
+/// Folders that hold the packages named in an import finder: the parents of all quoted absolute paths.
+fn mapped_folders(text: &str) -> Vec<PathBuf> {
+    text.split(['\'', '"'])
+        .map(Path::new)
+        .filter(|path| path.is_absolute())
+        .filter_map(|path| path.parent().map(Path::to_owned))
+        .collect()
+}

@@ -1,0 +1,404 @@
+//! What of a workspace belongs into its shadow (spec: Safety, isolated validation).
+//!
+//! | in the workspace | in the shadow |
+//! |---|---|
+//! | files that git does not ignore, and ignored ones that it tracks | a copy |
+//! | other ignored files and folders (generated code, outputs that neighbours import) | a copy while they are small, else a link |
+//! | dependency folders (`node_modules`, virtual environments, ignored `vendor`) | links, entry by entry in `node_modules` |
+//! | caches (`target`, `__pycache__`, `.next`, whatever holds a `CACHEDIR.TAG`) | nothing |
+//! | files that may hold secrets | a link when git tracks them, else nothing |
+//! | `.git` | a link |
+//! | symbolic links | the same link; one with an absolute target inside the workspace leads into the shadow |
+//! | sockets, pipes, devices | nothing |
+//!
+//! A link is read-only in effect: confined children can write to the shadow's folders only.
+
+use std::collections::BTreeMap;
+use std::fs::{DirEntry, FileType};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use ignore::Match;
+use ignore::gitignore::{Gitignore, GitignoreBuilder};
+
+use super::manifest::Stamp;
+use crate::safety::paths::may_hold_secrets;
+use crate::vcs::{self, Tracked};
+
+/// Files above this size are linked where the file system cannot share their blocks.
+pub(super) const LARGE_BYTES: u64 = 16_000_000;
+
+/// Files of one ignored folder that are copied; a folder with more is linked as a whole.
+const IGNORED_FILES_MAX: usize = 2_000;
+
+/// Bytes of one ignored folder, and of all single ignored files, that are copied.
+const IGNORED_BYTES_MAX: u64 = 32_000_000;
+
+/// Folders that only speed up tools, when git ignores them.
+const CACHES: [&str; 14] = [
+    "target",
+    ".next",
+    ".nuxt",
+    ".turbo",
+    ".parcel-cache",
+    ".gradle",
+    ".tox",
+    ".nox",
+    ".eggs",
+    ".hypothesis",
+    ".ipynb_checkpoints",
+    ".direnv",
+    "coverage",
+    "htmlcov",
+];
+
+/// Folders that only speed up tools, whatever git says.
+const CACHES_ALWAYS: [&str; 7] = [
+    "__pycache__",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".hg",
+    ".svn",
+    ".jj",
+];
+
+/// What the shadow should hold at one path.
+#[derive(Debug, Clone)]
+pub(super) enum Wanted {
+    Folder,
+    /// A copy of the workspace file that has this stamp.
+    Copy(Stamp),
+    /// The text of an open buffer.
+    Text(Arc<str>),
+    /// A symbolic link with this target.
+    Link(PathBuf),
+}
+
+/// Everything that belongs into the shadow, by path relative to the workspace.
+#[derive(Debug, Default)]
+pub(super) struct Scan {
+    pub(super) wanted: BTreeMap<PathBuf, Wanted>,
+    /// Virtual environments, relative to the workspace.
+    pub(super) environments: Vec<PathBuf>,
+    /// What was left out although it is neither a cache nor ignored, and why.
+    pub(super) skipped: Vec<(PathBuf, String)>,
+}
+
+/// Walks a workspace. Absolute links into the workspace are turned to `tree`; the folders in `apart` (our own cache
+/// and state) are left out.
+pub(super) fn scan(
+    workspace: &Path,
+    tree: &Path,
+    tracked: &Tracked,
+    apart: &[PathBuf],
+) -> std::io::Result<Scan> {
+    // The root must be readable; below it, what cannot be read is skipped and named.
+    std::fs::read_dir(workspace)?;
+    let mut walk = Walk {
+        workspace,
+        tree,
+        tracked,
+        apart,
+        scan: Scan::default(),
+        loose_bytes_left: IGNORED_BYTES_MAX,
+    };
+    let rules = Rules {
+        own: base_rules(workspace),
+        above: None,
+    };
+    walk.folder(Path::new(""), &rules, &mut Status::Known);
+    Ok(walk.scan)
+}
+
+/// Ignore rules of one folder and those above it.
+struct Rules<'above> {
+    /// In rising order of precedence.
+    own: Vec<Gitignore>,
+    above: Option<&'above Rules<'above>>,
+}
+
+impl Rules<'_> {
+    fn ignore(&self, path: &Path, is_folder: bool) -> bool {
+        for rules in self.own.iter().rev() {
+            match rules.matched(path, is_folder) {
+                Match::Ignore(_) => return true,
+                Match::Whitelist(_) => return false,
+                Match::None => {}
+            }
+        }
+        self.above
+            .is_some_and(|above| above.ignore(path, is_folder))
+    }
+}
+
+/// The user's own ignore rules, the repository's unshared ones, and those of folders above the workspace.
+fn base_rules(workspace: &Path) -> Vec<Gitignore> {
+    let root = vcs::root_of(workspace).unwrap_or(workspace);
+    let (global, _) = GitignoreBuilder::new(root).build_global();
+    let mut rules = vec![global];
+    rules.extend(read_rules(root, &root.join(".git/info/exclude")));
+    let above: Vec<&Path> = workspace
+        .ancestors()
+        .skip(1)
+        .take_while(|ancestor| ancestor.starts_with(root))
+        .collect();
+    for folder in above.into_iter().rev() {
+        rules.extend(read_rules(folder, &folder.join(".gitignore")));
+    }
+    rules
+}
+
+fn read_rules(folder: &Path, file: &Path) -> Option<Gitignore> {
+    let mut builder = GitignoreBuilder::new(folder);
+    // A line that cannot be read ignores nothing, as in git; the others count.
+    let error = builder.add(file);
+    if matches!(&error, Some(error) if error.is_io()) {
+        return None;
+    }
+    builder.build().ok().filter(|rules| !rules.is_empty())
+}
+
+/// How git sees the folder that is being walked.
+enum Status {
+    /// Not ignored, or ignored with tracked files in it.
+    Known,
+    /// Ignored as a whole; it is copied while it stays below these limits.
+    Ignored { files_left: usize, bytes_left: u64 },
+}
+
+struct Walk<'walk> {
+    workspace: &'walk Path,
+    tree: &'walk Path,
+    tracked: &'walk Tracked,
+    apart: &'walk [PathBuf],
+    scan: Scan,
+    loose_bytes_left: u64,
+}
+
+impl Walk<'_> {
+    /// Walks one folder; `false` when the limits of an ignored folder are used up.
+    fn folder(&mut self, relative: &Path, above: &Rules, status: &mut Status) -> bool {
+        let absolute = self.workspace.join(relative);
+        let entries = match std::fs::read_dir(&absolute) {
+            Ok(entries) => entries.filter_map(Result::ok).collect::<Vec<_>>(),
+            Err(error) => {
+                self.skip(relative, error.to_string());
+                return true;
+            }
+        };
+        let holds = |name: &str| entries.iter().any(|entry| entry.file_name() == name);
+        let is_root = relative.as_os_str().is_empty();
+        if !is_root
+            && (holds("CACHEDIR.TAG") || holds("pyvenv.cfg"))
+            && !self.tracked.any_in(relative)
+        {
+            if holds("pyvenv.cfg") {
+                self.want(relative, Wanted::Link(absolute));
+                self.scan.environments.push(relative.to_owned());
+            }
+            return true;
+        }
+        if !is_root {
+            self.want(relative, Wanted::Folder);
+        }
+        let own = if holds(".gitignore") {
+            read_rules(&absolute, &absolute.join(".gitignore"))
+        } else {
+            None
+        };
+        let rules = Rules {
+            own: own.into_iter().collect(),
+            above: Some(above),
+        };
+        entries
+            .iter()
+            .all(|entry| self.entry(relative, entry, &rules, status))
+    }
+
+    fn entry(
+        &mut self,
+        folder: &Path,
+        entry: &DirEntry,
+        rules: &Rules,
+        status: &mut Status,
+    ) -> bool {
+        let name = entry.file_name();
+        let relative = folder.join(&name);
+        let absolute = self.workspace.join(&relative);
+        let Ok(kind) = entry.file_type() else {
+            return true;
+        };
+        if name == ".git" && kind.is_dir() {
+            self.want(&relative, Wanted::Link(absolute));
+            return true;
+        }
+        if self.apart.contains(&absolute) {
+            return true;
+        }
+        if kind.is_dir() {
+            self.subfolder(&relative, &absolute, rules, status)
+        } else if kind.is_symlink() {
+            self.link(&relative, &absolute);
+            true
+        } else if kind.is_file() {
+            self.file(&relative, entry, rules, status)
+        } else {
+            self.skip(&relative, describe(kind).to_owned());
+            true
+        }
+    }
+
+    fn subfolder(
+        &mut self,
+        relative: &Path,
+        absolute: &Path,
+        rules: &Rules,
+        status: &mut Status,
+    ) -> bool {
+        let name = relative.file_name().unwrap_or_default().to_string_lossy();
+        let inherited = matches!(status, Status::Ignored { .. });
+        let ignored = inherited || rules.ignore(absolute, true);
+        let special = name == "node_modules" || CACHES_ALWAYS.contains(&&*name);
+        if !(ignored || special) || self.tracked.any_in(relative) {
+            return self.folder(relative, rules, &mut Status::Known);
+        }
+        if name == "node_modules" {
+            self.node_modules(relative, absolute);
+            return true;
+        }
+        if CACHES_ALWAYS.contains(&&*name) || CACHES.contains(&&*name) {
+            return true;
+        }
+        if name == "vendor" {
+            self.want(relative, Wanted::Link(absolute.to_owned()));
+            return true;
+        }
+        if inherited {
+            return self.folder(relative, rules, status);
+        }
+        let mut limits = Status::Ignored {
+            files_left: IGNORED_FILES_MAX,
+            bytes_left: IGNORED_BYTES_MAX,
+        };
+        if !self.folder(relative, rules, &mut limits) {
+            self.scan
+                .wanted
+                .retain(|path, _| !path.starts_with(relative));
+            self.want(relative, Wanted::Link(absolute.to_owned()));
+        }
+        true
+    }
+
+    fn file(
+        &mut self,
+        relative: &Path,
+        entry: &DirEntry,
+        rules: &Rules,
+        status: &mut Status,
+    ) -> bool {
+        let absolute = entry.path();
+        let Ok(metadata) = entry.metadata() else {
+            return true;
+        };
+        if may_hold_secrets(relative) {
+            if self.tracked.contains(relative) {
+                self.want(relative, Wanted::Link(absolute));
+            } else {
+                self.skip(relative, "it may hold secrets".to_owned());
+            }
+            return true;
+        }
+        let bytes = metadata.len();
+        if let Status::Ignored {
+            files_left,
+            bytes_left,
+        } = status
+        {
+            if *files_left == 0 || *bytes_left < bytes {
+                return false;
+            }
+            *files_left -= 1;
+            *bytes_left -= bytes;
+        } else if rules.ignore(&absolute, false) && !self.tracked.contains(relative) {
+            if self.loose_bytes_left < bytes {
+                self.want(relative, Wanted::Link(absolute));
+                return true;
+            }
+            self.loose_bytes_left -= bytes;
+        }
+        self.want(relative, Wanted::Copy(Stamp::of(&metadata)));
+        true
+    }
+
+    /// Keeps a link as it is. One with an absolute target inside the workspace is turned to the shadow, so that
+    /// nothing reads the original where the shadow has its own.
+    fn link(&mut self, relative: &Path, absolute: &Path) {
+        let Ok(target) = std::fs::read_link(absolute) else {
+            return;
+        };
+        let target = match target.strip_prefix(self.workspace) {
+            Ok(inside) => self.tree.join(inside),
+            Err(_) => target,
+        };
+        self.want(relative, Wanted::Link(target));
+    }
+
+    /// Mirrors a `node_modules` by one link for each package. Packages of the workspace itself are links there
+    /// already, and stay so: they lead to the shadow's own copy.
+    fn node_modules(&mut self, relative: &Path, absolute: &Path) {
+        self.want(relative, Wanted::Folder);
+        for entry in std::fs::read_dir(absolute).into_iter().flatten().flatten() {
+            let name = entry.file_name();
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let inner = relative.join(&name);
+            if name == ".cache" {
+                continue;
+            }
+            if is_folder && name.as_encoded_bytes().starts_with(b"@") {
+                self.node_modules(&inner, &entry.path());
+            } else if self.is_own_package(&entry.path()) {
+                self.link(&inner, &entry.path());
+            } else {
+                self.want(&inner, Wanted::Link(entry.path()));
+            }
+        }
+    }
+
+    fn is_own_package(&self, path: &Path) -> bool {
+        let is_link = path
+            .symlink_metadata()
+            .is_ok_and(|metadata| metadata.is_symlink());
+        is_link
+            && path.canonicalize().is_ok_and(|resolved| {
+                resolved
+                    .strip_prefix(self.workspace)
+                    .is_ok_and(|inside| inside.iter().all(|name| name != "node_modules"))
+            })
+    }
+
+    fn want(&mut self, relative: &Path, wanted: Wanted) {
+        self.scan.wanted.insert(relative.to_owned(), wanted);
+    }
+
+    fn skip(&mut self, relative: &Path, reason: String) {
+        self.scan.skipped.push((relative.to_owned(), reason));
+    }
+}
+
+#[cfg(unix)]
+fn describe(kind: FileType) -> &'static str {
+    use std::os::unix::fs::FileTypeExt;
+    if kind.is_socket() {
+        "it is a socket"
+    } else if kind.is_fifo() {
+        "it is a pipe"
+    } else {
+        "it is a device"
+    }
+}
+
+#[cfg(not(unix))]
+fn describe(_kind: FileType) -> &'static str {
+    "it is neither a file nor a folder"
+}
