@@ -4,4 +4,7 @@ pub mod edit;
 pub mod json;
 pub mod location;
 pub mod position;
+pub mod locate;
 pub mod problem;
+pub mod search;
+pub mod staging;
