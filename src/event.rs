@@ -150,6 +150,13 @@ pub enum RunEvent {
         /// Why.
         reason: String,
     },
+    /// The untouched workspace was checked.
+    Checked {
+        /// Errors found.
+        errors: usize,
+        /// Labels of the first errors, for example `E0425 src/main.rs:3`.
+        problems: Vec<String>,
+    },
     /// The policy judged an action.
     Decided {
         /// The action.

@@ -145,6 +145,7 @@ impl RunSummary {
                 self.outcome.get_or_insert(outcome);
             }
             RunEvent::StateChanged { .. }
+            | RunEvent::Checked { .. }
             | RunEvent::Step { .. }
             | RunEvent::Decided { .. }
             | RunEvent::Candidate { .. }

@@ -1,0 +1,222 @@
+//! A run that repairs problems: without a model as far as semantics reach (spec: Orchestrator, task lifecycle).
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::repair::{self, Repaired};
+use super::task::{Control, Delivery, Proposal, Report, Scope, Services, Task};
+use super::verify::{self, Verifier, errors};
+use crate::event::{Outcome, RunEvent, State};
+use crate::tools::build;
+
+/// How long a proposal waits to be delivered before the run ends without it.
+const DELIVERY_PATIENCE: Duration = Duration::from_secs(600);
+
+/// Problems that are named one by one.
+const LABELS_MAX: usize = 50;
+
+/// Runs a repair to its outcome. Cancel drops whatever works at that moment, children included.
+pub async fn run(
+    task: &Task,
+    scope: &Scope,
+    services: &Services,
+    reports: &mpsc::Sender<Report>,
+    control: &mut mpsc::Receiver<Control>,
+) -> Outcome {
+    let work = prepare(task, scope, services, reports);
+    let prepared = tokio::select! {
+        prepared = work => prepared,
+        () = cancelled(control) => return Outcome::Cancelled,
+    };
+    match prepared {
+        Ok(Prepared::Proposal(proposal)) => deliver(*proposal, reports, control).await,
+        Ok(Prepared::Nothing(reason)) => Outcome::Nothing { reason },
+        Err(error) => Outcome::Failed {
+            message: error.to_string(),
+        },
+    }
+}
+
+enum Prepared {
+    Proposal(Box<Proposal>),
+    Nothing(String),
+}
+
+async fn prepare(
+    task: &Task,
+    scope: &Scope,
+    services: &Services,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Prepared, verify::Error> {
+    let mut state = State::Idle;
+    move_to(&mut state, State::Analyzing, reports).await;
+    let mut verifier = open(task, services).await?;
+    tell(
+        reports,
+        step(
+            "checking the workspace in its shadow copy",
+            "repairs start from what the compiler says",
+        ),
+    )
+    .await;
+    let before = verifier.check().await;
+    if let Some(failure) = &before.failure {
+        return Ok(Prepared::Nothing(failure.clone()));
+    }
+    tell(reports, checked(&before)).await;
+    if errors(&before) == 0 {
+        return Ok(Prepared::Nothing("the compiler finds no errors".to_owned()));
+    }
+    move_to(&mut state, State::Planning, reports).await;
+    move_to(&mut state, State::Executing, reports).await;
+    let repaired = search(&mut verifier, &before, scope, reports).await?;
+    if repaired.edits.is_empty() {
+        return Ok(Prepared::Nothing(unrepaired(&before)));
+    }
+    move_to(&mut state, State::Validating, reports).await;
+    tell(
+        reports,
+        step(
+            "proving the repaired text",
+            "nothing is shown before it was proven",
+        ),
+    )
+    .await;
+    let proof = verifier.prove(&repaired.edits, &before).await?;
+    tell(reports, RunEvent::Proved(proof.clone())).await;
+    move_to(&mut state, State::Idle, reports).await;
+    let title = title(&repaired);
+    let Repaired { edits, repairs, .. } = repaired;
+    Ok(Prepared::Proposal(Box::new(Proposal {
+        edits,
+        title,
+        proof,
+        repairs,
+    })))
+}
+
+async fn open(task: &Task, services: &Services) -> Result<Verifier, verify::Error> {
+    let (services, workspace, overlay) = (
+        services.clone(),
+        task.workspace.clone(),
+        task.overlay.clone(),
+    );
+    let opening =
+        tokio::task::spawn_blocking(move || Verifier::open(&services, &workspace, &overlay));
+    opening
+        .await
+        .expect("opening the shadow neither panics nor is cancelled")
+}
+
+/// Runs the search and passes its steps on while it works.
+async fn search(
+    verifier: &mut Verifier,
+    before: &build::Report,
+    scope: &Scope,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Repaired, verify::Error> {
+    let (sender, mut steps) = mpsc::unbounded_channel();
+    let mut forward = |event| {
+        // The receiver lives as long as this function.
+        let _ = sender.send(event);
+    };
+    let work = repair::repair(verifier, before, scope, &mut forward);
+    tokio::pin!(work);
+    loop {
+        tokio::select! {
+            biased;
+            Some(event) = steps.recv() => tell(reports, event).await,
+            repaired = &mut work => {
+                while let Ok(event) = steps.try_recv() {
+                    tell(reports, event).await;
+                }
+                return repaired;
+            }
+        }
+    }
+}
+
+/// Hands a proposal over and waits for what became of it.
+pub(super) async fn deliver(
+    proposal: Proposal,
+    reports: &mpsc::Sender<Report>,
+    control: &mut mpsc::Receiver<Control>,
+) -> Outcome {
+    let files = proposal.edits.files.len();
+    let paths = proposal.edits.files.keys().cloned().collect();
+    if reports.send(Report::Proposal(proposal)).await.is_err() {
+        return Outcome::Cancelled;
+    }
+    match tokio::time::timeout(DELIVERY_PATIENCE, control.recv()).await {
+        Ok(Some(Control::Delivered(Delivery::Applied))) => {
+            tell(reports, RunEvent::Applied { files: paths }).await;
+            Outcome::Applied { files }
+        }
+        Ok(Some(Control::Delivered(Delivery::Shown))) => Outcome::Proposed { files },
+        Ok(Some(Control::Delivered(Delivery::Refused(message)))) => Outcome::Failed { message },
+        Ok(Some(Control::Cancel) | None) => Outcome::Cancelled,
+        Err(_) => Outcome::Failed {
+            message: "the editor did not take the edit in time; run it again".to_owned(),
+        },
+    }
+}
+
+/// Ends when the run is cancelled or its owner is gone.
+pub(super) async fn cancelled(control: &mut mpsc::Receiver<Control>) {
+    while let Some(message) = control.recv().await {
+        if matches!(message, Control::Cancel) {
+            return;
+        }
+    }
+}
+
+pub(super) async fn tell(reports: &mpsc::Sender<Report>, event: RunEvent) {
+    // A reader that went away has no use for the rest; the run notices by its control channel.
+    let _ = reports.send(Report::Event(event)).await;
+}
+
+async fn move_to(state: &mut State, to: State, reports: &mpsc::Sender<Report>) {
+    let from = std::mem::replace(state, to);
+    tell(reports, RunEvent::StateChanged { from, to }).await;
+}
+
+fn step(what: &str, reason: &str) -> RunEvent {
+    RunEvent::Step {
+        what: what.to_owned(),
+        reason: reason.to_owned(),
+    }
+}
+
+fn checked(before: &build::Report) -> RunEvent {
+    let problems = before
+        .findings
+        .iter()
+        .filter(|finding| verify::is_error(finding))
+        .take(LABELS_MAX)
+        .map(|finding| finding.problem.label())
+        .collect();
+    RunEvent::Checked {
+        errors: errors(before),
+        problems,
+    }
+}
+
+fn title(repaired: &Repaired) -> String {
+    match repaired.repairs.as_slice() {
+        [only] => format!("fix {} in {}", only.code, only.place),
+        many => format!("fix {} problems", many.len()),
+    }
+}
+
+fn unrepaired(before: &build::Report) -> String {
+    let number = errors(before);
+    let errors = if number == 1 {
+        "1 error".to_owned()
+    } else {
+        format!("{number} errors")
+    };
+    format!(
+        "{errors} found, none can be repaired without a model; `meliora history` shows what was tried"
+    )
+}

@@ -1,0 +1,192 @@
+//! Edits that might repair a problem, and how much speaks for each (spec: Semantic Analyzer).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use crate::text::edit::{EditSet, Replacement, replace};
+use crate::text::problem::Problem;
+use crate::tools::build::{Confidence, Suggestion};
+
+/// An edit that might repair a problem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// Its title for people.
+    pub title: String,
+    /// Who proposed it: `rustc`, `rust-analyzer`, …
+    pub source: String,
+    /// What kind of edit it is.
+    pub kind: Kind,
+    /// How much speaks for it.
+    pub rank: Rank,
+    /// The edit itself.
+    pub edits: EditSet,
+}
+
+/// Kinds of edits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A compiler's suggestion.
+    Suggestion,
+    /// A language server's quick fix.
+    Quickfix,
+    /// A name brought into scope.
+    Import,
+}
+
+impl Kind {
+    /// The word for reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Kind::Suggestion => "suggestion",
+            Kind::Quickfix => "quickfix",
+            Kind::Import => "import",
+        }
+    }
+}
+
+/// How much speaks for an edit; the order is from strongest to weakest. Two different edits of one rank that both pass
+/// the checks leave open which was meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// The compiler says that this is what was meant.
+    Certain,
+    /// The very name that is missing exists elsewhere.
+    ExactName,
+    /// The compiler thinks that it fits.
+    Fitting,
+    /// A similar name exists.
+    SimilarName,
+    /// The language server offers it.
+    Offered,
+}
+
+/// The candidate of a compiler's suggestion, or `None` when it does not fit the text.
+pub fn from_suggestion(
+    suggestion: &Suggestion,
+    source: &str,
+    text: impl Fn(&Path) -> Option<Arc<str>>,
+) -> Option<Candidate> {
+    let mut by_file: BTreeMap<&PathBuf, Vec<Replacement>> = BTreeMap::new();
+    for (file, replacement) in &suggestion.replacements {
+        by_file.entry(file).or_default().push(replacement.clone());
+    }
+    let mut edits = EditSet::default();
+    for (file, replacements) in by_file {
+        let before = text(file)?;
+        let after = replace(&before, &replacements).ok()?;
+        edits.record(file.clone(), Some(before), Some(after.into()));
+    }
+    let kind = if imports(&edits) {
+        Kind::Import
+    } else {
+        Kind::Suggestion
+    };
+    let rank = match suggestion.confidence {
+        Confidence::MachineApplicable => Rank::Certain,
+        _ if kind == Kind::Import => Rank::ExactName,
+        _ if suggestion.title.contains("similar name") => Rank::SimilarName,
+        Confidence::MaybeIncorrect | Confidence::Unspecified => Rank::Fitting,
+    };
+    let title = suggestion.title.clone();
+    Some(Candidate {
+        title,
+        source: source.to_owned(),
+        kind,
+        rank,
+        edits,
+    })
+}
+
+/// The candidate of a language server's quick fix.
+pub fn from_quickfix(title: String, source: &str, edits: EditSet) -> Candidate {
+    let import = imports(&edits);
+    Candidate {
+        kind: if import { Kind::Import } else { Kind::Quickfix },
+        rank: if import {
+            Rank::ExactName
+        } else {
+            Rank::Offered
+        },
+        title,
+        source: source.to_owned(),
+        edits,
+    }
+}
+
+/// Whether an edit only adds lines that bring names into scope.
+fn imports(edits: &EditSet) -> bool {
+    let mut added = edits
+        .files
+        .values()
+        .flat_map(crate::text::edit::FileEdit::replacements)
+        .peekable();
+    added.peek().is_some()
+        && added.all(|replacement| {
+            let old_is_import =
+                replacement.start == replacement.end || is_import_lines(&replacement.text);
+            old_is_import && is_import_lines(&replacement.text)
+        })
+}
+
+fn is_import_lines(text: &str) -> bool {
+    let mut lines = text
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .peekable();
+    lines.peek().is_some()
+        && lines.all(|line| {
+            ["use ", "pub use ", "import ", "from "]
+                .iter()
+                .any(|word| line.starts_with(word))
+        })
+}
+
+/// Among candidates that all pass, the one to take: the only one, or the only one whose imported path the project
+/// already uses elsewhere. `None` when nothing tells them apart.
+pub fn choose(
+    survivors: &[Candidate],
+    problem: &Problem,
+    used_elsewhere: impl Fn(&str) -> bool,
+) -> Option<usize> {
+    if survivors.len() < 2 {
+        return survivors.first().map(|_| 0);
+    }
+    if !survivors
+        .iter()
+        .all(|candidate| candidate.kind == Kind::Import)
+    {
+        return None;
+    }
+    let paths: Vec<Option<String>> = survivors
+        .iter()
+        .map(|candidate| imported_path(candidate, &problem.symbol))
+        .collect();
+    let mut used = paths
+        .iter()
+        .enumerate()
+        .filter(|(_, path)| path.as_deref().is_some_and(&used_elsewhere))
+        .map(|(index, _)| index);
+    match (used.next(), used.next()) {
+        (Some(only), None) => Some(only),
+        _ => None,
+    }
+}
+
+/// The path that an import brings into scope, for example `std::collections::HashMap`.
+fn imported_path(candidate: &Candidate, name: &str) -> Option<String> {
+    let edit = candidate.edits.files.values().next()?;
+    let name = name.split(['<', '(', ':']).next().unwrap_or(name);
+    edit.replacements()
+        .iter()
+        .flat_map(|replacement| replacement.text.lines())
+        .find_map(|line| {
+            let path = line
+                .trim()
+                .strip_prefix("use ")?
+                .trim_end_matches(';')
+                .to_owned();
+            path.contains(name).then_some(path)
+        })
+}

@@ -1,0 +1,351 @@
+//! The proof: proposed text, checked in the shadow before anybody sees it (spec: Semantic Validation, State Validation).
+//!
+//! A [`Verifier`] owns the shadow of one workspace. Text is laid over it, the project's own checker looks at the result,
+//! and what is taken back is taken back exactly. A [`Proof`] names the checks that ran after the last edit, and what
+//! could not be checked.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::analyzer::Analyzer;
+use super::repair::compare::compare;
+use super::shadow::{self, Shadow};
+use super::task::Services;
+use crate::config;
+use crate::event::{CheckRecord, Proof};
+use crate::safety::Policy;
+use crate::semantics;
+use crate::text::edit::EditSet;
+use crate::text::problem::{Problem, Severity};
+use crate::tools::build::cargo::{self, Bench};
+use crate::tools::build::{Finding, Report};
+use crate::tools::sandbox::Room;
+use crate::tools::test;
+
+/// Why a workspace cannot be proven at all.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The shadow could not be made or kept in step.
+    #[error(transparent)]
+    Shadow(#[from] shadow::Error),
+    /// Nothing here knows how to check this kind of project.
+    #[error(
+        "{0} holds no project that can be checked: no Cargo.toml there; open the folder that has it"
+    )]
+    NoProject(PathBuf),
+}
+
+/// Checks proposed text of one workspace in its shadow.
+#[derive(Debug)]
+pub struct Verifier {
+    services: Services,
+    policy: Policy,
+    shadow: Shadow,
+    room: Room,
+    laid: EditSet,
+    analyzer: AnalyzerState,
+}
+
+#[derive(Debug)]
+enum AnalyzerState {
+    NotStarted,
+    Running(Box<Analyzer>),
+    Missing(String),
+}
+
+impl Verifier {
+    /// Opens the shadow of `workspace` and brings it in step with its files and open buffers.
+    pub fn open(
+        services: &Services,
+        workspace: &Path,
+        overlay: &BTreeMap<PathBuf, Arc<str>>,
+    ) -> Result<Self, Error> {
+        if !workspace.join("Cargo.toml").is_file() {
+            return Err(Error::NoProject(workspace.to_owned()));
+        }
+        let mut shadow = Shadow::open(&services.host, workspace)?;
+        shadow.sync(overlay)?;
+        let room = Room {
+            tree: shadow.tree().to_owned(),
+            target: shadow.target(),
+            scratch: shadow.scratch(),
+            writable: shadow.writable(),
+            confined: false,
+        };
+        Ok(Self {
+            services: services.clone(),
+            policy: Policy::new(&services.host, &services.config, workspace),
+            shadow,
+            room,
+            laid: EditSet::default(),
+            analyzer: AnalyzerState::NotStarted,
+        })
+    }
+
+    /// Brings the shadow in step again and takes back what was laid over it.
+    pub fn sync(&mut self, overlay: &BTreeMap<PathBuf, Arc<str>>) -> Result<(), Error> {
+        self.shadow.sync(overlay)?;
+        self.laid = EditSet::default();
+        Ok(())
+    }
+
+    /// From here on nothing runs that cannot be confined, unless the user's settings say otherwise: for text that a
+    /// model wrote.
+    pub fn require_confinement(&mut self) {
+        self.room.confined = !self.services.config.proof.unconfined;
+    }
+
+    /// Shadow of the workspace root.
+    pub fn tree(&self) -> &Path {
+        &self.room.tree
+    }
+
+    /// The text of a file as it is checked at the moment, or `None` when there is none or it is not UTF-8.
+    pub fn text(&self, file: &Path) -> Option<Arc<str>> {
+        self.shadow.text(file)
+    }
+
+    /// Lays exactly `edits` over the workspace, in place of what was laid before.
+    pub fn lay(&mut self, edits: &EditSet) -> Result<(), Error> {
+        let mut change = self.laid.inverse();
+        change.extend(edits.clone());
+        self.shadow.lay(&change)?;
+        self.laid = edits.clone();
+        Ok(())
+    }
+
+    /// Lets the project's checker look at the text as it is laid.
+    pub async fn check(&self) -> Report {
+        cargo::check(self.bench(self.services.config.proof.check_timeout)).await
+    }
+
+    /// Errors of the workspace with `edits` laid over it.
+    pub async fn problems(&mut self, edits: &EditSet) -> Result<Vec<Problem>, Error> {
+        self.lay(edits)?;
+        let report = self.check().await;
+        Ok(report
+            .findings
+            .into_iter()
+            .map(|finding| finding.problem)
+            .collect())
+    }
+
+    /// The second language server, on the shadow; started when first needed. `None` when there is none, or when the
+    /// settings want only the compiler's check.
+    pub async fn analyzer(&mut self) -> Option<&mut Analyzer> {
+        if matches!(self.analyzer, AnalyzerState::NotStarted) {
+            self.analyzer = self.start_analyzer().await;
+        }
+        match &mut self.analyzer {
+            AnalyzerState::Running(analyzer) => Some(analyzer),
+            AnalyzerState::NotStarted | AnalyzerState::Missing(_) => None,
+        }
+    }
+
+    /// Why there is no second language server, if there is none.
+    pub fn analyzer_missing(&self) -> Option<&str> {
+        match &self.analyzer {
+            AnalyzerState::Missing(reason) => Some(reason),
+            AnalyzerState::NotStarted | AnalyzerState::Running(_) => None,
+        }
+    }
+
+    async fn start_analyzer(&self) -> AnalyzerState {
+        if self.services.config.proof.diagnostics == config::Diagnostics::Check {
+            return AnalyzerState::Missing("proof.diagnostics is set to `check`".to_owned());
+        }
+        if !self.services.config.lsp.enabled {
+            return AnalyzerState::Missing("lsp.enabled is false".to_owned());
+        }
+        match Analyzer::start(
+            &self.services.host,
+            &self.services.config,
+            &self.policy,
+            &self.room,
+        )
+        .await
+        {
+            Ok(analyzer) => AnalyzerState::Running(Box::new(analyzer)),
+            Err(error) => AnalyzerState::Missing(error.to_string()),
+        }
+    }
+
+    /// Proves `edits`: lays them, checks, and runs the affected tests when nothing keeps them from compiling.
+    /// `before` is the check of the untouched workspace.
+    pub async fn prove(&mut self, edits: &EditSet, before: &Report) -> Result<Proof, Error> {
+        self.lay(edits)?;
+        let after = self.check().await;
+        let mut proof = Proof {
+            problems_before: errors(before),
+            problems_after: errors(&after),
+            ..Proof::default()
+        };
+        if let Some(failure) = &after.failure {
+            proof.caveats.push(failure.clone());
+            proof.checks.push(record(
+                "cargo check",
+                false,
+                failure.clone(),
+                after.milliseconds,
+            ));
+            return Ok(proof);
+        }
+        let change = compare(before, &after, edits);
+        let content = change.introduced.is_empty();
+        proof.checks.push(record(
+            "cargo check",
+            content,
+            describe(&after, &change.introduced),
+            after.milliseconds,
+        ));
+        proof.holds = content;
+        if !content {
+            return Ok(proof);
+        }
+        self.prove_by_server(edits, &mut proof).await;
+        self.prove_by_tests(edits, &mut proof).await;
+        Ok(proof)
+    }
+
+    async fn prove_by_server(&mut self, edits: &EditSet, proof: &mut Proof) {
+        let Some(analyzer) = self.analyzer().await else {
+            if let Some(reason) = self.analyzer_missing() {
+                proof
+                    .caveats
+                    .push(format!("no language server looked at the text: {reason}"));
+            }
+            return;
+        };
+        let name = analyzer.name().to_owned();
+        let started = std::time::Instant::now();
+        let mut introduced = Vec::new();
+        for (file, edit) in &edits.files {
+            let (before, after) = match native_errors(analyzer, file, edit).await {
+                Ok(pair) => pair,
+                Err(error) => {
+                    proof.caveats.push(format!(
+                        "{name} did not look at {}: {error}",
+                        file.display()
+                    ));
+                    return;
+                }
+            };
+            introduced.extend(
+                after
+                    .into_iter()
+                    .filter(|identity| !before.contains(identity)),
+            );
+        }
+        let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let passed = introduced.is_empty();
+        let summary = match introduced.first() {
+            None => "0 new errors".to_owned(),
+            Some(first) => format!("{} new errors: {}", introduced.len(), first.message),
+        };
+        proof
+            .checks
+            .push(record(&name, passed, summary, milliseconds));
+        proof.holds &= passed;
+    }
+
+    async fn prove_by_tests(&self, edits: &EditSet, proof: &mut Proof) {
+        if proof.problems_after > 0 {
+            proof
+                .caveats
+                .push("tests did not run: the project does not compile yet".to_owned());
+            return;
+        }
+        if !self.services.config.proof.tests {
+            proof
+                .caveats
+                .push("tests did not run: proof.tests is false".to_owned());
+            return;
+        }
+        let changed: Vec<PathBuf> = edits.files.keys().cloned().collect();
+        let report = test::cargo_test(
+            self.bench(self.services.config.proof.test_timeout),
+            &changed,
+        )
+        .await;
+        proof.holds &= report.success();
+        proof.checks.push(record(
+            "cargo test",
+            report.success(),
+            report.summary(),
+            report.milliseconds,
+        ));
+    }
+
+    fn bench(&self, seconds: u64) -> Bench<'_> {
+        Bench {
+            host: &self.services.host,
+            policy: &self.policy,
+            room: &self.room,
+            timeout: Duration::from_secs(seconds),
+        }
+    }
+}
+
+/// Errors in a report.
+pub fn errors(report: &Report) -> usize {
+    report
+        .findings
+        .iter()
+        .filter(|finding| is_error(finding))
+        .count()
+}
+
+/// Whether a finding is an error.
+pub fn is_error(finding: &Finding) -> bool {
+    finding.problem.severity == Severity::Error
+}
+
+type Identities = BTreeSet<crate::text::problem::Identity>;
+
+/// The server's own errors in the text of a file before and after an edit.
+async fn native_errors(
+    analyzer: &mut Analyzer,
+    file: &Path,
+    edit: &crate::text::edit::FileEdit,
+) -> Result<(Identities, Identities), semantics::Error> {
+    let mut sides = [Identities::new(), Identities::new()];
+    for (side, text) in sides.iter_mut().zip([&edit.before, &edit.after]) {
+        let Some(text) = text else { continue };
+        analyzer.show(file, text).await?;
+        let problems = analyzer.diagnostics(file).await?;
+        *side = problems
+            .iter()
+            .filter(|problem| problem.severity == Severity::Error && problem.source != "rustc")
+            .map(Problem::identity)
+            .collect();
+    }
+    let [before, after] = sides;
+    Ok((before, after))
+}
+
+fn record(name: &str, passed: bool, summary: String, milliseconds: u64) -> CheckRecord {
+    CheckRecord {
+        name: name.to_owned(),
+        passed,
+        summary,
+        milliseconds,
+    }
+}
+
+fn describe(after: &Report, introduced: &[Problem]) -> String {
+    match introduced.first() {
+        Some(first) => format!(
+            "{} new problems: {}: {}",
+            introduced.len(),
+            first.label(),
+            first.message
+        ),
+        None => match errors(after) {
+            0 => "0 errors".to_owned(),
+            1 => "1 error remains, none is new".to_owned(),
+            number => format!("{number} errors remain, none is new"),
+        },
+    }
+}

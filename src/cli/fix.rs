@@ -1,0 +1,100 @@
+//! `meliora fix`: repairs a project, proven, in dry run unless `--apply` (spec: Code Modification).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::headless::{self, Ended, Progress};
+use super::place::Project;
+use super::session::{self, Session};
+use super::{EXIT_MISSING, paint};
+use crate::agent::task::{Delivery, Kind, Proposal, Scope, Task};
+
+/// Repair what keeps a project from compiling, and prove the repair.
+///
+/// The project is copied into a shadow. There, edits that the compiler and the language server suggest are tried one
+/// after the other; one is kept when problems vanish and none appears. The result is checked, its tests run, and it is
+/// printed as a diff. Nothing of yours changes without --apply; `meliora undo` takes an applied run back.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A project, or a file in one (then only that file's problems are repaired)
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Write the repaired files when the proof holds
+    #[arg(long)]
+    apply: bool,
+    /// Apply also when tests fail afterwards (they may have failed before)
+    #[arg(long, requires = "apply")]
+    despite_tests: bool,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+    /// Show every edit that was tried, and why it was turned down
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match repair(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            paint::complain(error);
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    let session = session::open(&arguments.path)?;
+    let task = Task {
+        run: session.run.clone(),
+        kind: Kind::Fix(scope(&session.project)),
+        workspace: session.project.root.clone(),
+        overlay: BTreeMap::new(),
+        focus: None,
+        problems: Vec::new(),
+    };
+    let progress = match (arguments.json, arguments.verbose) {
+        (true, _) => Progress::Silent,
+        (false, true) => Progress::Everything,
+        (false, false) => Progress::Repairs,
+    };
+    let deliver = |proposal: &Proposal| deliver(&session, proposal, arguments);
+    let driven = headless::drive(task, session.services.clone(), &session.store, progress, deliver);
+    let ended = session::block_on(driven)?;
+    if arguments.json {
+        paint::say_json(&headless::document(&session.run, &ended))?;
+    } else {
+        print(&session, &ended);
+    }
+    Ok(headless::exit_code(&ended))
+}
+
+fn scope(project: &Project) -> Scope {
+    if project.root.join(&project.within).is_file() {
+        Scope::File(project.within.clone())
+    } else {
+        Scope::Workspace
+    }
+}
+
+fn deliver(session: &Session, proposal: &Proposal, arguments: &Arguments) -> Delivery {
+    if !arguments.apply {
+        return Delivery::Shown;
+    }
+    if !proposal.proof.holds && !arguments.despite_tests {
+        let advice = "nothing was changed; --despite-tests applies it when only tests fail";
+        return Delivery::Refused(format!("the proof fails, {advice}"));
+    }
+    session.apply(proposal)
+}
+
+fn print(session: &Session, ended: &Ended) {
+    if let Some(proposal) = &ended.proposal {
+        headless::print_proposal(proposal);
+    }
+    headless::print_outcome(&session.run, ended);
+}

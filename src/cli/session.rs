@@ -1,0 +1,76 @@
+//! What a command works with: the project, the settings, the store, a name for its run (spec: Local Development).
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::paint;
+use super::place::{self, Project};
+use crate::agent::task::{Delivery, Proposal, Services};
+use crate::config::host::Host;
+use crate::config::layers;
+use crate::event::RunId;
+use crate::redact::Redactor;
+use crate::safety::Policy;
+use crate::store::Store;
+
+/// Everything a command needs for one run on one project.
+#[derive(Debug)]
+pub struct Session {
+    /// What runs are given.
+    pub services: Services,
+    /// The project.
+    pub project: Project,
+    /// Its journal.
+    pub store: Store,
+    /// The name of this run.
+    pub run: RunId,
+}
+
+/// Opens the project that `path` is in. Remarks go to standard error; what an earlier process left half done is
+/// finished or rolled back first.
+pub fn open(path: &Path) -> anyhow::Result<Session> {
+    let host = Host::capture()?;
+    let project = place::find(path, &host.home)?;
+    open_project(host, project)
+}
+
+/// Opens a project that was found already.
+pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
+    let loaded = layers::load(&host, Some(&project.root));
+    for notice in &loaded.notices {
+        paint::remark(notice);
+    }
+    let redactor = Arc::new(Redactor::new(host.secrets()));
+    let store = Store::open(&host, &project.root, Arc::clone(&redactor));
+    for notice in store.notices() {
+        paint::remark(notice);
+    }
+    let services = Services { host: Arc::new(host), config: Arc::new(loaded.config), redactor };
+    Ok(Session { services, project, store, run: new_run()? })
+}
+
+impl Session {
+    /// Writes a proposal to the files of the project.
+    pub fn apply(&self, proposal: &Proposal) -> Delivery {
+        let Services { host, config, .. } = &self.services;
+        let policy = Policy::new(host, config, &self.project.root);
+        match Err::<(), String>(format!("{host:?} {policy:?} {}", proposal.title)) {
+            Ok(_) => Delivery::Applied,
+            Err(error) => Delivery::Refused(error.to_string()),
+        }
+    }
+}
+
+/// A name for a run that starts now.
+pub fn new_run() -> anyhow::Result<RunId> {
+    let seconds = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+    let salt = getrandom::u32()? & 0xffff;
+    Ok(RunId::new(seconds, u16::try_from(salt)?))
+}
+
+/// Runs a future to its end on a runtime of its own.
+pub fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    Ok(runtime.block_on(future))
+}
