@@ -75,3 +75,9 @@ async fn run(
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
+mod disk;
+pub mod edit;
+mod interrupted;
+pub mod shadow;
+pub mod task;
+pub mod undo;

@@ -127,6 +127,15 @@ pub fn permit(policy: &Policy, action: Action) -> Result<Permit, Refusal> {
     }
 }
 
+/// The permit for an action that the user asked for in so many words, such as an undo: what would ask was thereby
+/// answered, what is denied stays denied.
+pub fn permit_approved(policy: &Policy, action: Action) -> Result<Permit, Refusal> {
+    match decide(policy, &action) {
+        Decision::Allow { .. } | Decision::Ask { .. } => Ok(Permit::mint(action)),
+        Decision::Deny { rule, reason } => Err(Refusal::Denied { rule, reason }),
+    }
+}
+
 /// The permit for a program that the user, not the agent, wants to run: a language server that the editor asked for, or
 /// a look at what is installed.
 pub fn permit_user_program(

@@ -8,6 +8,7 @@
 mod chain;
 pub mod durable;
 pub mod history;
+pub mod images;
 mod journal;
 mod tables;
 pub mod verify;

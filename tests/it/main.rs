@@ -4,4 +4,6 @@ mod dependencies;
 mod semantics;
 mod shadow;
 mod source;
+mod store;
 mod tidy;
+mod undo;

@@ -1,0 +1,472 @@
+//! Delivers edits to the disk, all files or none (spec: workspace edits, headless mode).
+//!
+//! Order of things: the edit is compared with what is on the disk and judged; texts before and after and an intent go
+//! to the state folder; scratch copies of all files are written; then each takes its place; then the intent is marked
+//! done. A failure on the way takes everything back at once, a kill is dealt with by [`recover`] at the next start.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
+
+use super::disk::{self, Found};
+pub use super::interrupted::recover;
+use super::interrupted::{settle_interrupted, take_back};
+use crate::config::host::Host;
+use crate::event::{RunEvent, RunId};
+use crate::permit::{Action, Permit};
+use crate::safety::{self, Policy};
+use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage};
+use crate::text::edit::{EditSet, Merge, merge};
+
+/// What a delivery did.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// Files that changed, relative to the workspace.
+    pub files: Vec<PathBuf>,
+    /// Those of them whose text had moved on and kept its other changes.
+    pub merged: Vec<PathBuf>,
+    /// Files that were left as they are, and why, as sentences for people.
+    pub left: Vec<String>,
+    /// What else should be said.
+    pub notices: Vec<String>,
+    /// How the policy judged each change, for the journal.
+    pub decisions: Vec<RunEvent>,
+}
+
+/// Why nothing was changed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    /// At least one file must not or cannot be changed. Nothing was.
+    #[error("nothing was changed: {}", reasons.join("; "))]
+    Refused {
+        /// Why, one sentence fragment for each file.
+        reasons: Vec<String>,
+        /// How the policy judged each change, for the journal.
+        decisions: Vec<RunEvent>,
+    },
+    /// The system refused on the way; what had changed was taken back.
+    #[error("nothing was changed: cannot write {path}: {source}")]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The system refused on the way, and refused to take back what had changed as well.
+    #[error(
+        "cannot write {path}: {source}; some files have changed, and the next `meliora` command \
+         in this workspace takes them back"
+    )]
+    Half {
+        /// The file or folder.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The images could not be written or read.
+    #[error(transparent)]
+    Images(#[from] images::Error),
+}
+
+/// What to do with a file whose other changes contradict ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Conflicts {
+    /// Refuse the whole delivery.
+    Refuse,
+    /// Leave that file as it is and change the others.
+    Leave,
+}
+
+/// Whose word stands behind a change.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Consent {
+    /// The policy's alone.
+    Policy,
+    /// The user asked for this very change.
+    User,
+}
+
+/// A delivery.
+#[derive(Debug)]
+pub(super) struct Order<'run> {
+    pub run: &'run RunId,
+    pub consent: Consent,
+    pub conflicts: Conflicts,
+    pub reverts: Option<RunId>,
+    pub wishes: Vec<Wish>,
+    /// Folders to remove when they are empty afterwards, parents first, relative to the workspace.
+    pub folders: Vec<PathBuf>,
+}
+
+/// One file that shall change from a base to a goal, whatever else happened to it.
+#[derive(Debug)]
+pub(super) struct Wish {
+    pub path: PathBuf,
+    pub base: Option<Arc<str>>,
+    pub goal: Option<Arc<str>>,
+    /// The mode that the file has with the base and shall have with the goal, where that is known.
+    pub modes: Option<(Option<u32>, Option<u32>)>,
+}
+
+/// Writes an edit to the disk. Every file must hold the text that the edit was computed for; where it holds another
+/// one, both changes are merged, and when they contradict each other nothing is changed at all.
+pub fn apply_to_disk(
+    host: &Host,
+    workspace: &Path,
+    policy: &Policy,
+    run: &RunId,
+    edits: &EditSet,
+) -> Result<Applied, ApplyError> {
+    let images = Images::lock(host, workspace)?;
+    let mut notices = settle_interrupted(&images, host, workspace)?;
+    let order = Order {
+        run,
+        consent: Consent::Policy,
+        conflicts: Conflicts::Refuse,
+        reverts: None,
+        wishes: wishes(edits),
+        folders: Vec::new(),
+    };
+    let mut applied = deliver(&images, policy, order)?;
+    notices.append(&mut applied.notices);
+    applied.notices = notices;
+    Ok(applied)
+}
+
+/// One file on its way.
+struct Change {
+    record: FileRecord,
+    permit: Permit,
+    target: PathBuf,
+    scratch: PathBuf,
+    current: Option<Arc<str>>,
+    text: Option<Arc<str>>,
+    is_merged: bool,
+}
+
+pub(super) fn deliver(
+    images: &Images,
+    policy: &Policy,
+    order: Order<'_>,
+) -> Result<Applied, ApplyError> {
+    let mut applied = Applied::default();
+    let changes = plan(images, policy, &order, &mut applied)?;
+    if changes.is_empty() && order.reverts.is_none() {
+        return Ok(applied);
+    }
+    let root = policy.workspace();
+    let mut record = RunRecord::begin(order.run, Hand::Disk, &images.runs()?);
+    // That a run was taken back is recorded also when its files had returned already.
+    record.reverts = order.reverts;
+    record.files = changes.iter().map(|change| change.record.clone()).collect();
+    record.folders = missing_folders(root, &changes);
+    images.save(&record)?;
+    if let Err(error) = carry_out(root, &record, &changes) {
+        return Err(match (take_back(images, policy, &record), error) {
+            (Err(_), ApplyError::Io { path, source }) => ApplyError::Half { path, source },
+            (_, error) => error,
+        });
+    }
+    remove_empty(root, &order.folders);
+    record.stage = Stage::Done;
+    for file in &mut record.files {
+        file.scratch = None;
+    }
+    images.save(&record)?;
+    applied.files = record.paths();
+    applied.merged = changes
+        .iter()
+        .filter(|change| change.is_merged)
+        .map(|change| change.record.path.clone())
+        .collect();
+    let forgotten = images.prune(images::BYTES_MAX, images::RUNS_MAX)?;
+    if let (Some(first), Some(last)) = (forgotten.first(), forgotten.last()) {
+        applied.notices.push(format!(
+            "{} can no longer be undone: the room for old texts ({} MB) is used up",
+            if first == last {
+                format!("run {first}")
+            } else {
+                format!("runs {first} to {last}")
+            },
+            images::BYTES_MAX >> 20
+        ));
+    }
+    Ok(applied)
+}
+
+/// What comes of a wish, given the text that is there.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Settled {
+    /// The goal is reached already.
+    Already,
+    /// This is the text to write; `None` removes the file.
+    Write {
+        text: Option<Arc<str>>,
+        is_merged: bool,
+    },
+    /// It cannot be done, as the end of a sentence about the file.
+    Conflict(&'static str),
+}
+
+/// Carries the change from `base` to `goal` over to the text that is there.
+pub(super) fn settle(
+    base: Option<&Arc<str>>,
+    goal: Option<&Arc<str>>,
+    current: Option<&Arc<str>>,
+) -> Settled {
+    if current == goal {
+        return Settled::Already;
+    }
+    if current == base {
+        return Settled::Write {
+            text: goal.cloned(),
+            is_merged: false,
+        };
+    }
+    match (base, goal, current) {
+        (Some(base), Some(goal), Some(current)) => match merge(base, current, goal) {
+            Merge::Clean(text) if text == **current => Settled::Already,
+            Merge::Clean(text) => Settled::Write {
+                text: Some(text.into()),
+                is_merged: true,
+            },
+            Merge::Conflict => Settled::Conflict("was changed in the same lines since"),
+        },
+        (_, None, Some(_)) => Settled::Conflict("was changed since and would be removed"),
+        (None, Some(_), Some(_)) => Settled::Conflict("exists already, with another content"),
+        (_, _, None) => Settled::Conflict("is gone"),
+    }
+}
+
+fn wishes(edits: &EditSet) -> Vec<Wish> {
+    edits
+        .files
+        .iter()
+        .map(|(path, edit)| Wish {
+            path: path.clone(),
+            base: edit.before.clone(),
+            goal: edit.after.clone(),
+            modes: None,
+        })
+        .collect()
+}
+
+/// Compares every wish with the disk and asks the policy; any refusal refuses all.
+fn plan(
+    images: &Images,
+    policy: &Policy,
+    order: &Order<'_>,
+    applied: &mut Applied,
+) -> Result<Vec<Change>, ApplyError> {
+    let mut changes: Vec<Change> = Vec::new();
+    let mut reasons = Vec::new();
+    for (number, wish) in order.wishes.iter().enumerate() {
+        let scratch = format!(".meliora-{}-{number}", order.run);
+        match consider(images, policy, order, wish, scratch, &mut applied.decisions)? {
+            Considered::Nothing => {}
+            Considered::Change(change) => {
+                if changes.iter().any(|other| other.target == change.target) {
+                    let path = wish.path.display();
+                    reasons.push(format!("{path} is the same file as another one"));
+                }
+                changes.push(*change);
+            }
+            Considered::Refused(reason) => reasons.push(reason),
+            Considered::Conflict(reason) => match order.conflicts {
+                Conflicts::Refuse => reasons.push(reason),
+                Conflicts::Leave => applied.left.push(reason),
+            },
+        }
+    }
+    if reasons.is_empty() {
+        return Ok(changes);
+    }
+    Err(ApplyError::Refused {
+        reasons,
+        decisions: std::mem::take(&mut applied.decisions),
+    })
+}
+
+enum Considered {
+    Nothing,
+    Change(Box<Change>),
+    Refused(String),
+    Conflict(String),
+}
+
+fn consider(
+    images: &Images,
+    policy: &Policy,
+    order: &Order<'_>,
+    wish: &Wish,
+    scratch: String,
+    decisions: &mut Vec<RunEvent>,
+) -> Result<Considered, ApplyError> {
+    let about = |what: &str| format!("{} {what}", wish.path.display());
+    let Some(target) = locate(policy.workspace(), &wish.path) else {
+        return Ok(Considered::Refused(about("is outside the workspace")));
+    };
+    let found = disk::look(&target).map_err(|source| ApplyError::Io {
+        path: target.clone(),
+        source,
+    })?;
+    let (current, mode) = match found {
+        Found::Missing => (None, None),
+        Found::Text { text, mode } => (Some(text), mode),
+        Found::Foreign(what) => return Ok(Considered::Refused(about(what))),
+    };
+    let (text, is_merged) = match settle(wish.base.as_ref(), wish.goal.as_ref(), current.as_ref()) {
+        Settled::Already => return Ok(Considered::Nothing),
+        Settled::Conflict(what) => return Ok(Considered::Conflict(about(what))),
+        Settled::Write { text, is_merged } => (text, is_merged),
+    };
+    let is_link = policy.workspace().join(&wish.path).is_symlink();
+    if let Some(reason) = obstacle(&target, is_link, text.is_some()) {
+        return Ok(Considered::Refused(about(reason)));
+    }
+    let permit = match judge(policy, order.consent, &target, text.as_deref(), decisions) {
+        Ok(permit) => permit,
+        Err(refusal) => return Ok(Considered::Refused(refusal.to_string())),
+    };
+    let mode_after = match wish.modes {
+        Some((with_base, with_goal)) if current.is_none() || mode == with_base => with_goal,
+        Some(_) | None => mode,
+    };
+    let image = |text: Option<&Arc<str>>, mode| -> Result<Option<Image>, images::Error> {
+        text.map(|text| {
+            let digest = images.keep(text)?;
+            Ok(Image { digest, mode })
+        })
+        .transpose()
+    };
+    Ok(Considered::Change(Box::new(Change {
+        record: FileRecord {
+            path: wish.path.clone(),
+            before: image(current.as_ref(), mode)?,
+            after: image(text.as_ref(), mode_after)?,
+            scratch: Some(scratch.clone()),
+        },
+        permit,
+        scratch: target.with_file_name(scratch),
+        target,
+        current,
+        text,
+        is_merged,
+    })))
+}
+
+fn obstacle(target: &Path, is_link: bool, writes: bool) -> Option<&'static str> {
+    if disk::is_read_only(target) {
+        return Some("is read-only; make it writable first");
+    }
+    (is_link && !writes).then_some("is a link, and links are not removed")
+}
+
+pub(super) fn judge(
+    policy: &Policy,
+    consent: Consent,
+    target: &Path,
+    text: Option<&str>,
+    decisions: &mut Vec<RunEvent>,
+) -> Result<Permit, safety::Refusal> {
+    let path = target.to_owned();
+    let action = match text {
+        Some(text) => Action::WriteFile {
+            path,
+            bytes: text.len() as u64,
+        },
+        None => Action::DeleteFile { path },
+    };
+    decisions.push(RunEvent::Decided {
+        decision: safety::decide(policy, &action),
+        action: action.clone(),
+    });
+    match consent {
+        Consent::Policy => safety::permit(policy, action),
+        Consent::User => safety::permit_approved(policy, action),
+    }
+}
+
+/// Where a path of the workspace really is, after links; `None` when that is outside.
+pub(super) fn locate(root: &Path, path: &Path) -> Option<PathBuf> {
+    let is_plain = path
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
+    let target = safety::paths::resolve(&root.join(path));
+    (is_plain && target.starts_with(root) && target != root).then_some(target)
+}
+
+/// Folders that have to be made, parents first, relative to the workspace.
+fn missing_folders(root: &Path, changes: &[Change]) -> Vec<PathBuf> {
+    let mut folders = BTreeSet::new();
+    for change in changes.iter().filter(|change| change.text.is_some()) {
+        let missing = change
+            .target
+            .ancestors()
+            .skip(1)
+            .take_while(|folder| !folder.exists())
+            .filter_map(|folder| folder.strip_prefix(root).ok());
+        folders.extend(missing.map(Path::to_owned));
+    }
+    folders.into_iter().collect()
+}
+
+/// Makes the folders and all scratch copies, then lets each take its place.
+fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), ApplyError> {
+    let at = |path: &Path| {
+        let path = path.to_owned();
+        move |source| ApplyError::Io { path, source }
+    };
+    for folder in &record.folders {
+        let folder = root.join(folder);
+        std::fs::create_dir(&folder)
+            .and_then(|()| disk::sync_folder(&folder))
+            .map_err(at(&folder))?;
+    }
+    for change in changes {
+        if let Some(text) = &change.text {
+            let mode = change.record.after.as_ref().and_then(|image| image.mode);
+            disk::stage(&change.permit, &change.scratch, text, mode).map_err(at(&change.target))?;
+        }
+    }
+    for change in changes {
+        // Somebody may have saved the file since it was compared.
+        if disk::look(&change.target)
+            .map_err(at(&change.target))?
+            .text()
+            != change.current
+        {
+            return Err(ApplyError::Refused {
+                reasons: vec![format!(
+                    "{} changes right now",
+                    change.record.path.display()
+                )],
+                decisions: Vec::new(),
+            });
+        }
+        let done = match &change.text {
+            Some(_) => disk::swap_in(&change.permit, &change.scratch),
+            None => disk::remove(&change.permit),
+        };
+        done.map_err(at(&change.target))?;
+    }
+    for change in changes {
+        disk::sync_folder(&change.target).map_err(at(&change.target))?;
+    }
+    Ok(())
+}
+
+pub(super) fn remove_empty(root: &Path, folders: &[PathBuf]) {
+    for folder in folders.iter().rev() {
+        // A folder in which something else lies stays; that is what the error says.
+        let _ = std::fs::remove_dir(root.join(folder));
+    }
+}
+
+pub(super) fn text_of(
+    images: &Images,
+    image: Option<&Image>,
+) -> Result<Option<Arc<str>>, images::Error> {
+    image.map(|image| images.text(&image.digest)).transpose()
+}

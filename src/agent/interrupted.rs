@@ -1,0 +1,175 @@
+//! Settles what a killed process left behind (spec: Automatic rollback).
+//!
+//! An intent that was never marked done says which files were about to change. When all of them did, only the mark is
+//! missing; otherwise those that changed get their old text back, and what the user typed since stays.
+
+use std::path::{Path, PathBuf};
+
+use super::disk::{self, Found};
+use super::edit::{ApplyError, Consent, Settled, judge, locate, remove_empty, settle, text_of};
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::safety::Policy;
+use crate::store::images::{FileRecord, Images, RunRecord, Stage};
+
+/// Settles what a killed process left behind: a run whose files had all changed is marked done, any other is taken
+/// back. Gives sentences for people. Called at the start of everything that reads or changes a workspace.
+pub fn recover(host: &Host, workspace: &Path) -> Result<Vec<String>, ApplyError> {
+    if !host.state_of(workspace).join("images").exists() {
+        return Ok(Vec::new());
+    }
+    let images = Images::lock(host, workspace)?;
+    settle_interrupted(&images, host, workspace)
+}
+
+pub(super) fn settle_interrupted(
+    images: &Images,
+    host: &Host,
+    workspace: &Path,
+) -> Result<Vec<String>, ApplyError> {
+    let mut config = Config::default();
+    // What was written under a larger limit can be taken back as well.
+    config.safety.max_file_size_mb = u64::MAX;
+    let policy = Policy::new(host, &config, workspace);
+    let mut notices = Vec::new();
+    for mut record in images.runs()? {
+        if record.stage == Stage::Done {
+            continue;
+        }
+        let Ok(complete) = is_complete(images, policy.workspace(), &record) else {
+            images.give_up(&record.run)?;
+            notices.push(format!(
+                "run {} was interrupted and its old texts are damaged: look at {}",
+                record.run,
+                list(&record.paths())
+            ));
+            continue;
+        };
+        if complete {
+            record.stage = Stage::Done;
+            images.save(&record)?;
+            sweep(policy.workspace(), &record);
+            notices.push(format!(
+                "run {} was interrupted after its last file: it is complete",
+                record.run
+            ));
+        } else {
+            let left = take_back(images, &policy, &record)?;
+            notices.push(format!(
+                "run {} was interrupted while it changed files: its changes were taken back",
+                record.run
+            ));
+            notices.extend(left);
+        }
+    }
+    Ok(notices)
+}
+
+/// Whether every file is as the run meant to leave it.
+fn is_complete(images: &Images, root: &Path, record: &RunRecord) -> Result<bool, ApplyError> {
+    for file in &record.files {
+        let after = text_of(images, file.after.as_ref())?;
+        let is_after = locate(root, &file.path)
+            .and_then(|target| disk::look(&target).ok())
+            .is_some_and(|found| match found {
+                Found::Missing => after.is_none(),
+                Found::Text { text, .. } => after.as_ref() == Some(&text),
+                Found::Foreign(_) => false,
+            });
+        if !is_after {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Takes an unfinished run back and forgets it. Gives what had to be left, as sentences for people.
+pub(super) fn take_back(
+    images: &Images,
+    policy: &Policy,
+    record: &RunRecord,
+) -> Result<Vec<String>, ApplyError> {
+    let root = policy.workspace();
+    let mut left = Vec::new();
+    sweep(root, record);
+    for file in record.files.iter().rev() {
+        if let Some(reason) = take_back_file(images, policy, file)? {
+            left.push(format!(
+                "{} was left as it is: it {reason}",
+                file.path.display()
+            ));
+        }
+    }
+    remove_empty(root, &record.folders);
+    images.remove(&record.run)?;
+    Ok(left)
+}
+
+fn take_back_file(
+    images: &Images,
+    policy: &Policy,
+    file: &FileRecord,
+) -> Result<Option<&'static str>, ApplyError> {
+    let Some(target) = locate(policy.workspace(), &file.path) else {
+        return Ok(Some("is outside the workspace"));
+    };
+    let at = |source| ApplyError::Io {
+        path: target.clone(),
+        source,
+    };
+    let current = match disk::look(&target).map_err(at)? {
+        Found::Missing => None,
+        Found::Text { text, .. } => Some(text),
+        Found::Foreign(what) => return Ok(Some(what)),
+    };
+    let before = text_of(images, file.before.as_ref())?;
+    let after = text_of(images, file.after.as_ref())?;
+    let text = match settle(after.as_ref(), before.as_ref(), current.as_ref()) {
+        Settled::Already => return Ok(None),
+        Settled::Conflict(what) => return Ok(Some(what)),
+        Settled::Write { text, .. } => text,
+    };
+    let permit = judge(
+        policy,
+        Consent::User,
+        &target,
+        text.as_deref(),
+        &mut Vec::new(),
+    );
+    let Ok(permit) = permit else {
+        return Ok(Some("must not be written"));
+    };
+    match text {
+        Some(text) => {
+            let scratch = file.scratch.as_deref().unwrap_or(".meliora-interrupted");
+            let scratch = target.with_file_name(scratch);
+            let mode = file.before.as_ref().and_then(|image| image.mode);
+            if let Some(folder) = target.parent() {
+                std::fs::create_dir_all(folder).map_err(at)?;
+            }
+            disk::stage(&permit, &scratch, &text, mode).map_err(at)?;
+            disk::swap_in(&permit, &scratch).map_err(at)?;
+        }
+        None => disk::remove(&permit).map_err(at)?,
+    }
+    disk::sync_folder(&target).map_err(at)?;
+    Ok(None)
+}
+
+/// Removes scratch files that did not take their place.
+fn sweep(root: &Path, record: &RunRecord) {
+    for file in &record.files {
+        if let (Some(target), Some(scratch)) = (locate(root, &file.path), &file.scratch) {
+            // Most of them took their place, so that there is nothing to remove.
+            let _ = std::fs::remove_file(target.with_file_name(scratch));
+        }
+    }
+}
+
+fn list(paths: &[PathBuf]) -> String {
+    let names: Vec<String> = paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    names.join(", ")
+}
