@@ -1,4 +1,8 @@
 //! Integration tests: one binary, one module for each thing that is tested.
+#![expect(
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, which is what it is for"
+)]
 
 mod dependencies;
 mod semantics;

@@ -1,5 +1,7 @@
 //! The shadow: what it holds, what it leaves out, and that proposals never survive in it.
 
+mod projects;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
