@@ -1,5 +1,210 @@
 //! What the agent can do (spec: Tool Integration Framework).
+//!
+//! [`Tool`] is the one open trait of the program. A tool looks at a [`Context`], a staged copy of the workspace, and
+//! gives data and proposed changes back; it never writes to the disk. [`execute`] is the only caller: it validates,
+//! asks `safety`, runs, redacts and cuts. [`registry`] lists the tools that ship. [`build`], [`test`] and [`sandbox`]
+//! run the project's own programs for proofs.
 
+pub mod arguments;
 pub mod build;
+pub mod execute;
+pub mod fs;
+pub mod language;
+pub mod registry;
 pub mod sandbox;
+pub mod search;
 pub mod test;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::permit::{Action, Decision};
+use crate::safety::{self, Policy};
+use crate::text::edit::EditSet;
+use crate::text::problem::Problem;
+use crate::text::staging::{ReadError, Staging};
+
+/// Something the agent can do.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// Its name, as models call it.
+    fn name(&self) -> &str;
+
+    /// What it does, for the model.
+    fn description(&self) -> &str;
+
+    /// Its arguments.
+    fn parameters(&self) -> Vec<Parameter>;
+
+    /// What its data holds.
+    fn returns(&self) -> ReturnType;
+
+    /// Runs it. The arguments were validated and the actions allowed before.
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error>;
+
+    /// Everything that a call with these arguments would do to the world, for `safety` to judge.
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action>;
+
+    /// Checks arguments before anything is decided.
+    fn validate(&self, arguments: &Value) -> Result<(), Error> {
+        arguments::check(&self.parameters(), arguments)
+    }
+
+    /// Whether a call with these arguments may happen without asking anybody.
+    fn is_safe(&self, arguments: &Value, context: &Context<'_>) -> bool {
+        let actions = self.actions(arguments, context);
+        let decisions = actions
+            .iter()
+            .map(|action| safety::decide(context.policy, action));
+        decisions
+            .into_iter()
+            .all(|decision| matches!(decision, Decision::Allow { .. }))
+    }
+}
+
+/// One argument of a tool.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Parameter {
+    /// Its name.
+    pub name: String,
+    /// The kind of value.
+    pub kind: Kind,
+    /// What it means, for the model.
+    pub description: String,
+    /// Whether a call without it is refused.
+    pub required: bool,
+}
+
+/// Kinds of argument values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Text.
+    Text,
+    /// A whole number that is not negative.
+    Integer,
+}
+
+/// What a tool's data holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ReturnType {
+    /// The fields, in words.
+    pub description: String,
+}
+
+/// What a tool works on.
+#[derive(Debug)]
+pub struct Context<'run> {
+    /// The workspace with what is proposed so far.
+    pub staging: &'run Staging,
+    /// What is allowed.
+    pub policy: &'run Policy,
+    /// Looks at proposed text, if anything can.
+    pub checker: Option<&'run Checker>,
+}
+
+/// The future that a [`Checker`] gives: the problems, or why they cannot be known.
+type Checking = BoxFuture<'static, Result<Vec<Problem>, String>>;
+
+/// Finds the problems of exactly the proposed text. What does that lives above the tools and is handed down.
+#[derive(Clone)]
+pub struct Checker(Arc<dyn Fn(EditSet) -> Checking + Send + Sync>);
+
+impl Checker {
+    /// Makes a checker of a function.
+    pub fn new(check: impl Fn(EditSet) -> Checking + Send + Sync + 'static) -> Self {
+        Self(Arc::new(check))
+    }
+
+    /// The problems of the workspace with these edits.
+    pub async fn problems(&self, edits: EditSet) -> Result<Vec<Problem>, String> {
+        (self.0)(edits).await
+    }
+}
+
+impl std::fmt::Debug for Checker {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("Checker")
+    }
+}
+
+/// What a tool gives back to [`execute`].
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Output {
+    /// Facts about the result, for the model.
+    pub data: Value,
+    /// Text that the tool read somewhere, with a label saying where: it is fenced before a model sees it.
+    pub text: Option<(String, String)>,
+    /// How to see what was left out, if anything was.
+    pub more: Option<String>,
+    /// Changes that the tool proposes.
+    pub changes: Vec<Change>,
+}
+
+/// A change that a tool proposes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Path relative to the workspace.
+    pub path: PathBuf,
+    /// The new text; `None` removes the file.
+    pub after: Option<Arc<str>>,
+}
+
+/// The result of a tool call (spec: `ToolResult`).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolResult {
+    /// Whether the tool did what it was asked.
+    pub success: bool,
+    /// Facts about the result, or the error.
+    pub data: Value,
+    /// What happened on the way.
+    pub logs: Vec<LogEntry>,
+    /// What it cost.
+    pub metrics: ExecutionMetrics,
+}
+
+/// One remark on a tool call.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogEntry {
+    /// The remark.
+    pub message: String,
+}
+
+/// What a tool call cost.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExecutionMetrics {
+    /// Wall time in milliseconds.
+    pub milliseconds: u64,
+    /// Bytes of the result before it was cut.
+    pub output_bytes: u64,
+}
+
+/// Why a tool did not do what it was asked. The text is for the model and says how to do better.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Error {
+    /// The arguments do not fit the parameters.
+    #[error("{0}")]
+    Arguments(String),
+    /// The policy does not allow it.
+    #[error("not allowed ({rule}): {reason}")]
+    Refused {
+        /// The rule that decided.
+        rule: String,
+        /// Why.
+        reason: String,
+    },
+    /// A file cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+    /// The edit has no certain place, or would do harm.
+    #[error("{0}")]
+    Edit(String),
+    /// Something the tool needs is missing.
+    #[error("{0}")]
+    Unavailable(String),
+}

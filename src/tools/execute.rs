@@ -1,0 +1,465 @@
+//! The one way to run a tool: validate, judge, run, redact, cut (spec: Execution Engine).
+
+use std::time::Instant;
+
+use serde_json::{Value, json};
+
+use super::{
+    Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Tool, ToolResult, registry,
+};
+use crate::event::RunEvent;
+use crate::llm::message::ToolCall;
+use crate::permit::Decision;
+use crate::prompt::fence;
+use crate::redact::Redactor;
+use crate::safety::{self, Policy};
+use crate::text::staging::Staging;
+
+/// Bytes of text that one call may give to the model.
+const TEXT_BYTES_MAX: usize = 24 * 1024;
+
+/// Characters of a summary for people.
+const SUMMARY_CHARACTERS_MAX: usize = 160;
+
+/// What every call of a run shares.
+#[derive(Debug)]
+pub struct Desk<'run> {
+    /// What is allowed.
+    pub policy: &'run Policy,
+    /// Takes secrets out of results.
+    pub redactor: &'run Redactor,
+    /// Looks at proposed text, if anything can.
+    pub checker: Option<&'run Checker>,
+}
+
+/// A call that was carried out, or refused.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Executed {
+    /// The result (spec: `ToolResult`).
+    pub result: ToolResult,
+    /// The result as the model reads it.
+    pub text: String,
+    /// What the journal is told: every decision, then the call.
+    pub events: Vec<RunEvent>,
+}
+
+/// Carries a call out. Proposed changes go into `staging`; nothing else changes.
+pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) -> Executed {
+    let started = Instant::now();
+    let mut events = Vec::new();
+    let outcome = run(call, staging, desk, &mut events).await;
+    let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let (success, data, text, output_bytes, logs) = match outcome {
+        Ok(output) => told(output, desk.redactor),
+        Err(error) => {
+            let message = desk.redactor.clean(&error.to_string()).into_owned();
+            let bytes = message.len();
+            let text = match message.split_once('\n') {
+                // Lines after the first are quoted from files.
+                Some((first, quoted)) => format!("error: {first}\n{}", fence("lines", quoted)),
+                None => format!("error: {message}"),
+            };
+            (false, json!({ "error": message }), text, bytes, Vec::new())
+        }
+    };
+    events.push(RunEvent::ToolCalled {
+        name: call.name.clone(),
+        success,
+        summary: summary(&text),
+        milliseconds,
+    });
+    Executed {
+        result: ToolResult {
+            success,
+            data,
+            logs,
+            metrics: ExecutionMetrics {
+                milliseconds,
+                output_bytes: output_bytes as u64,
+            },
+        },
+        text,
+        events,
+    }
+}
+
+async fn run(
+    call: &ToolCall,
+    staging: &mut Staging,
+    desk: &Desk<'_>,
+    events: &mut Vec<RunEvent>,
+) -> Result<Output, Error> {
+    let tool = registry::find(&call.name).ok_or_else(|| {
+        let names: Vec<&str> = registry::tools().iter().map(|tool| tool.name()).collect();
+        Error::Arguments(format!(
+            "there is no tool `{}`; the tools are {}",
+            call.name,
+            names.join(", ")
+        ))
+    })?;
+    let arguments = call.parsed().map_err(|error| {
+        Error::Arguments(format!("the arguments are not a JSON object: {error}"))
+    })?;
+    tool.validate(&arguments)?;
+    let output = {
+        let context = Context {
+            staging,
+            policy: desk.policy,
+            checker: desk.checker,
+        };
+        judge(tool, &arguments, &context, events)?;
+        tool.execute(&context, &arguments).await?
+    };
+    for change in &output.changes {
+        staging.propose(change.path.clone(), change.after.clone())?;
+    }
+    Ok(output)
+}
+
+fn judge(
+    tool: &dyn Tool,
+    arguments: &Value,
+    context: &Context<'_>,
+    events: &mut Vec<RunEvent>,
+) -> Result<(), Error> {
+    for action in tool.actions(arguments, context) {
+        let decision = safety::decide(context.policy, &action);
+        events.push(RunEvent::Decided {
+            action,
+            decision: decision.clone(),
+        });
+        match decision {
+            Decision::Allow { .. } => {}
+            Decision::Deny { rule, reason } => return Err(Error::Refused { rule, reason }),
+            Decision::Ask { rule, reason } => {
+                let reason = format!("{reason}; only the user can change that, by hand");
+                return Err(Error::Refused { rule, reason });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The result as data and as text for the model.
+fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec<LogEntry>) {
+    let mut lines = Vec::new();
+    if let Value::Object(facts) = &output.data {
+        for (name, value) in facts {
+            let value = value
+                .as_str()
+                .map_or_else(|| value.to_string(), str::to_owned);
+            lines.push(format!("{name}: {value}"));
+        }
+    }
+    let mut logs = Vec::new();
+    let mut data = output.data;
+    let mut bytes = 0;
+    if let Some((label, text)) = output.text {
+        let text = redactor.clean(&text).into_owned();
+        bytes = text.len();
+        let shown = cut(&text);
+        lines.push(fence(&label, shown));
+        let more = if shown.len() < text.len() {
+            let more = output
+                .more
+                .as_deref()
+                .unwrap_or("ask for less to see the rest");
+            Some(format!(
+                "cut: {} of {bytes} bytes are shown; {more}",
+                shown.len()
+            ))
+        } else {
+            output.more
+        };
+        if let Value::Object(facts) = &mut data {
+            facts.insert("text".to_owned(), shown.into());
+        }
+        if let Some(more) = more {
+            logs.push(LogEntry {
+                message: more.clone(),
+            });
+            lines.push(more);
+        }
+    }
+    let text = redactor.clean(&lines.join("\n")).into_owned();
+    (true, data, text, bytes, logs)
+}
+
+/// The longest beginning of whole lines that may be shown.
+fn cut(text: &str) -> &str {
+    if text.len() <= TEXT_BYTES_MAX {
+        return text;
+    }
+    let mut end = TEXT_BYTES_MAX;
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    let head = text.get(..end).unwrap_or_default();
+    head.rfind('\n')
+        .map_or(head, |feed| head.get(..=feed).unwrap_or(head))
+}
+
+fn summary(text: &str) -> String {
+    let line = text.lines().next().unwrap_or_default();
+    line.chars().take(SUMMARY_CHARACTERS_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::path::{Path, PathBuf};
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::host::Host;
+    use crate::text::problem::{Place, Problem, Severity};
+
+    struct Room {
+        _folder: tempfile::TempDir,
+        staging: Staging,
+        policy: Policy,
+        redactor: Redactor,
+        checker: Option<Checker>,
+    }
+
+    const CODE: &str = "fn a() {\n    one();\n}\n\nfn b() {\n    two();\n}\n";
+
+    fn room() -> Room {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let root = base.join("work");
+        for (path, text) in [
+            ("src/a.rs", CODE.to_owned()),
+            (
+                "src/crlf.rs",
+                format!("\u{feff}{}", CODE.replace('\n', "\r\n").trim_end()),
+            ),
+            ("src/long.txt", "line of text\n".repeat(5000)),
+            (".env", "KEY=value".to_owned()),
+            (".git/config", "x".to_owned()),
+            ("key.txt", "token: hunter2-is-long".to_owned()),
+        ] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+        std::fs::write(base.join("outside.txt"), "outside").expect("written");
+        std::os::unix::fs::symlink(base.join("outside.txt"), root.join("link.txt"))
+            .expect("linked");
+        let home = BTreeMap::from([("HOME".to_owned(), base.display().to_string())]);
+        let host = Host::from_environment(base.join("meliora"), home);
+        let policy = Policy::new(&host, &Config::default(), &root);
+        Room {
+            _folder: folder,
+            staging: Staging::new(root, BTreeMap::new(), 1_000_000),
+            policy,
+            redactor: Redactor::new(["hunter2-is-long".to_owned()]),
+            checker: None,
+        }
+    }
+
+    async fn call(room: &mut Room, name: &str, arguments: Value) -> Executed {
+        let call = ToolCall {
+            id: "1".to_owned(),
+            name: name.to_owned(),
+            arguments: arguments.to_string(),
+        };
+        let desk = Desk {
+            policy: &room.policy,
+            redactor: &room.redactor,
+            checker: room.checker.as_ref(),
+        };
+        execute(&call, &mut room.staging, &desk).await
+    }
+
+    async fn text_after(room: &mut Room, path: &str, search: &str, replace: &str) -> String {
+        let arguments = json!({ "path": path, "search": search, "replace": replace });
+        let executed = call(room, "edit_file", arguments).await;
+        assert!(executed.result.success, "{}", executed.text);
+        room.staging
+            .read(Path::new(path))
+            .expect("it is text")
+            .to_string()
+    }
+
+    #[tokio::test]
+    async fn lines_are_read_with_their_version_and_a_way_to_read_on() {
+        let mut room = room();
+        let executed = call(
+            &mut room,
+            "read_file",
+            json!({ "path": "src/a.rs", "start_line": 5 }),
+        )
+        .await;
+        assert!(
+            executed.text.contains("lines: 5-7 of 7"),
+            "{}",
+            executed.text
+        );
+        assert!(
+            executed.text.contains("\nfn b() {\n    two();\n}\n````"),
+            "{}",
+            executed.text
+        );
+        let executed = call(&mut room, "read_file", json!({ "path": "src/long.txt" })).await;
+        assert!(
+            executed.text.contains("read on with start_line = 401"),
+            "{}",
+            executed.text
+        );
+        assert!(executed.text.len() < TEXT_BYTES_MAX + 1000);
+        let decided = executed
+            .events
+            .iter()
+            .any(|event| matches!(event, RunEvent::Decided { .. }));
+        assert!(decided, "{:?}", executed.events);
+    }
+
+    #[tokio::test]
+    async fn edits_keep_line_ends_marks_and_final_newlines() {
+        let mut room = room();
+        let after = text_after(&mut room, "src/a.rs", "    two();", "    two(2);").await;
+        assert_eq!(after, CODE.replace("two()", "two(2)"));
+        let search = "fn b() {\n    two();\n}";
+        let after = text_after(&mut room, "src/crlf.rs", search, "fn c() {\n}\n").await;
+        assert!(
+            after.starts_with('\u{feff}') && after.ends_with("fn c() {\r\n}"),
+            "{after:?}"
+        );
+        assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+        let after = text_after(&mut room, "src/new.rs", "", "fn n() {}\n").await;
+        assert_eq!(after, "fn n() {}\n");
+        let on_disk = std::fs::read_to_string(room.staging.root().join("src/a.rs"));
+        assert_eq!(on_disk.expect("it is there"), CODE);
+        assert_eq!(room.staging.proposed().files.len(), 3);
+    }
+
+    #[tokio::test]
+    async fn what_must_not_be_read_or_changed_is_refused() {
+        let mut room = room();
+        let outside = room
+            .staging
+            .root()
+            .join("../outside.txt")
+            .display()
+            .to_string();
+        for (name, path, rule) in [
+            ("read_file", ".env", "secret-files"),
+            ("edit_file", ".env", "secret-files"),
+            ("edit_file", ".git/config", "modify_protected"),
+            ("read_file", "link.txt", "workspace-only"),
+            ("edit_file", "link.txt", "workspace-only"),
+            ("read_file", "../outside.txt", "workspace-only"),
+            ("read_file", outside.as_str(), "workspace-only"),
+            ("read_file", "/etc/passwd", "workspace-only"),
+        ] {
+            let mut arguments = json!({ "path": path });
+            if name == "edit_file" {
+                arguments = json!({ "path": path, "search": "x", "replace": "y" });
+            }
+            let executed = call(&mut room, name, arguments).await;
+            assert!(!executed.result.success, "{name} {path}");
+            assert!(
+                executed.text.contains(rule),
+                "{name} {path}: {}",
+                executed.text
+            );
+        }
+        assert!(room.staging.proposed().is_empty());
+        let executed = call(
+            &mut room,
+            "search_files",
+            json!({ "pattern": "KEY|outside" }),
+        )
+        .await;
+        assert!(executed.text.contains("matches: 0"), "{}", executed.text);
+        let executed = call(&mut room, "read_file", json!({ "path": "key.txt" })).await;
+        assert!(
+            executed.text.contains("token: [redacted]"),
+            "{}",
+            executed.text
+        );
+    }
+
+    #[tokio::test]
+    async fn wrong_calls_say_how_to_do_better() {
+        let mut room = room();
+        for (name, arguments, expected) in [
+            ("run", json!({}), "the tools are read_file"),
+            (
+                "read_file",
+                json!({ "file": "x" }),
+                "there is no argument `file`",
+            ),
+            (
+                "read_file",
+                json!({ "path": "none.rs" }),
+                "none.rs does not exist",
+            ),
+            ("read_file", json!({ "path": "src" }), "src is not a file"),
+            (
+                "read_file",
+                json!({ "path": "src/a.rs", "start_line": 99 }),
+                "the file has 7 lines",
+            ),
+            (
+                "edit_file",
+                json!({ "path": "src/a.rs", "search": "", "replace": "x" }),
+                "exists already",
+            ),
+            (
+                "edit_file",
+                json!({ "path": "src/a.rs", "search": "    three();", "replace": "x" }),
+                "The nearest lines are",
+            ),
+            (
+                "search_files",
+                json!({ "pattern": "(" }),
+                "not a regular expression",
+            ),
+            ("diagnostics", json!({}), "nothing here can check"),
+        ] {
+            let executed = call(&mut room, name, arguments).await;
+            assert!(!executed.result.success, "{name}");
+            assert!(
+                executed.text.contains(expected),
+                "{name}: {}",
+                executed.text
+            );
+        }
+    }
+
+    #[tokio::test]
+    async fn diagnostics_are_of_exactly_the_proposed_text() {
+        let mut room = room();
+        room.checker = Some(Checker::new(|edits| {
+            Box::pin(async move {
+                let problems = edits.files.into_iter().map(|(file, edit)| Problem {
+                    severity: Severity::Error,
+                    code: "E1".to_owned(),
+                    message: edit.after.unwrap_or_default().to_string(),
+                    place: Place {
+                        file,
+                        start: 0,
+                        end: 0,
+                        line: 3,
+                        column: 1,
+                    },
+                    source: "checker".to_owned(),
+                    symbol: String::new(),
+                });
+                Ok(problems.collect())
+            })
+        }));
+        room.staging
+            .propose(PathBuf::from("x"), Some("proposed".into()))
+            .expect("proposed");
+        let executed = call(&mut room, "diagnostics", json!({})).await;
+        assert!(executed.text.contains("errors: 1"), "{}", executed.text);
+        assert!(
+            executed.text.contains("error E1 x:3:1: proposed"),
+            "{}",
+            executed.text
+        );
+    }
+}

@@ -1,0 +1,57 @@
+//! The tools that ship, in one list (spec: Plugin Registry).
+
+use super::fs::{EditFile, ReadFile};
+use super::language::Diagnostics;
+use super::search::SearchFiles;
+use super::{Tool, arguments};
+use crate::llm::message::ToolSpec;
+
+/// Every tool, in the order in which models are told of them.
+static TOOLS: [&dyn Tool; 4] = [&ReadFile, &SearchFiles, &EditFile, &Diagnostics];
+
+/// Every tool.
+pub fn tools() -> &'static [&'static dyn Tool] {
+    &TOOLS
+}
+
+/// The tool of that name.
+pub fn find(name: &str) -> Option<&'static dyn Tool> {
+    TOOLS.iter().copied().find(|tool| tool.name() == name)
+}
+
+/// The tools as a model is told of them.
+pub fn specs() -> Vec<ToolSpec> {
+    TOOLS
+        .iter()
+        .map(|tool| ToolSpec {
+            name: tool.name().to_owned(),
+            description: tool.description().to_owned(),
+            parameters: arguments::schema(&tool.parameters()),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tools_have_different_names_and_small_schemas() {
+        let specs = specs();
+        for spec in &specs {
+            assert_eq!(
+                specs.iter().filter(|other| other.name == spec.name).count(),
+                1
+            );
+            assert_eq!(find(&spec.name).map(Tool::name), Some(spec.name.as_str()));
+        }
+        let bytes: usize = specs
+            .iter()
+            .map(|spec| spec.description.len() + spec.parameters.to_string().len())
+            .sum();
+        assert!(
+            bytes < 6 * 1024,
+            "{bytes} bytes of tool schemas in every request"
+        );
+    }
+}
