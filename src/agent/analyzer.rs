@@ -113,4 +113,10 @@ impl Analyzer {
             })
             .collect())
     }
+
+    /// The text of a shown file as the formatter lays it out; `None` when it is laid out so already.
+    pub async fn layout(&self, file: &Path) -> Result<Option<Arc<str>>, Error> {
+        let edits = self.client.formatting(file, ANSWER_PATIENCE).await?;
+        Ok(edits.files.into_values().find_map(|edit| edit.after))
+    }
 }

@@ -121,7 +121,11 @@ async fn search(
         // The receiver lives as long as this function.
         let _ = sender.send(event);
     };
-    let work = repair::repair(verifier, before, scope, &mut forward);
+    let work = async {
+        let mut repaired = repair::repair(verifier, before, scope, &mut forward).await?;
+        repair::format::format(verifier, &mut repaired.edits, &mut forward).await;
+        Ok(repaired)
+    };
     tokio::pin!(work);
     loop {
         tokio::select! {

@@ -5,10 +5,14 @@
 //! the server or the command line, delivers the proposal and tells the run by [`task::Control`] how that went.
 
 pub mod analyzer;
+mod disk;
+pub mod edit;
 pub mod fix;
+mod interrupted;
 pub mod repair;
 pub mod shadow;
 pub mod task;
+pub mod undo;
 pub mod verify;
 
 use tokio::sync::mpsc;
@@ -75,9 +79,3 @@ async fn run(
 fn first_line(text: &str) -> &str {
     text.lines().next().unwrap_or_default()
 }
-mod disk;
-pub mod edit;
-mod interrupted;
-pub mod shadow;
-pub mod task;
-pub mod undo;

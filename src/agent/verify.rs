@@ -13,6 +13,8 @@ use super::analyzer::Analyzer;
 use super::repair::compare::compare;
 use super::shadow::{self, Shadow};
 use super::task::Services;
+use tokio::task::JoinHandle;
+
 use crate::config;
 use crate::event::{CheckRecord, Proof};
 use crate::safety::Policy;
@@ -50,13 +52,24 @@ pub struct Verifier {
 
 #[derive(Debug)]
 enum AnalyzerState {
-    NotStarted,
+    Starting(Starting),
     Running(Box<Analyzer>),
     Missing(String),
 }
 
+/// A language server that loads the workspace while the compiler checks it. Dropping it ends the server.
+#[derive(Debug)]
+struct Starting(JoinHandle<Result<Analyzer, semantics::Error>>);
+
+impl Drop for Starting {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
 impl Verifier {
-    /// Opens the shadow of `workspace` and brings it in step with its files and open buffers.
+    /// Opens the shadow of `workspace` and brings it in step with its files and open buffers. Blocks on the disk; call
+    /// it inside a runtime.
     pub fn open(
         services: &Services,
         workspace: &Path,
@@ -74,13 +87,14 @@ impl Verifier {
             writable: shadow.writable(),
             confined: false,
         };
+        let policy = Policy::new(&services.host, &services.config, workspace);
         Ok(Self {
+            analyzer: start_analyzer(services, &policy, &room),
             services: services.clone(),
-            policy: Policy::new(&services.host, &services.config, workspace),
+            policy,
             shadow,
             room,
             laid: EditSet::default(),
-            analyzer: AnalyzerState::NotStarted,
         })
     }
 
@@ -132,15 +146,20 @@ impl Verifier {
             .collect())
     }
 
-    /// The second language server, on the shadow; started when first needed. `None` when there is none, or when the
-    /// settings want only the compiler's check.
+    /// The second language server, on the shadow, once it has loaded the workspace. `None` when there is none, or when
+    /// the settings want only the compiler's check.
     pub async fn analyzer(&mut self) -> Option<&mut Analyzer> {
-        if matches!(self.analyzer, AnalyzerState::NotStarted) {
-            self.analyzer = self.start_analyzer().await;
+        if let AnalyzerState::Starting(starting) = &mut self.analyzer {
+            let started = (&mut starting.0).await;
+            self.analyzer = match started {
+                Ok(Ok(analyzer)) => AnalyzerState::Running(Box::new(analyzer)),
+                Ok(Err(error)) => AnalyzerState::Missing(error.to_string()),
+                Err(error) => AnalyzerState::Missing(error.to_string()),
+            };
         }
         match &mut self.analyzer {
             AnalyzerState::Running(analyzer) => Some(analyzer),
-            AnalyzerState::NotStarted | AnalyzerState::Missing(_) => None,
+            AnalyzerState::Starting(_) | AnalyzerState::Missing(_) => None,
         }
     }
 
@@ -148,27 +167,7 @@ impl Verifier {
     pub fn analyzer_missing(&self) -> Option<&str> {
         match &self.analyzer {
             AnalyzerState::Missing(reason) => Some(reason),
-            AnalyzerState::NotStarted | AnalyzerState::Running(_) => None,
-        }
-    }
-
-    async fn start_analyzer(&self) -> AnalyzerState {
-        if self.services.config.proof.diagnostics == config::Diagnostics::Check {
-            return AnalyzerState::Missing("proof.diagnostics is set to `check`".to_owned());
-        }
-        if !self.services.config.lsp.enabled {
-            return AnalyzerState::Missing("lsp.enabled is false".to_owned());
-        }
-        match Analyzer::start(
-            &self.services.host,
-            &self.services.config,
-            &self.policy,
-            &self.room,
-        )
-        .await
-        {
-            Ok(analyzer) => AnalyzerState::Running(Box::new(analyzer)),
-            Err(error) => AnalyzerState::Missing(error.to_string()),
+            AnalyzerState::Starting(_) | AnalyzerState::Running(_) => None,
         }
     }
 
@@ -286,6 +285,19 @@ impl Verifier {
             timeout: Duration::from_secs(seconds),
         }
     }
+}
+
+fn start_analyzer(services: &Services, policy: &Policy, room: &Room) -> AnalyzerState {
+    if services.config.proof.diagnostics == config::Diagnostics::Check {
+        return AnalyzerState::Missing("proof.diagnostics is set to `check`".to_owned());
+    }
+    if !services.config.lsp.enabled {
+        return AnalyzerState::Missing("lsp.enabled is false".to_owned());
+    }
+    let (services, policy, room) = (services.clone(), policy.clone(), room.clone());
+    let start =
+        async move { Analyzer::start(&services.host, &services.config, &policy, &room).await };
+    AnalyzerState::Starting(Starting(tokio::spawn(start)))
 }
 
 /// Errors in a report.

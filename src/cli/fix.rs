@@ -63,7 +63,13 @@ fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         (false, false) => Progress::Repairs,
     };
     let deliver = |proposal: &Proposal| deliver(&session, proposal, arguments);
-    let driven = headless::drive(task, session.services.clone(), &session.store, progress, deliver);
+    let driven = headless::drive(
+        task,
+        session.services.clone(),
+        &session.store,
+        progress,
+        deliver,
+    );
     let ended = session::block_on(driven)?;
     if arguments.json {
         paint::say_json(&headless::document(&session.run, &ended))?;

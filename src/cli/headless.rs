@@ -116,7 +116,13 @@ pub async fn drive(
     if let Err(error) = store.flush() {
         paint::remark(format!("the journal could not be written: {error}"));
     }
-    Ended { outcome, proposal: kept, found: found.unwrap_or(0), clean: found == Some(0), elapsed: started.elapsed() }
+    Ended {
+        outcome,
+        proposal: kept,
+        found: found.unwrap_or(0),
+        clean: found == Some(0),
+        elapsed: started.elapsed(),
+    }
 }
 
 /// The report as one document for machines.
@@ -125,10 +131,19 @@ pub fn document(run: &RunId, ended: &Ended) -> Document {
     let proof = proposal.as_ref().map(|proposal| proposal.proof.clone());
     Document {
         run: run.clone(),
-        problems_before: proof.as_ref().map_or(ended.found, |proof| proof.problems_before),
-        problems_after: proof.as_ref().map_or(ended.found, |proof| proof.problems_after),
-        diff: proposal.as_ref().map(|proposal| proposal.edits.unified_diff()).unwrap_or_default(),
-        repairs: proposal.map(|proposal| proposal.repairs).unwrap_or_default(),
+        problems_before: proof
+            .as_ref()
+            .map_or(ended.found, |proof| proof.problems_before),
+        problems_after: proof
+            .as_ref()
+            .map_or(ended.found, |proof| proof.problems_after),
+        diff: proposal
+            .as_ref()
+            .map(|proposal| proposal.edits.unified_diff())
+            .unwrap_or_default(),
+        repairs: proposal
+            .map(|proposal| proposal.repairs)
+            .unwrap_or_default(),
         proof,
         outcome: ended.outcome.clone(),
         seconds: ended.elapsed.as_secs_f64(),
@@ -137,9 +152,10 @@ pub fn document(run: &RunId, ended: &Ended) -> Document {
 
 /// Exit code of a command that ran a task: 0 when nothing is left to do.
 pub fn exit_code(ended: &Ended) -> ExitCode {
-    let proven = ended.proposal.as_ref().is_some_and(|proposal| {
-        proposal.proof.holds && proposal.proof.problems_after == 0
-    });
+    let proven = ended
+        .proposal
+        .as_ref()
+        .is_some_and(|proposal| proposal.proof.holds && proposal.proof.problems_after == 0);
     ExitCode::from(match &ended.outcome {
         Outcome::Applied { .. } | Outcome::Proposed { .. } if proven => EXIT_DONE,
         Outcome::Nothing { .. } if ended.clean => EXIT_DONE,
@@ -153,16 +169,28 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
 
 /// Prints how a run ended, and what can be done next.
 pub fn print_outcome(run: &RunId, ended: &Ended) {
-    let seconds = paint(paint::FAINT, format!("{:.1} s", ended.elapsed.as_secs_f64()));
+    let seconds = paint(
+        paint::FAINT,
+        format!("{:.1} s", ended.elapsed.as_secs_f64()),
+    );
     match &ended.outcome {
         Outcome::Applied { files } => {
             let what = format!("{} changed", paint::count(*files, "file"));
             let undo = paint(paint::THING, format!("meliora undo {run}"));
-            paint::say(format!("{}  {seconds}  take it back with {undo}", paint(paint::GOOD, what)));
+            paint::say(format!(
+                "{}  {seconds}  take it back with {undo}",
+                paint(paint::GOOD, what)
+            ));
         }
         Outcome::Proposed { files } => {
-            let what = format!("{} would change, nothing was written", paint::count(*files, "file"));
-            paint::say(format!("{}  {seconds}  write it with --apply", paint(paint::STRONG, what)));
+            let what = format!(
+                "{} would change, nothing was written",
+                paint::count(*files, "file")
+            );
+            paint::say(format!(
+                "{}  {seconds}  write it with --apply",
+                paint(paint::STRONG, what)
+            ));
         }
         Outcome::Nothing { reason } => paint::say(format!("{reason}  {seconds}")),
         Outcome::Cancelled => paint::complain("cancelled; nothing was changed"),
@@ -185,16 +213,29 @@ fn print_proof(proof: &Proof) {
     let (before, after) = (proof.problems_before, proof.problems_after);
     paint::say(format!("{verdict}  errors {before} → {after}"));
     for check in &proof.checks {
-        let sign = if check.passed { paint(paint::GOOD, "✓") } else { paint(paint::BAD, "✗") };
-        let time = paint(paint::FAINT, format!("{:.1} s", seconds(check.milliseconds)));
-        paint::say(format!("  {sign} {}: {}  {time}", check.name, check.summary));
+        let sign = if check.passed {
+            paint(paint::GOOD, "✓")
+        } else {
+            paint(paint::BAD, "✗")
+        };
+        let time = paint(
+            paint::FAINT,
+            format!("{:.1} s", seconds(check.milliseconds)),
+        );
+        paint::say(format!(
+            "  {sign} {}: {}  {time}",
+            check.name, check.summary
+        ));
     }
     for caveat in &proof.caveats {
         paint::say(format!("  {} {caveat}", paint(paint::CAUTION, "!")));
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "milliseconds of a check are far below 2^52")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "milliseconds of a check are far below 2^52"
+)]
 fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
 }
@@ -219,7 +260,10 @@ fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
     match event {
         RunEvent::Step { what, .. } => mark.set_message(what.clone()),
         RunEvent::Checked { errors, problems } => {
-            let heading = paint(paint::STRONG, format!("{} found", paint::count(*errors, "error")));
+            let heading = paint(
+                paint::STRONG,
+                format!("{} found", paint::count(*errors, "error")),
+            );
             mark.suspend(|| {
                 paint::say(heading);
                 for problem in problems {
@@ -227,7 +271,13 @@ fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
                 }
             });
         }
-        RunEvent::Candidate { problem, source, title, verdict, reason } => {
+        RunEvent::Candidate {
+            problem,
+            source,
+            title,
+            verdict,
+            reason,
+        } => {
             let sign = match verdict {
                 Verdict::Kept => paint(paint::GOOD, "✓"),
                 Verdict::Rejected => paint(paint::FAINT, "·"),
@@ -235,13 +285,18 @@ fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
                 Verdict::Forbidden => paint(paint::BAD, "✗"),
             };
             mark.set_message(format!("{problem}: {title}"));
-            let line = format!("{sign} {problem}  {title} {}", paint(paint::FAINT, format!("({source}; {reason})")));
+            let line = format!(
+                "{sign} {problem}  {title} {}",
+                paint(paint::FAINT, format!("({source}; {reason})"))
+            );
             let wanted = matches!(verdict, Verdict::Kept | Verdict::Ambiguous);
             if wanted || progress == Progress::Everything {
                 mark.suspend(|| paint::say(line));
             }
         }
-        RunEvent::ToolCalled { name, summary, .. } => mark.set_message(format!("{name}: {summary}")),
+        RunEvent::ToolCalled { name, summary, .. } => {
+            mark.set_message(format!("{name}: {summary}"));
+        }
         RunEvent::ModelCalled { model, .. } => mark.set_message(format!("{model} answered")),
         RunEvent::StateChanged { .. }
         | RunEvent::Started { .. }

@@ -3,8 +3,11 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod fix;
+pub mod headless;
 pub mod paint;
 pub mod place;
+pub mod session;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -32,7 +35,9 @@ struct Arguments {
 }
 
 #[derive(Debug, Subcommand)]
-enum Command {}
+enum Command {
+    Fix(fix::Arguments),
+}
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
 pub fn main() -> ExitCode {
@@ -47,7 +52,7 @@ pub fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     match arguments.command {
-        Some(command) => match command {},
+        Some(Command::Fix(arguments)) => fix::run(&arguments),
         None => ExitCode::from(EXIT_DONE),
     }
 }

@@ -6,10 +6,11 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::paint;
 use super::place::{self, Project};
+use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
 use crate::config::host::Host;
 use crate::config::layers;
-use crate::event::RunId;
+use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::store::Store;
@@ -41,13 +42,25 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
     for notice in &loaded.notices {
         paint::remark(notice);
     }
+    for notice in edit::recover(&host, &project.root)? {
+        paint::remark(notice);
+    }
     let redactor = Arc::new(Redactor::new(host.secrets()));
     let store = Store::open(&host, &project.root, Arc::clone(&redactor));
     for notice in store.notices() {
         paint::remark(notice);
     }
-    let services = Services { host: Arc::new(host), config: Arc::new(loaded.config), redactor };
-    Ok(Session { services, project, store, run: new_run()? })
+    let services = Services {
+        host: Arc::new(host),
+        config: Arc::new(loaded.config),
+        redactor,
+    };
+    Ok(Session {
+        services,
+        project,
+        store,
+        run: new_run()?,
+    })
 }
 
 impl Session {
@@ -55,9 +68,33 @@ impl Session {
     pub fn apply(&self, proposal: &Proposal) -> Delivery {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        match Err::<(), String>(format!("{host:?} {policy:?} {}", proposal.title)) {
-            Ok(_) => Delivery::Applied,
-            Err(error) => Delivery::Refused(error.to_string()),
+        match edit::apply_to_disk(
+            host,
+            &self.project.root,
+            &policy,
+            &self.run,
+            &proposal.edits,
+        ) {
+            Ok(applied) => {
+                self.record(applied.decisions);
+                for notice in applied.left.iter().chain(&applied.notices) {
+                    paint::remark(notice);
+                }
+                Delivery::Applied
+            }
+            Err(error) => {
+                let message = error.to_string();
+                if let edit::ApplyError::Refused { decisions, .. } = error {
+                    self.record(decisions);
+                }
+                Delivery::Refused(message)
+            }
+        }
+    }
+
+    fn record(&self, events: Vec<RunEvent>) {
+        for event in events {
+            self.store.append(&self.run, &event);
         }
     }
 }
@@ -71,6 +108,9 @@ pub fn new_run() -> anyhow::Result<RunId> {
 
 /// Runs a future to its end on a runtime of its own.
 pub fn block_on<T>(future: impl Future<Output = T>) -> anyhow::Result<T> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
     Ok(runtime.block_on(future))
 }

@@ -2,9 +2,9 @@
 
 pub mod edit;
 pub mod json;
+pub mod locate;
 pub mod location;
 pub mod position;
-pub mod locate;
 pub mod problem;
 pub mod search;
 pub mod staging;

@@ -35,6 +35,7 @@ impl Report {
         match &self.failure {
             Some(failure) => failure.clone(),
             None if self.passed + self.failed == 0 => "no tests".to_owned(),
+            None if self.passed == 1 && self.failed == 0 => "1 test passed".to_owned(),
             None if self.failed == 0 => format!("{} tests passed", self.passed),
             None => format!(
                 "{} tests passed, {} failed: {}",

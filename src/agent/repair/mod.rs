@@ -7,6 +7,7 @@
 
 pub mod candidate;
 pub mod compare;
+pub mod format;
 pub mod guard;
 pub mod phase;
 
@@ -21,7 +22,7 @@ use crate::semantics;
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem};
 use crate::tools::build::{Finding, Report};
-use candidate::{Candidate, choose};
+use candidate::{Candidate, Rank, choose};
 use compare::{Change, compare};
 
 /// Candidates that are tried for one problem.
@@ -122,12 +123,35 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
     }
 
     async fn try_repair(&mut self, target: &Finding) -> Result<(), verify::Error> {
-        let mut candidates = self.gather(target).await;
-        candidates.sort_by_key(|candidate| candidate.rank);
-        candidates.truncate(CANDIDATES_MAX);
-        let mut survivors: Vec<Survivor> = Vec::new();
-        for candidate in candidates {
-            // A weaker reason counts only when no stronger one led anywhere.
+        let mut survivors = Vec::new();
+        let mut candidates = self.suggestions(target);
+        // The language server is asked only when the compiler does not know what was meant; a name that only looks
+        // similar has to wait for the server's imports of the very name.
+        let unsure = candidates
+            .split_off(candidates.partition_point(|candidate| candidate.rank < Rank::SimilarName));
+        self.test_all(target, candidates, &mut survivors).await?;
+        if survivors.is_empty() {
+            let mut candidates = self.quickfixes(target).await;
+            candidates.extend(unsure);
+            candidates.sort_by_key(|candidate| candidate.rank);
+            self.test_all(target, candidates, &mut survivors).await?;
+        }
+        // Nothing of a candidate may be left when the project is asked what it uses.
+        let accepted = self.reached.edits.clone();
+        self.verifier.lay(&accepted)?;
+        self.decide(target, survivors);
+        let accepted = self.reached.edits.clone();
+        self.verifier.lay(&accepted)
+    }
+
+    /// Tests candidates in the order of their rank; a weaker reason counts only when no stronger one led anywhere.
+    async fn test_all(
+        &mut self,
+        target: &Finding,
+        candidates: Vec<Candidate>,
+        survivors: &mut Vec<Survivor>,
+    ) -> Result<(), verify::Error> {
+        for candidate in candidates.into_iter().take(CANDIDATES_MAX) {
             if survivors
                 .first()
                 .is_some_and(|best| best.candidate.rank < candidate.rank)
@@ -140,18 +164,13 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
                 survivors.push(survivor);
             }
         }
-        // Nothing of a candidate may be left when the project is asked what it uses.
-        let accepted = self.reached.edits.clone();
-        self.verifier.lay(&accepted)?;
-        self.decide(target, survivors);
-        let accepted = self.reached.edits.clone();
-        self.verifier.lay(&accepted)
+        Ok(())
     }
 
-    /// Candidates from the compiler and from the language server, each once, without those the guard objects to.
-    async fn gather(&mut self, target: &Finding) -> Vec<Candidate> {
+    /// What the compiler suggests, by rank.
+    fn suggestions(&mut self, target: &Finding) -> Vec<Candidate> {
         let verifier = &*self.verifier;
-        let mut all: Vec<Candidate> = target
+        let all = target
             .suggestions
             .iter()
             .filter_map(|suggestion| {
@@ -160,15 +179,29 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
                 })
             })
             .collect();
-        match self.quickfixes(&target.problem).await {
-            Ok(more) => all.extend(more),
-            Err(error) => (self.tell)(RunEvent::Step {
-                what: format!("no quick fixes for {}", target.problem.label()),
-                reason: error.to_string(),
-            }),
+        let mut kept = self.unobjectionable(target, all);
+        kept.sort_by_key(|candidate| candidate.rank);
+        kept
+    }
+
+    /// What the language server offers.
+    async fn quickfixes(&mut self, target: &Finding) -> Vec<Candidate> {
+        match self.ask_server(&target.problem).await {
+            Ok(all) => self.unobjectionable(target, all),
+            Err(error) => {
+                (self.tell)(RunEvent::Step {
+                    what: format!("no quick fixes for {}", target.problem.label()),
+                    reason: error.to_string(),
+                });
+                Vec::new()
+            }
         }
+    }
+
+    /// Each candidate once, without those the guard objects to.
+    fn unobjectionable(&mut self, target: &Finding, candidates: Vec<Candidate>) -> Vec<Candidate> {
         let mut kept: Vec<Candidate> = Vec::new();
-        for candidate in all {
+        for candidate in candidates {
             if candidate.edits.is_empty() || kept.iter().any(|known| known.edits == candidate.edits)
             {
                 continue;
@@ -183,7 +216,7 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
         kept
     }
 
-    async fn quickfixes(&mut self, problem: &Problem) -> Result<Vec<Candidate>, semantics::Error> {
+    async fn ask_server(&mut self, problem: &Problem) -> Result<Vec<Candidate>, semantics::Error> {
         let accepted = self.reached.edits.files.keys();
         let texts: Vec<_> = accepted
             .chain(std::iter::once(&problem.place.file))
