@@ -3,6 +3,7 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod doctor;
 pub mod fix;
 pub mod headless;
 pub mod paint;
@@ -37,6 +38,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Arguments),
+    Doctor(doctor::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -50,9 +52,16 @@ pub fn main() -> ExitCode {
         #[cfg(target_os = "linux")]
         return ExitCode::from(u8::try_from(launch::run(arguments)).unwrap_or(1));
     }
+    if arguments
+        .first()
+        .is_some_and(|first| first == launch::ABILITY_COMMAND)
+    {
+        return doctor::print_ability();
+    }
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Fix(arguments)) => fix::run(&arguments),
+        Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         None => ExitCode::from(EXIT_DONE),
     }
 }

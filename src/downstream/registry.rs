@@ -296,11 +296,12 @@ pub async fn discover(
     })
 }
 
-async fn probe(program: &Path, host: &Host) -> Result<String, String> {
+/// Asks a language server for its version; the error is what it answered instead.
+pub async fn probe(program: &Path, host: &Host) -> Result<String, String> {
     // gopls knows `version` only as a word.
     let mut answer = String::new();
     for argument in ["--version", "version"] {
-        match ask(program, argument, host).await {
+        match ask(program, &[argument], host).await {
             Ok(version) => return Ok(version),
             Err(reason) if answer.is_empty() => answer = reason,
             Err(_) => {}
@@ -309,8 +310,12 @@ async fn probe(program: &Path, host: &Host) -> Result<String, String> {
     Err(answer)
 }
 
-async fn ask(program: &Path, argument: &str, host: &Host) -> Result<String, String> {
-    let arguments = vec![argument.to_owned()];
+/// Asks an installed program something that it answers in one line; the error is what it said instead.
+pub async fn ask(program: &Path, arguments: &[&str], host: &Host) -> Result<String, String> {
+    let arguments: Vec<String> = arguments
+        .iter()
+        .map(|&argument| argument.to_owned())
+        .collect();
     let directory = PathBuf::from("/");
     let permit = safety::permit_user_program(
         Purpose::Probe,

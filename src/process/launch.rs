@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
 /// The hidden command word of our executable.
 pub const COMMAND: &str = "__launch";
 
+/// The hidden command word that makes our executable print which guards this machine has: a process that has tried them
+/// stays confined, so it is good for nothing else.
+pub const ABILITY_COMMAND: &str = "__ability";
+
 /// Exit code when the child could not be confined or started; the reason is on standard error.
 pub const EXIT_REFUSED: i32 = 125;
 
@@ -22,6 +26,15 @@ pub struct Order {
     pub parent: u32,
     /// How to confine the child, if at all.
     pub confinement: Option<Confinement>,
+}
+
+/// Which guards this machine has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ability {
+    /// Landlock can confine writes.
+    pub writes: bool,
+    /// A network namespace can be made.
+    pub network_namespace: bool,
 }
 
 /// What a confined child may touch.
@@ -36,7 +49,13 @@ pub struct Confinement {
 }
 
 #[cfg(target_os = "linux")]
-pub use linux::{Ability, ability, run};
+pub use linux::{ability, run};
+
+/// Finds out which guards this machine has: none that we know of.
+#[cfg(not(target_os = "linux"))]
+pub fn ability() -> Ability {
+    Ability::default()
+}
 
 #[cfg(target_os = "linux")]
 mod linux {
@@ -50,16 +69,7 @@ mod linux {
     use nix::sched::CloneFlags;
     use rustix::process::{Resource, Rlimit, Signal};
 
-    use super::{Confinement, EXIT_REFUSED, Order};
-
-    /// Which guards this machine has.
-    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-    pub struct Ability {
-        /// Landlock can confine writes.
-        pub writes: bool,
-        /// A network namespace can be made.
-        pub network_namespace: bool,
-    }
+    use super::{Ability, Confinement, EXIT_REFUSED, Order};
 
     /// Runs the launcher with the arguments after its command word. Returns only when it failed.
     pub fn run(arguments: Vec<OsString>) -> i32 {

@@ -5,6 +5,8 @@
 )]
 
 mod dependencies;
+#[cfg(unix)]
+mod doctor;
 mod semantics;
 mod shadow;
 mod source;

@@ -1,0 +1,275 @@
+//! What `doctor` finds out about the machine itself: sandbox, model, settings, folders (spec: Sandbox, Configuration).
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::{Finding, Standing};
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::config::layers::Loaded;
+use crate::llm::gateway::{self, Gateway};
+use crate::permit::Purpose;
+use crate::process::launch::{self, Ability};
+use crate::process::{self, Command, Environment, Limits};
+use crate::redact::Redactor;
+use crate::safety;
+
+/// Time and output that the probe of the guards may take.
+const LIMITS: Limits = Limits {
+    timeout: Duration::from_secs(10),
+    output_bytes_max: 4096,
+};
+
+/// Which guards confine project code in a proof, found out by a child of ours that tries them.
+pub(super) async fn sandbox(host: &Host) -> Vec<Finding> {
+    if !cfg!(target_os = "linux") {
+        let finding = Finding::new(
+            Standing::Caution,
+            "proofs",
+            "this system cannot confine child processes",
+        );
+        return vec![finding.advise(
+            "project code runs in proofs only with `proof.unconfined = true` in your configuration",
+        )];
+    }
+    match ability(host).await {
+        Ok(ability) => vec![writes(ability), network(ability)],
+        Err(reason) => vec![
+            Finding::new(
+                Standing::Broken,
+                "child processes",
+                format!("cannot be started: {reason}"),
+            )
+            .at(&host.executable)
+            .advise("see that this file can be executed by you, and that it was not replaced while running"),
+        ],
+    }
+}
+
+fn writes(ability: Ability) -> Finding {
+    if ability.writes {
+        return Finding::new(
+            Standing::Good,
+            "writes",
+            "confined to the shadow copy by Landlock",
+        );
+    }
+    Finding::new(Standing::Caution, "writes", "this kernel has no Landlock").advise(
+        "use Linux 5.13 or newer with Landlock enabled; without it project code runs in proofs only with \
+         `proof.unconfined = true` in your configuration",
+    )
+}
+
+fn network(ability: Ability) -> Finding {
+    if ability.network_namespace {
+        return Finding::new(
+            Standing::Good,
+            "network",
+            "none in proofs, by a network namespace",
+        );
+    }
+    Finding::new(
+        Standing::Caution,
+        "network",
+        "no network namespaces; in proofs a filter refuses internet sockets instead",
+    )
+    .advise(
+        "tests that talk to 127.0.0.1 fail in proofs here; allow user namespaces to change that",
+    )
+}
+
+async fn ability(host: &Host) -> Result<Ability, String> {
+    let (arguments, directory) = (vec![launch::ABILITY_COMMAND.to_owned()], PathBuf::from("/"));
+    let permit = safety::permit_user_program(
+        Purpose::Probe,
+        host.executable.clone(),
+        arguments.clone(),
+        directory.clone(),
+    );
+    let command = Command {
+        program: host.executable.clone(),
+        arguments,
+        directory,
+        environment: Environment::Only(BTreeMap::new()),
+        confinement: None,
+        launcher: host.executable.clone(),
+    };
+    let finished = process::run(&command, &permit, b"", LIMITS)
+        .await
+        .map_err(|error| error.to_string())?;
+    if finished.timed_out {
+        return Err("it did not answer".to_owned());
+    }
+    serde_json::from_slice(&finished.stdout).map_err(|_| {
+        let complaint = String::from_utf8_lossy(&finished.stderr);
+        complaint
+            .lines()
+            .next()
+            .unwrap_or("it answered nothing")
+            .to_owned()
+    })
+}
+
+/// Whether a model is configured. It is not contacted.
+pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
+    let redactor = Redactor::new(host.secrets());
+    let llm = &config.llm;
+    let finding = match Gateway::open(host, config, &redactor) {
+        Err(error @ gateway::Error::NotConfigured) => Finding::new(
+            Standing::Missing,
+            "model",
+            "none configured: repairs that need no model work",
+        )
+        .advise(redactor.clean(&error.to_string()).into_owned()),
+        Err(error) => Finding::new(Standing::Caution, "model", "cannot be used")
+            .advise(redactor.clean(&error.to_string()).into_owned()),
+        Ok(_) => {
+            let unset = unset_key_variable(host, config);
+            let endpoint = llm.endpoint().unwrap_or_default();
+            let detail = format!(
+                "{} at {} (not contacted)",
+                llm.model,
+                without_credentials(&endpoint)
+            );
+            match unset {
+                None => Finding::new(Standing::Good, "model", detail),
+                Some(variable) => Finding::new(Standing::Caution, "model", detail).advise(format!(
+                    "its key is ${{{variable}}}, which is not set: export {variable}"
+                )),
+            }
+        }
+    };
+    vec![finding]
+}
+
+/// The variable that the key of the configured provider is taken from, when that is not set.
+fn unset_key_variable(host: &Host, config: &Config) -> Option<String> {
+    let provider = &config.llm.provider;
+    let key = config
+        .llm
+        .providers
+        .get(provider)
+        .map_or("", |provider| provider.api_key.as_str());
+    let key = if key.is_empty() && provider == "openai" {
+        "${OPENAI_API_KEY}"
+    } else {
+        key
+    };
+    let (_, rest) = key.split_once("${")?;
+    let (variable, _) = rest.split_once('}')?;
+    host.variable(variable)
+        .is_none()
+        .then(|| variable.to_owned())
+}
+
+fn without_credentials(url: &str) -> String {
+    match (url.split_once("://"), url.rsplit_once('@')) {
+        (Some((scheme, _)), Some((_, address))) => format!("{scheme}://{address}"),
+        _ => url.to_owned(),
+    }
+}
+
+/// Which settings files there are, and what was not used of them.
+pub(super) fn configuration(host: &Host, loaded: &Loaded) -> Vec<Finding> {
+    let user = host.config_home.join("agent/config.toml");
+    let mut findings = vec![if user.exists() {
+        Finding::new(Standing::Good, "settings", "found").at(user)
+    } else {
+        Finding::new(Standing::Good, "settings", "defaults; yours would be in").at(user)
+    }];
+    for notice in &loaded.notices {
+        findings.push(Finding::new(Standing::Caution, "settings", notice.as_str()));
+    }
+    findings
+}
+
+/// Whether the folders that hold our state can be written.
+pub(super) fn folders(host: &Host) -> Vec<Finding> {
+    [
+        ("state", &host.state, "XDG_STATE_HOME"),
+        ("cache", &host.cache, "XDG_CACHE_HOME"),
+    ]
+    .into_iter()
+    .map(|(name, folder, variable)| match try_to_write(folder) {
+        Ok(()) => Finding::new(Standing::Good, name, "can be written").at(folder),
+        Err(error) => Finding::new(
+            Standing::Broken,
+            name,
+            format!("cannot be written: {error}"),
+        )
+        .at(folder)
+        .advise(format!(
+            "make it writable, or set {variable} to another folder"
+        )),
+    })
+    .collect()
+}
+
+/// Writes and removes a file in the folder, or where it does not exist yet, in the folder that it would be made in.
+fn try_to_write(folder: &Path) -> std::io::Result<()> {
+    let existing = folder
+        .ancestors()
+        .find(|ancestor| ancestor.exists())
+        .unwrap_or(folder);
+    let trial = existing.join(format!(".meliora-doctor-{}", std::process::id()));
+    std::fs::write(&trial, b"")?;
+    std::fs::remove_file(&trial)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_variable_that_is_not_set_is_named() {
+        let environment = BTreeMap::from([("SET".to_owned(), "x".to_owned())]);
+        let host = Host::from_environment(PathBuf::from("/bin/meliora"), environment);
+        for (provider, key, expected) in [
+            ("openai", "", Some("OPENAI_API_KEY")),
+            ("ollama", "", None),
+            ("mine", "${SET}", None),
+            ("mine", "${UNSET}", Some("UNSET")),
+            ("mine", "literal", None),
+        ] {
+            let mut config = Config::default();
+            provider.clone_into(&mut config.llm.provider);
+            if !key.is_empty() {
+                let settings = crate::config::Provider {
+                    api_key: key.to_owned(),
+                    base_url: String::new(),
+                };
+                config.llm.providers.insert(provider.to_owned(), settings);
+            }
+            let unset = unset_key_variable(&host, &config);
+            assert_eq!(unset.as_deref(), expected, "{provider} {key}");
+        }
+    }
+
+    #[test]
+    fn credentials_of_an_endpoint_are_not_shown() {
+        assert_eq!(
+            without_credentials("http://user:secret@host:1/v1"),
+            "http://host:1/v1"
+        );
+        assert_eq!(without_credentials("http://host/v1"), "http://host/v1");
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_is_broken() {
+        let environment = BTreeMap::from([
+            ("XDG_STATE_HOME".to_owned(), "/dev/null/state".to_owned()),
+            (
+                "XDG_CACHE_HOME".to_owned(),
+                std::env::temp_dir().display().to_string(),
+            ),
+        ]);
+        let host = Host::from_environment(PathBuf::from("/bin/meliora"), environment);
+        let standings: Vec<Standing> = folders(&host)
+            .iter()
+            .map(|finding| finding.standing)
+            .collect();
+        assert_eq!(standings, [Standing::Broken, Standing::Good]);
+    }
+}
