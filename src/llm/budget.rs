@@ -1,6 +1,6 @@
 //! What one run may spend on its model (spec: Token usage optimization; Resource limits).
 
-use super::gateway::Error;
+use super::error::Error;
 
 /// An answer with fewer tokens than this is not worth asking for.
 const ANSWER_TOKENS_MIN: u64 = 128;

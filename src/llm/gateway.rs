@@ -12,8 +12,10 @@ use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 
 use super::actions;
+use super::assembler::{Assembler, Fault};
+use super::error::{ANSWER_BYTES_MAX, Error};
 use super::message::{Answer, Finish, Message, Request, Usage};
-use super::openai::{self, Assembler, Dialect, Fault, Settings, Style};
+use super::openai::{self, Dialect, Settings, Style};
 use super::sse::{self, Decoder};
 use super::tokens::Estimator;
 use super::{budget::Budget, retry};
@@ -25,135 +27,12 @@ use crate::redact::Redactor;
 /// Time to reach the endpoint at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Bytes of an answer that are read.
-const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
-
 /// Bytes of an error that are read, and characters of it that are shown.
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_CHARACTERS_MAX: usize = 400;
 
 /// Changes of dialect that one call may need.
 const DIALECTS_MAX: u32 = 5;
-
-/// Why a model did not answer.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// No provider or no model was chosen.
-    #[error(
-        "no model is set up. Choose one, for example with MELIORA_LLM__PROVIDER=ollama and \
-         MELIORA_LLM__MODEL=qwen2.5-coder, or in ~/.config/agent/config.toml with [llm] provider, model and \
-         [llm.providers.NAME] base_url, api_key"
-    )]
-    NotConfigured,
-    /// The provider has no address.
-    #[error(
-        "the provider `{0}` has no address: set base_url in [llm.providers.{0}], for example http://127.0.0.1:8080/v1"
-    )]
-    NoEndpoint(String),
-    /// The key names a variable that is not set.
-    #[error(
-        "the key of provider `{provider}` is ${{{variable}}}, which is not set: export {variable}"
-    )]
-    KeyMissing {
-        /// The provider.
-        provider: String,
-        /// The variable.
-        variable: String,
-    },
-    /// The key cannot stand in a header.
-    #[error("the key of provider `{0}` has characters that no key has")]
-    KeyInvalid(String),
-    /// The permit is for something else.
-    #[error("the permit is not for {0}")]
-    NotPermitted(String),
-    /// The run used what it may use.
-    #[error(
-        "the run used its {tokens_max} tokens (agent.tokens_max); the next call needs about {tokens_needed} more"
-    )]
-    Budget {
-        /// Tokens that the run may use.
-        tokens_max: u64,
-        /// Tokens that the next call would have used at least.
-        tokens_needed: u64,
-    },
-    /// The request is longer than the model may be sent.
-    #[error(
-        "the request has about {tokens} tokens, more than the {tokens_max} of llm.context_tokens_max"
-    )]
-    TooLong {
-        /// Tokens of the request.
-        tokens: u64,
-        /// Tokens that it may have.
-        tokens_max: u64,
-    },
-    /// The endpoint cannot be reached.
-    #[error("cannot reach {url} ({reason}): is the server running, and base_url right?")]
-    Unreachable {
-        /// The address.
-        url: String,
-        /// What the system said.
-        reason: String,
-    },
-    /// The endpoint refused.
-    #[error("{url} answered {status}: {message}{hint}")]
-    Status {
-        /// The address.
-        url: String,
-        /// The status.
-        status: StatusCode,
-        /// The sentence in the answer.
-        message: String,
-        /// What to do.
-        hint: &'static str,
-    },
-    /// The endpoint sends us somewhere else.
-    #[error(
-        "{url} redirects to {target}, which is not followed so that the key stays here: set base_url to the final address"
-    )]
-    Redirected {
-        /// The address.
-        url: String,
-        /// Where it points.
-        target: String,
-    },
-    /// The endpoint answered something else than a chat completion.
-    #[error(
-        "{url} answered with {content_type}, not with a chat completion: base_url normally ends in /v1"
-    )]
-    NotAModel {
-        /// The address.
-        url: String,
-        /// What came.
-        content_type: String,
-    },
-    /// Nothing came for too long.
-    #[error("the model sent nothing for {0} seconds (llm.idle_timeout)")]
-    Idle(u64),
-    /// The connection broke in the middle of an answer.
-    #[error("the answer was cut off: {reason}")]
-    Cut {
-        /// What had come until then.
-        text: String,
-        /// What the connection said.
-        reason: String,
-    },
-    /// The provider reports an error in the stream, or speaks another language.
-    #[error(transparent)]
-    Fault(Fault),
-    /// The answer is longer than anybody reads.
-    #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
-    Endless,
-    /// The HTTP client could not be made.
-    #[error("cannot prepare connections: {0}")]
-    Client(String),
-}
-
-impl Error {
-    /// Whether the same question may be asked again: nothing was decided by it.
-    pub fn is_cut(&self) -> bool {
-        matches!(self, Self::Cut { .. } | Self::Fault(Fault::Cut { .. }))
-    }
-}
 
 /// One run's way to its model.
 #[derive(Debug)]
