@@ -9,7 +9,7 @@ use super::{Finding, Standing};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers::Loaded;
-use crate::llm::gateway::{self, Gateway};
+use crate::llm::{self, gateway::Gateway};
 use crate::permit::Purpose;
 use crate::process::launch::{self, Ability};
 use crate::process::{self, Command, Environment, Limits};
@@ -117,7 +117,7 @@ pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
     let redactor = Redactor::new(host.secrets());
     let llm = &config.llm;
     let finding = match Gateway::open(host, config, &redactor) {
-        Err(error @ gateway::Error::NotConfigured) => Finding::new(
+        Err(error @ llm::Error::NotConfigured) => Finding::new(
             Standing::Missing,
             "model",
             "none configured: repairs that need no model work",
