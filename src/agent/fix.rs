@@ -83,7 +83,9 @@ async fn prepare(
         ),
     )
     .await;
-    let proof = verifier.prove(&repaired.edits, &before).await?;
+    let proof = verifier
+        .prove(&repaired.edits, &before, &repaired.revealed)
+        .await?;
     tell(reports, RunEvent::Proved(proof.clone())).await;
     move_to(&mut state, State::Idle, reports).await;
     let title = title(&repaired);

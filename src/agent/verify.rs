@@ -20,7 +20,7 @@ use crate::event::{CheckRecord, Proof};
 use crate::safety::Policy;
 use crate::semantics;
 use crate::text::edit::EditSet;
-use crate::text::problem::{Problem, Severity};
+use crate::text::problem::{Identity, Problem, Severity};
 use crate::tools::build::cargo::{self, Bench};
 use crate::tools::build::{Finding, Report};
 use crate::tools::sandbox::Room;
@@ -38,6 +38,9 @@ pub enum Error {
     )]
     NoProject(PathBuf),
 }
+
+/// Problems by what stays the same of them when lines move.
+pub type Identities = BTreeSet<Identity>;
 
 /// Checks proposed text of one workspace in its shadow.
 #[derive(Debug)]
@@ -172,8 +175,13 @@ impl Verifier {
     }
 
     /// Proves `edits`: lays them, checks, and runs the affected tests when nothing keeps them from compiling.
-    /// `before` is the check of the untouched workspace.
-    pub async fn prove(&mut self, edits: &EditSet, before: &Report) -> Result<Proof, Error> {
+    /// `before` is the check of the untouched workspace; problems in `revealed` were hidden there.
+    pub async fn prove(
+        &mut self,
+        edits: &EditSet,
+        before: &Report,
+        revealed: &Identities,
+    ) -> Result<Proof, Error> {
         self.lay(edits)?;
         let after = self.check().await;
         let mut proof = Proof {
@@ -191,7 +199,10 @@ impl Verifier {
             ));
             return Ok(proof);
         }
-        let change = compare(before, &after, edits);
+        let mut change = compare(before, &after, edits);
+        change
+            .introduced
+            .retain(|problem| !revealed.contains(&problem.identity()));
         let content = change.introduced.is_empty();
         proof.checks.push(record(
             "cargo check",
@@ -313,8 +324,6 @@ pub fn errors(report: &Report) -> usize {
 pub fn is_error(finding: &Finding) -> bool {
     finding.problem.severity == Severity::Error
 }
-
-type Identities = BTreeSet<crate::text::problem::Identity>;
 
 /// The server's own errors in the text of a file before and after an edit.
 async fn native_errors(

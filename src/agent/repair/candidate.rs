@@ -59,6 +59,8 @@ pub enum Rank {
     SimilarName,
     /// The language server offers it.
     Offered,
+    /// The missing name would be declared rather than found.
+    Declared,
 }
 
 /// The candidate of a compiler's suggestion, or `None` when it does not fit the text.
@@ -86,6 +88,7 @@ pub fn from_suggestion(
         Confidence::MachineApplicable => Rank::Certain,
         _ if kind == Kind::Import => Rank::ExactName,
         _ if suggestion.title.contains("similar name") => Rank::SimilarName,
+        _ if suggestion.title.contains("missing a type parameter") => Rank::Declared,
         Confidence::MaybeIncorrect | Confidence::Unspecified => Rank::Fitting,
     };
     let title = suggestion.title.clone();

@@ -43,8 +43,8 @@ pub struct Repaired {
     pub repairs: Vec<Repair>,
     /// The check of the workspace with the accepted edits.
     pub after: Report,
-    /// Errors that were hidden by repaired ones and then found.
-    pub revealed: usize,
+    /// Errors that were hidden by repaired ones and then found, repaired or not.
+    pub revealed: BTreeSet<Identity>,
 }
 
 /// Repairs the errors of `before` that lie in `scope`. `tell` is given every step and its reason.
@@ -61,7 +61,6 @@ pub async fn repair(
             ..Repaired::default()
         },
         given_up: BTreeSet::new(),
-        revealed: BTreeSet::new(),
         checks: 0,
         started: Instant::now(),
         tell,
@@ -88,7 +87,6 @@ struct Search<'a, Tell> {
     verifier: &'a mut Verifier,
     reached: Repaired,
     given_up: BTreeSet<Identity>,
-    revealed: BTreeSet<Identity>,
     checks: usize,
     started: Instant,
     tell: &'a mut Tell,
@@ -116,7 +114,8 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
             .filter(|finding| {
                 let identity = finding.problem.identity();
                 let wanted = in_scope(&finding.problem, scope, &self.reached.edits);
-                (wanted || self.revealed.contains(&identity)) && !self.given_up.contains(&identity)
+                (wanted || self.reached.revealed.contains(&identity))
+                    && !self.given_up.contains(&identity)
             })
             .min_by_key(|finding| phase::phase(&finding.problem))
             .cloned()
@@ -310,8 +309,8 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
                 source: candidate.source.clone(),
                 title: candidate.title.clone(),
             }));
-        self.reached.revealed += change.revealed.len();
-        self.revealed
+        self.reached
+            .revealed
             .extend(change.revealed.iter().map(Problem::identity));
         self.reached.edits = edits;
         self.reached.after = after;

@@ -117,7 +117,7 @@ pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
     let redactor = Redactor::new(host.secrets());
     let llm = &config.llm;
     let finding = match Gateway::open(host, config, &redactor) {
-        Err(error @ llm::Error::NotConfigured) => Finding::new(
+        Err(error @ llm::error::Error::NotConfigured) => Finding::new(
             Standing::Missing,
             "model",
             "none configured: repairs that need no model work",
