@@ -1,6 +1,6 @@
 //! The second language server, on the shadow: it looks at proposed text and knows quick fixes (spec: Semantic Analyzer).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -72,6 +72,24 @@ impl Analyzer {
     /// Lets the server see this text of a file.
     pub async fn show(&mut self, file: &Path, text: &Arc<str>) -> Result<(), Error> {
         self.client.open(file, Arc::clone(text)).await
+    }
+
+    /// Lets the server see what happened to the tree since it was last asked: `changed` paths, of which `text` gives the
+    /// new text.
+    pub async fn catch_up(
+        &mut self,
+        changed: &[PathBuf],
+        text: impl Fn(&Path) -> Option<Arc<str>>,
+    ) -> Result<(), Error> {
+        self.client.files_changed(changed).await?;
+        for file in changed {
+            match text(file) {
+                Some(text) if self.client.is_open(file) => self.show(file, &text).await?,
+                Some(_) => {}
+                None => self.client.close(file).await?,
+            }
+        }
+        Ok(())
     }
 
     /// The server's problems in the text of a file as it was shown last.

@@ -49,9 +49,22 @@ async fn prepare(
     services: &Services,
     reports: &mpsc::Sender<Report>,
 ) -> Result<Prepared, verify::Error> {
+    let mut verifier = open(task, services).await?;
+    let prepared = work(&mut verifier, scope, reports).await;
+    services.keeper.put(
+        verifier,
+        Duration::from_secs(services.config.proof.idle_timeout),
+    );
+    prepared
+}
+
+async fn work(
+    verifier: &mut Verifier,
+    scope: &Scope,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Prepared, verify::Error> {
     let mut state = State::Idle;
     move_to(&mut state, State::Analyzing, reports).await;
-    let mut verifier = open(task, services).await?;
     tell(
         reports,
         step(
@@ -70,7 +83,7 @@ async fn prepare(
     }
     move_to(&mut state, State::Planning, reports).await;
     move_to(&mut state, State::Executing, reports).await;
-    let repaired = search(&mut verifier, &before, scope, reports).await?;
+    let repaired = search(verifier, &before, scope, reports).await?;
     if repaired.edits.is_empty() {
         return Ok(Prepared::Nothing(unrepaired(&before)));
     }
@@ -98,7 +111,11 @@ async fn prepare(
     })))
 }
 
-async fn open(task: &Task, services: &Services) -> Result<Verifier, verify::Error> {
+/// The verifier that an earlier run left, brought in step, or a fresh one.
+pub(super) async fn open(task: &Task, services: &Services) -> Result<Verifier, verify::Error> {
+    if let Some(kept) = services.keeper.take(&task.workspace) {
+        return kept.resume(task.overlay.clone()).await;
+    }
     let (services, workspace, overlay) = (
         services.clone(),
         task.workspace.clone(),

@@ -9,6 +9,7 @@ mod disk;
 pub mod edit;
 pub mod fix;
 mod interrupted;
+pub mod keeper;
 pub mod repair;
 pub mod shadow;
 pub mod task;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::keeper::Keeper;
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{Proof, RunEvent, RunId};
@@ -125,4 +126,18 @@ pub struct Services {
     pub config: Arc<Config>,
     /// Takes secrets out of text.
     pub redactor: Arc<Redactor>,
+    /// Keeps the means of proof warm between runs.
+    pub keeper: Keeper,
+}
+
+impl Services {
+    /// Services that share nothing with others yet.
+    pub fn new(host: Host, config: Config, redactor: Redactor) -> Self {
+        Self {
+            host: Arc::new(host),
+            config: Arc::new(config),
+            redactor: Arc::new(redactor),
+            keeper: Keeper::default(),
+        }
+    }
 }

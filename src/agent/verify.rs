@@ -89,6 +89,7 @@ impl Verifier {
             scratch: shadow.scratch(),
             writable: shadow.writable(),
             confined: false,
+            variables: shadow.environment(),
         };
         let policy = Policy::new(&services.host, &services.config, workspace);
         Ok(Self {
@@ -101,11 +102,32 @@ impl Verifier {
         })
     }
 
-    /// Brings the shadow in step again and takes back what was laid over it.
-    pub fn sync(&mut self, overlay: &BTreeMap<PathBuf, Arc<str>>) -> Result<(), Error> {
-        self.shadow.sync(overlay)?;
-        self.laid = EditSet::default();
-        Ok(())
+    /// Brings the shadow of a verifier that was kept in step again; nothing that was laid over it is left.
+    pub async fn resume(mut self, overlay: BTreeMap<PathBuf, Arc<str>>) -> Result<Self, Error> {
+        let syncing = tokio::task::spawn_blocking(move || {
+            let report = self.shadow.sync(&overlay);
+            (self, report)
+        });
+        let (mut verifier, report) = syncing
+            .await
+            .expect("the sync neither panics nor is cancelled");
+        let changed = report?.changed;
+        verifier.laid = EditSet::default();
+        verifier.room.confined = false;
+        let Self {
+            shadow, analyzer, ..
+        } = &mut verifier;
+        if let AnalyzerState::Running(running) = analyzer
+            && let Err(error) = running.catch_up(&changed, |file| shadow.text(file)).await
+        {
+            *analyzer = AnalyzerState::Missing(error.to_string());
+        }
+        Ok(verifier)
+    }
+
+    /// The workspace that the shadow mirrors.
+    pub fn workspace(&self) -> &Path {
+        self.shadow.workspace()
     }
 
     /// From here on nothing runs that cannot be confined, unless the user's settings say otherwise: for text that a

@@ -45,16 +45,16 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
     for notice in edit::recover(&host, &project.root)? {
         paint::remark(notice);
     }
-    let redactor = Arc::new(Redactor::new(host.secrets()));
-    let store = Store::open(&host, &project.root, Arc::clone(&redactor));
+    let redactor = Redactor::new(host.secrets());
+    let services = Services::new(host, loaded.config, redactor);
+    let store = Store::open(
+        &services.host,
+        &project.root,
+        Arc::clone(&services.redactor),
+    );
     for notice in store.notices() {
         paint::remark(notice);
     }
-    let services = Services {
-        host: Arc::new(host),
-        config: Arc::new(loaded.config),
-        redactor,
-    };
     Ok(Session {
         services,
         project,

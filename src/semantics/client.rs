@@ -142,6 +142,11 @@ impl Client {
         self.notify("textDocument/didOpen", params).await
     }
 
+    /// Whether a file is open.
+    pub fn is_open(&self, file: &Path) -> bool {
+        self.documents.contains_key(&self.root.join(file))
+    }
+
     /// Gives an open file another text. Nothing is sent when it has that text already.
     pub async fn change(&mut self, file: &Path, text: Arc<str>) -> Result<(), Error> {
         let path = self.root.join(file);

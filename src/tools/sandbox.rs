@@ -54,6 +54,8 @@ pub struct Room {
     pub writable: Vec<PathBuf>,
     /// Whether children must not start where they cannot be confined.
     pub confined: bool,
+    /// Variables that keep tools inside these folders.
+    pub variables: BTreeMap<String, String>,
 }
 
 impl Room {
@@ -86,8 +88,6 @@ impl Room {
             .collect();
         let mut set =
             |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
-        set("CARGO_TARGET_DIR", &self.target.display().to_string());
-        set("TMPDIR", &self.scratch.display().to_string());
         set("CARGO_NET_OFFLINE", "true");
         set("CARGO_TERM_COLOR", "never");
         set("CARGO_INCREMENTAL", "1");
@@ -96,6 +96,7 @@ impl Room {
         set("PYTHONDONTWRITEBYTECODE", "1");
         set("NO_COLOR", "1");
         set("CI", "true");
+        environment.extend(self.variables.clone());
         environment
     }
 }
@@ -143,6 +144,7 @@ mod tests {
             scratch: "/c/scratch".into(),
             writable: vec!["/c".into()],
             confined: true,
+            variables: BTreeMap::new(),
         };
         let seen = room.environment(&host);
         assert_eq!(seen.get("PATH").map(String::as_str), Some("/usr/bin"));

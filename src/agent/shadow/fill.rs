@@ -195,6 +195,7 @@ impl Fill<'_> {
             place::remove(&absolute).map_err(|source| files("remove", &absolute, source))?;
             self.found.remove(&path);
             self.report.removed += 1;
+            self.report.changed.push(path);
         }
         Ok(())
     }
@@ -221,6 +222,7 @@ impl Fill<'_> {
         }
         place::write(at, text).map_err(|source| files("write", at, source))?;
         self.report.laid += 1;
+        self.report.changed.push(path.to_owned());
         match self.shadow.workspace.join(path).metadata() {
             Ok(original) if original.is_file() => {
                 place::set_mode(at, &original).map_err(|source| files("write", at, source))
@@ -247,6 +249,7 @@ impl Fill<'_> {
         match self.copy_content(&from, at, found) {
             Ok(Outcome::Same) => {}
             Ok(Outcome::Copied) => {
+                self.report.changed.push(path.to_owned());
                 let was_known = self.shadow.manifest.records.get(path);
                 if found.is_some() && was_known.is_some_and(|known| known.original == original) {
                     self.report.restored += 1;

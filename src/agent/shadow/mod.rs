@@ -91,6 +91,8 @@ pub struct SyncReport {
     pub laid: usize,
     /// Files, links and folders that were removed.
     pub removed: usize,
+    /// Paths whose content in the shadow is another than before, relative to the tree.
+    pub changed: Vec<PathBuf>,
     /// What was left out, and why: secrets, sockets, folders that cannot be read.
     pub skipped: Vec<(PathBuf, String)>,
     /// Wall time.
