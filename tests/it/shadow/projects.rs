@@ -152,30 +152,14 @@ fn typescript_finds_the_same_problems_in_an_untouched_shadow() {
     }
 }
 
-/// The pinned TypeScript compiler, installed once into the build folder.
+/// The pinned TypeScript compiler.
 fn typescript() -> PathBuf {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/tools/typescript-5.9.3");
-    let compiler = folder.join("node_modules/typescript/bin/tsc");
-    if !compiler.exists() {
-        fs::create_dir_all(&folder).expect("created");
-        let output = Command::new("npm")
-            .args([
-                "install",
-                "--no-audit",
-                "--no-fund",
-                "--ignore-scripts",
-                "typescript@5.9.3",
-            ])
-            .arg("--prefix")
-            .arg(&folder)
-            .output()
-            .expect("npm runs");
-        assert!(
-            output.status.success(),
-            "{}",
-            String::from_utf8_lossy(&output.stderr)
-        );
-    }
+    let compiler = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("target/tools/npm/node_modules/typescript/bin/tsc");
+    assert!(
+        compiler.exists(),
+        "there is no TypeScript compiler: run `tests/run tools` once"
+    );
     compiler
 }
 
