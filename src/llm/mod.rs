@@ -15,3 +15,5 @@ pub mod openai;
 mod retry;
 pub mod sse;
 pub mod tokens;
+
+pub use error::Error;
