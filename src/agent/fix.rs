@@ -5,6 +5,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 use super::repair::{self, Repaired};
+use super::state::{IllegalMove, Machine};
 use super::task::{Control, Delivery, Proposal, Report, Scope, Services, Task};
 use super::verify::{self, Verifier, errors};
 use crate::event::{Outcome, RunEvent, State};
@@ -38,6 +39,15 @@ pub async fn run(
     }
 }
 
+/// Why a repair could not be carried out.
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    #[error(transparent)]
+    State(#[from] IllegalMove),
+}
+
 enum Prepared {
     Proposal(Box<Proposal>),
     Nothing(String),
@@ -48,7 +58,7 @@ async fn prepare(
     scope: &Scope,
     services: &Services,
     reports: &mpsc::Sender<Report>,
-) -> Result<Prepared, verify::Error> {
+) -> Result<Prepared, Error> {
     let mut verifier = open(task, services).await?;
     let prepared = work(&mut verifier, scope, reports).await;
     services.keeper.put(
@@ -62,9 +72,9 @@ async fn work(
     verifier: &mut Verifier,
     scope: &Scope,
     reports: &mpsc::Sender<Report>,
-) -> Result<Prepared, verify::Error> {
-    let mut state = State::Idle;
-    move_to(&mut state, State::Analyzing, reports).await;
+) -> Result<Prepared, Error> {
+    let mut machine = Machine::default();
+    tell(reports, machine.go(State::Analyzing)?).await;
     tell(
         reports,
         step(
@@ -81,13 +91,13 @@ async fn work(
     if errors(&before) == 0 {
         return Ok(Prepared::Nothing("the compiler finds no errors".to_owned()));
     }
-    move_to(&mut state, State::Planning, reports).await;
-    move_to(&mut state, State::Executing, reports).await;
+    tell(reports, machine.go(State::Planning)?).await;
+    tell(reports, machine.go(State::Executing)?).await;
     let repaired = search(verifier, &before, scope, reports).await?;
     if repaired.edits.is_empty() {
         return Ok(Prepared::Nothing(unrepaired(&before)));
     }
-    move_to(&mut state, State::Validating, reports).await;
+    tell(reports, machine.go(State::Validating)?).await;
     tell(
         reports,
         step(
@@ -100,7 +110,7 @@ async fn work(
         .prove(&repaired.edits, &before, &repaired.revealed)
         .await?;
     tell(reports, RunEvent::Proved(proof.clone())).await;
-    move_to(&mut state, State::Idle, reports).await;
+    tell(reports, machine.go(State::Idle)?).await;
     let title = title(&repaired);
     let Repaired { edits, repairs, .. } = repaired;
     Ok(Prepared::Proposal(Box::new(Proposal {
@@ -197,11 +207,6 @@ pub(super) async fn cancelled(control: &mut mpsc::Receiver<Control>) {
 pub(super) async fn tell(reports: &mpsc::Sender<Report>, event: RunEvent) {
     // A reader that went away has no use for the rest; the run notices by its control channel.
     let _ = reports.send(Report::Event(event)).await;
-}
-
-async fn move_to(state: &mut State, to: State, reports: &mpsc::Sender<Report>) {
-    let from = std::mem::replace(state, to);
-    tell(reports, RunEvent::StateChanged { from, to }).await;
 }
 
 fn step(what: &str, reason: &str) -> RunEvent {
