@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::config::host::Host;
@@ -10,18 +10,22 @@ use crate::downstream::registry;
 use crate::process::Environment;
 use crate::safety::{self, Policy};
 use crate::semantics::{Client, CodeAction, Error, Setup};
-use crate::text::problem::{Place, Problem};
+use crate::text::problem::{Place, Problem, Severity};
+use crate::tools::build::{Finding, Report};
 use crate::tools::sandbox::Room;
 
 /// Time until a server has loaded the workspace.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// Time for one answer.
 const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+/// Files that a survey opens; what a larger project has beyond them is not looked at.
+const SURVEY_FILES_MAX: usize = 400;
 
 /// A language server on the shadow of one workspace. Dropping it ends the server.
 #[derive(Debug)]
 pub struct Analyzer {
     client: Client,
+    endings: Vec<String>,
 }
 
 impl Analyzer {
@@ -61,7 +65,8 @@ impl Analyzer {
             .map_err(|refusal| refused(&server.name, refusal.to_string()))?;
         let client = Client::start(setup, &permit).await?;
         client.ready(READY_PATIENCE).await?;
-        Ok(Self { client })
+        let endings = server.endings.clone();
+        Ok(Self { client, endings })
     }
 
     /// Name of the server.
@@ -90,6 +95,64 @@ impl Analyzer {
             }
         }
         Ok(())
+    }
+
+    /// Looks at every file of the tree that the server serves, as a compiler would. Warnings of servers are matters of
+    /// taste and left out.
+    pub async fn survey(&mut self, text: impl Fn(&Path) -> Option<Arc<str>>) -> Report {
+        let started = Instant::now();
+        let mut report = Report::default();
+        let files = self.files();
+        for file in &files {
+            let Some(text) = text(file) else { continue };
+            if let Err(error) = self.show(file, &text).await {
+                report.failure = Some(error.to_string());
+                return report;
+            }
+        }
+        for file in &files {
+            if !self.client.is_open(file) {
+                continue;
+            }
+            match self.diagnostics(file).await {
+                Ok(problems) => report.findings.extend(
+                    problems
+                        .into_iter()
+                        .filter(|problem| problem.severity == Severity::Error)
+                        .map(|problem| Finding {
+                            problem,
+                            unit: self.name().to_owned(),
+                            suggestions: Vec::new(),
+                        }),
+                ),
+                Err(error) => report.failure = Some(error.to_string()),
+            }
+        }
+        report.reached = vec![self.name().to_owned()];
+        report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        report
+    }
+
+    /// Files of the tree that the server serves, relative to it; folders that links lead to are not ours.
+    fn files(&self) -> Vec<PathBuf> {
+        let root = self.client.root();
+        let serves = |path: &Path| {
+            path.extension()
+                .and_then(|ending| ending.to_str())
+                .is_some_and(|ending| self.endings.iter().any(|known| known == ending))
+        };
+        let mut files: Vec<PathBuf> = ignore::WalkBuilder::new(root)
+            .require_git(false)
+            .build()
+            .flatten()
+            .filter(|entry| {
+                entry.file_type().is_some_and(|kind| kind.is_file()) && serves(entry.path())
+            })
+            .filter_map(|entry| entry.path().strip_prefix(root).ok().map(Path::to_owned))
+            .take(SURVEY_FILES_MAX)
+            .collect();
+        files.sort();
+        files
     }
 
     /// The server's problems in the text of a file as it was shown last.

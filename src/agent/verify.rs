@@ -16,6 +16,7 @@ use super::task::Services;
 use tokio::task::JoinHandle;
 
 use crate::config;
+use crate::downstream::registry;
 use crate::event::{CheckRecord, Proof};
 use crate::safety::Policy;
 use crate::semantics;
@@ -50,7 +51,27 @@ pub struct Verifier {
     shadow: Shadow,
     room: Room,
     laid: EditSet,
+    checker: Checker,
     analyzer: AnalyzerState,
+}
+
+/// Who says what is wrong with a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Checker {
+    /// `cargo check`; the language server looks as well.
+    Cargo,
+    /// The language server alone.
+    Server,
+}
+
+impl Checker {
+    fn of(config: &config::Config, workspace: &Path) -> Option<Self> {
+        if workspace.join("Cargo.toml").is_file() {
+            return Some(Self::Cargo);
+        }
+        let servers = registry::servers(&config.lsp);
+        (!registry::wanted(&servers, workspace).is_empty()).then_some(Self::Server)
+    }
 }
 
 #[derive(Debug)]
@@ -78,9 +99,8 @@ impl Verifier {
         workspace: &Path,
         overlay: &BTreeMap<PathBuf, Arc<str>>,
     ) -> Result<Self, Error> {
-        if !workspace.join("Cargo.toml").is_file() {
-            return Err(Error::NoProject(workspace.to_owned()));
-        }
+        let checker = Checker::of(&services.config, workspace)
+            .ok_or_else(|| Error::NoProject(workspace.to_owned()))?;
         let mut shadow = Shadow::open(&services.host, workspace)?;
         shadow.sync(overlay)?;
         let room = Room {
@@ -93,7 +113,8 @@ impl Verifier {
         };
         let policy = Policy::new(&services.host, &services.config, workspace);
         Ok(Self {
-            analyzer: start_analyzer(services, &policy, &room),
+            analyzer: start_analyzer(services, &policy, &room, checker),
+            checker,
             services: services.clone(),
             policy,
             shadow,
@@ -156,8 +177,38 @@ impl Verifier {
     }
 
     /// Lets the project's checker look at the text as it is laid.
-    pub async fn check(&self) -> Report {
-        cargo::check(self.bench(self.services.config.proof.check_timeout)).await
+    pub async fn check(&mut self) -> Report {
+        match self.checker {
+            Checker::Cargo => {
+                cargo::check(self.bench(self.services.config.proof.check_timeout)).await
+            }
+            Checker::Server => self.survey().await,
+        }
+    }
+
+    async fn survey(&mut self) -> Report {
+        if self.analyzer().await.is_none() {
+            let reason = self.analyzer_missing().unwrap_or_default().to_owned();
+            return Report {
+                failure: Some(reason),
+                ..Report::default()
+            };
+        }
+        let Self {
+            shadow, analyzer, ..
+        } = self;
+        match analyzer {
+            AnalyzerState::Running(analyzer) => analyzer.survey(|file| shadow.text(file)).await,
+            AnalyzerState::Starting(_) | AnalyzerState::Missing(_) => Report::default(),
+        }
+    }
+
+    fn checker_name(&self) -> &str {
+        match (&self.checker, &self.analyzer) {
+            (Checker::Server, AnalyzerState::Running(analyzer)) => analyzer.name(),
+            (Checker::Server, _) => "language server",
+            (Checker::Cargo, _) => "cargo check",
+        }
     }
 
     /// Errors of the workspace with `edits` laid over it.
@@ -214,7 +265,7 @@ impl Verifier {
         if let Some(failure) = &after.failure {
             proof.caveats.push(failure.clone());
             proof.checks.push(record(
-                "cargo check",
+                self.checker_name(),
                 false,
                 failure.clone(),
                 after.milliseconds,
@@ -227,7 +278,7 @@ impl Verifier {
             .retain(|problem| !revealed.contains(&problem.identity()));
         let content = change.introduced.is_empty();
         proof.checks.push(record(
-            "cargo check",
+            self.checker_name(),
             content,
             describe(&after, &change.introduced),
             after.milliseconds,
@@ -236,7 +287,9 @@ impl Verifier {
         if !content {
             return Ok(proof);
         }
-        self.prove_by_server(edits, &mut proof).await;
+        if self.checker == Checker::Cargo {
+            self.prove_by_server(edits, &mut proof).await;
+        }
         self.prove_by_tests(edits, &mut proof).await;
         Ok(proof)
     }
@@ -296,14 +349,16 @@ impl Verifier {
             return;
         }
         let changed: Vec<PathBuf> = edits.files.keys().cloned().collect();
-        let report = test::cargo_test(
-            self.bench(self.services.config.proof.test_timeout),
-            &changed,
-        )
-        .await;
+        let bench = self.bench(self.services.config.proof.test_timeout);
+        let Some(report) = test::run(bench, &changed).await else {
+            proof
+                .caveats
+                .push("tests did not run: none were found that we know how to run".to_owned());
+            return;
+        };
         proof.holds &= report.success();
         proof.checks.push(record(
-            "cargo test",
+            &report.command,
             report.success(),
             report.summary(),
             report.milliseconds,
@@ -320,8 +375,14 @@ impl Verifier {
     }
 }
 
-fn start_analyzer(services: &Services, policy: &Policy, room: &Room) -> AnalyzerState {
-    if services.config.proof.diagnostics == config::Diagnostics::Check {
+fn start_analyzer(
+    services: &Services,
+    policy: &Policy,
+    room: &Room,
+    checker: Checker,
+) -> AnalyzerState {
+    let only_compiler = services.config.proof.diagnostics == config::Diagnostics::Check;
+    if only_compiler && checker == Checker::Cargo {
         return AnalyzerState::Missing("proof.diagnostics is set to `check`".to_owned());
     }
     if !services.config.lsp.enabled {

@@ -1,60 +1,16 @@
-//! Runs the tests of a project and counts them (spec: Test Tool, `run_tests`).
+//! `cargo test` for the packages that a change can affect (spec: Test Tool).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
 use serde::Deserialize;
 
-use super::build::cargo::{self, Bench};
+use super::{FAILURES_MAX, Report};
 use crate::permit::Purpose;
-
-/// Names of failed tests that are kept.
-const FAILURES_MAX: usize = 50;
-
-/// What the tests said.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Tests that passed.
-    pub passed: usize,
-    /// Tests that failed.
-    pub failed: usize,
-    /// Names of failed tests, cut to a limit.
-    pub failures: Vec<String>,
-    /// Why the tests could not be run, as a sentence for people.
-    pub failure: Option<String>,
-    /// Packages whose tests ran; empty means all.
-    pub packages: Vec<String>,
-    /// Wall time in milliseconds.
-    pub milliseconds: u64,
-}
-
-impl Report {
-    /// One line for people.
-    pub fn summary(&self) -> String {
-        match &self.failure {
-            Some(failure) => failure.clone(),
-            None if self.passed + self.failed == 0 => "no tests".to_owned(),
-            None if self.passed == 1 && self.failed == 0 => "1 test passed".to_owned(),
-            None if self.failed == 0 => format!("{} tests passed", self.passed),
-            None => format!(
-                "{} tests passed, {} failed: {}",
-                self.passed,
-                self.failed,
-                self.failures.join(", ")
-            ),
-        }
-    }
-
-    /// Whether nothing failed.
-    pub fn success(&self) -> bool {
-        self.failed == 0 && self.failure.is_none()
-    }
-}
+use crate::tools::build::cargo::{self, Bench};
 
 /// Runs the tests of the packages that hold the changed files and of the workspace members that depend on them.
-pub async fn cargo_test(bench: Bench<'_>, changed: &[PathBuf]) -> Report {
-    let started = Instant::now();
+pub(super) async fn test(bench: Bench<'_>, changed: &[PathBuf]) -> Report {
     let packages = affected(bench, changed).await;
     let mut arguments = vec!["test", "--offline", "--no-fail-fast"];
     if packages.is_empty() {
@@ -63,7 +19,7 @@ pub async fn cargo_test(bench: Bench<'_>, changed: &[PathBuf]) -> Report {
     for package in &packages {
         arguments.extend(["--package", package]);
     }
-    let mut report = match cargo::run(bench, Purpose::Test, &arguments).await {
+    let report = match cargo::run(bench, Purpose::Test, &arguments).await {
         Ok(finished) if finished.timed_out => Report {
             failure: Some("the tests took too long; raise proof.test_timeout".to_owned()),
             ..Report::default()
@@ -85,9 +41,10 @@ pub async fn cargo_test(bench: Bench<'_>, changed: &[PathBuf]) -> Report {
             ..Report::default()
         },
     };
-    report.packages = packages;
-    report.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    report
+    Report {
+        command: "cargo test".to_owned(),
+        ..report
+    }
 }
 
 /// Reads the output of libtest: lines `test NAME ... ok` and one `test result:` line for each binary.
