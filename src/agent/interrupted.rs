@@ -10,7 +10,7 @@ use super::edit::{ApplyError, Consent, Settled, judge, locate, remove_empty, set
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::safety::Policy;
-use crate::store::images::{FileRecord, Images, RunRecord, Stage};
+use crate::store::images::{self, FileRecord, Images, RunRecord, Stage};
 
 /// Settles what a killed process left behind: a run whose files had all changed is marked done, any other is taken
 /// back. Gives sentences for people. Called at the start of everything that reads or changes a workspace.
@@ -18,8 +18,15 @@ pub fn recover(host: &Host, workspace: &Path) -> Result<Vec<String>, ApplyError>
     if !host.state_of(workspace).join("images").exists() {
         return Ok(Vec::new());
     }
-    let images = Images::lock(host, workspace)?;
-    settle_interrupted(&images, host, workspace)
+    match Images::lock(host, workspace) {
+        Ok(images) => settle_interrupted(&images, host, workspace),
+        // Without its state folder the program still works; it only cannot change files.
+        Err(images::Error::Io { path, source }) => Ok(vec![format!(
+            "files cannot be changed this time: cannot use {}: {source}",
+            path.display()
+        )]),
+        Err(error) => Err(error.into()),
+    }
 }
 
 pub(super) fn settle_interrupted(

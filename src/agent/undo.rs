@@ -53,6 +53,8 @@ pub struct Wanted {
 pub struct Reverted {
     /// The run that was taken back or made again.
     pub run: RunId,
+    /// The run whose changes were reversed: `run` itself, or the undo that a redo reversed.
+    pub reverts: RunId,
     /// What happened to the files.
     pub applied: Applied,
 }
@@ -127,6 +129,7 @@ pub fn revert(
     applied.notices.splice(0..0, notices);
     Ok(Reverted {
         run: origin,
+        reverts: target.run,
         applied,
     })
 }

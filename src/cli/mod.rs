@@ -6,9 +6,12 @@
 pub mod doctor;
 pub mod fix;
 pub mod headless;
+pub mod history;
 pub mod paint;
 pub mod place;
 pub mod session;
+pub mod trust;
+pub mod undo;
 
 use std::ffi::OsString;
 use std::process::ExitCode;
@@ -38,6 +41,10 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Arguments),
+    Undo(undo::Undo),
+    Redo(undo::Redo),
+    History(history::Arguments),
+    Trust(trust::Arguments),
     Doctor(doctor::Arguments),
 }
 
@@ -61,6 +68,10 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Fix(arguments)) => fix::run(&arguments),
+        Some(Command::Undo(arguments)) => undo::run_undo(&arguments),
+        Some(Command::Redo(arguments)) => undo::run_redo(&arguments),
+        Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         None => ExitCode::from(EXIT_DONE),
     }

@@ -8,12 +8,14 @@ use super::paint;
 use super::place::{self, Project};
 use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
+use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
 use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::store::Store;
+use crate::telemetry;
 
 /// Everything a command needs for one run on one project.
 #[derive(Debug)]
@@ -42,16 +44,21 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
     for notice in &loaded.notices {
         paint::remark(notice);
     }
-    for notice in edit::recover(&host, &project.root)? {
+    let redactor = Redactor::new(secrets(&host, &loaded.config));
+    let services = Services::new(host, loaded.config, redactor);
+    let Services {
+        host,
+        config,
+        redactor,
+        ..
+    } = &services;
+    for notice in telemetry::start(host, config, Arc::clone(redactor)) {
         paint::remark(notice);
     }
-    let redactor = Redactor::new(host.secrets());
-    let services = Services::new(host, loaded.config, redactor);
-    let store = Store::open(
-        &services.host,
-        &project.root,
-        Arc::clone(&services.redactor),
-    );
+    for notice in edit::recover(host, &project.root)? {
+        paint::remark(notice);
+    }
+    let store = Store::open(host, &project.root, Arc::clone(redactor));
     for notice in store.notices() {
         paint::remark(notice);
     }
@@ -61,6 +68,17 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
         store,
         run: new_run()?,
     })
+}
+
+/// Values that never leave the process: secret variables, and keys that stand in the settings themselves.
+fn secrets(host: &Host, config: &Config) -> Vec<String> {
+    let keys = config
+        .llm
+        .providers
+        .values()
+        .map(|provider| &provider.api_key);
+    let written = keys.filter(|key| !key.starts_with("${")).cloned();
+    host.secrets().into_iter().chain(written).collect()
 }
 
 impl Session {
@@ -92,7 +110,8 @@ impl Session {
         }
     }
 
-    fn record(&self, events: Vec<RunEvent>) {
+    /// Adds events of this run to the journal.
+    pub fn record(&self, events: Vec<RunEvent>) {
         for event in events {
             self.store.append(&self.run, &event);
         }

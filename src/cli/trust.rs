@@ -1,0 +1,191 @@
+//! `meliora trust`: lets the settings that came with a project count (spec: Configuration, Safety & Security).
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::paint::{self, paint};
+use super::session::{self, Session};
+use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use crate::config::trust::{self, Review, Setting};
+use crate::event::{Outcome, RunEvent};
+
+/// Shown below the options.
+const EXAMPLES: &str = "\
+Examples:
+  meliora trust            look, then answer
+  meliora trust --yes      without being asked, for scripts
+  meliora trust --revoke   trust them no longer";
+
+/// Let the settings that came with this project count.
+///
+/// The files .agent/config.toml and .agent/local.toml may have been written by somebody else. Until you trust them,
+/// commands, servers, endpoints and looser limits in them are left out. This shows what they set, asks, and remembers
+/// their content: when a file changes, you are asked again.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    /// A folder of the project
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Trust the files no longer
+    #[arg(long)]
+    revoke: bool,
+    /// Do not ask
+    #[arg(long, short, conflicts_with = "revoke")]
+    yes: bool,
+    /// Print one JSON document instead of text; changes nothing unless --yes or --revoke is given
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Document<'seen> {
+    trusted: bool,
+    settings: &'seen [Setting],
+    unusable: &'seen [String],
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match answer(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            paint::complain(error);
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
+    let session = session::open(&arguments.path)?;
+    let review = seen(&session);
+    if !arguments.json && !arguments.revoke {
+        show(&session, &review);
+    }
+    let changed = if arguments.revoke {
+        trust::revoke(&session.services.host, &session.project.root)?;
+        Some(("forget the trust in the project's settings", "forgotten"))
+    } else if is_wanted(arguments, &review)? {
+        trust::grant(&session.services.host, &session.project.root, &review)?;
+        Some(("trust the project's settings", "trusted"))
+    } else {
+        None
+    };
+    if let Some((title, result)) = changed {
+        record(&session, title, result, &review);
+    }
+    let trusted = trust::is_trusted(&session.services.host, &session.project.root);
+    if arguments.json {
+        paint::say_json(&Document {
+            trusted,
+            settings: &review.settings,
+            unusable: &review.unusable,
+        })?;
+    } else {
+        conclude(&review, trusted);
+    }
+    let waits = !trusted && review.settings.iter().any(|setting| setting.needs_trust);
+    let done = !waits || arguments.revoke || arguments.json;
+    Ok(if done { EXIT_DONE } else { EXIT_PROBLEMS })
+}
+
+/// What the files set, with secrets taken out.
+fn seen(session: &Session) -> Review {
+    let mut review = trust::review(&session.project.root);
+    for setting in &mut review.settings {
+        let named_secret = setting
+            .key
+            .rsplit('.')
+            .next()
+            .is_some_and(crate::redact::names_a_secret);
+        if named_secret && !setting.value.starts_with("\"${") {
+            crate::redact::MASK.clone_into(&mut setting.value);
+        }
+        setting.value = session.services.redactor.clean(&setting.value).into_owned();
+    }
+    review
+}
+
+fn show(session: &Session, review: &Review) {
+    let root = paint(paint::STRONG, session.project.root.display());
+    if review.settings.is_empty() && review.unusable.is_empty() {
+        paint::say(format!("{root} sets nothing: there is nothing to trust"));
+        return;
+    }
+    paint::say(format!("{root} sets:"));
+    for setting in &review.settings {
+        let mark = if setting.needs_trust {
+            paint(paint::CAUTION, "needs trust")
+        } else {
+            paint(paint::FAINT, "counts anyway")
+        };
+        let key = paint(paint::THING, &setting.key);
+        paint::say(format!(
+            "  {key} = {}  {mark}  {}",
+            setting.value, setting.file
+        ));
+    }
+    for reason in &review.unusable {
+        paint::say(format!("  {} {reason}", paint(paint::BAD, "✗")));
+    }
+}
+
+/// Whether the files shall be trusted: by `--yes`, or by an answer on a terminal.
+fn is_wanted(arguments: &Arguments, review: &Review) -> anyhow::Result<bool> {
+    if !review.settings.iter().any(|setting| setting.needs_trust) {
+        return Ok(false);
+    }
+    if arguments.yes || arguments.json {
+        return Ok(arguments.yes);
+    }
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        paint::remark("nothing was changed: give --yes to trust these settings");
+        return Ok(false);
+    }
+    anstream::print!("Trust these files as they are? [y/N] ");
+    anstream::stdout().flush()?;
+    let mut line = String::new();
+    input.read_line(&mut line)?;
+    Ok(matches!(
+        line.trim().to_ascii_lowercase().as_str(),
+        "y" | "yes"
+    ))
+}
+
+fn record(session: &Session, title: &str, result: &str, review: &Review) {
+    let settings = review.settings.iter().map(|setting| RunEvent::Step {
+        what: format!("{} = {}", setting.key, setting.value),
+        reason: setting.file.clone(),
+    });
+    session.record(vec![RunEvent::Started {
+        kind: "trust".to_owned(),
+        title: title.to_owned(),
+        workspace: session.project.root.clone(),
+    }]);
+    session.record(settings.collect());
+    session.record(vec![RunEvent::Finished(Outcome::Nothing {
+        reason: result.to_owned(),
+    })]);
+    if let Err(error) = session.store.flush() {
+        paint::remark(format!("the journal could not be written: {error}"));
+    }
+}
+
+fn conclude(review: &Review, trusted: bool) {
+    if !review.settings.iter().any(|setting| setting.needs_trust) {
+        return;
+    }
+    if trusted {
+        paint::say(format!("{} they count", paint(paint::GOOD, "trusted:")));
+    } else {
+        paint::say(format!(
+            "{} what needs trust is left out",
+            paint(paint::CAUTION, "not trusted:")
+        ));
+    }
+}

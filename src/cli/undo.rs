@@ -1,0 +1,234 @@
+//! `meliora undo` and `meliora redo`: take runs back and make them again (spec: Automatic rollback capability).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+use serde::Serialize;
+
+use super::paint::{self, paint};
+use super::session::{self, Session};
+use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use crate::agent::edit::{ApplyError, Conflicts};
+use crate::agent::undo::{self, Direction, Reverted, UndoError, Wanted, Which};
+use crate::event::{Outcome, RunEvent, RunId};
+use crate::safety::Policy;
+
+/// Shown below the options.
+const EXAMPLES: &str = "\
+Examples:
+  meliora undo             take back the last run that is in effect
+  meliora undo r6740a1c2   a run by the beginning of its name; `meliora history` lists them";
+
+/// Take a run back: every file it changed gets its old text and mode again.
+///
+/// What you changed since is kept: both changes are merged. Where they touch the same lines nothing at all is changed,
+/// and the files are named; --leave-changed then restores the others. An undo can be taken back itself, with `meliora
+/// redo`.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Undo {
+    #[command(flatten)]
+    common: Common,
+}
+
+/// Make a run again that was taken back.
+///
+/// Works as `meliora undo` does, the other way round.
+#[derive(Debug, Args)]
+pub struct Redo {
+    #[command(flatten)]
+    common: Common,
+}
+
+#[derive(Debug, Args)]
+struct Common {
+    /// The run, by its name or the beginning of it [default: the last one]
+    run: Option<String>,
+    /// A folder of the project
+    #[arg(long, value_name = "PATH", default_value = ".")]
+    project: PathBuf,
+    /// Leave files alone whose later changes contradict, and restore the others
+    #[arg(long)]
+    leave_changed: bool,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// What was done, for machines.
+#[derive(Debug, Serialize)]
+struct Document<'done> {
+    run: &'done RunId,
+    by: &'done RunId,
+    files: &'done [PathBuf],
+    merged: &'done [PathBuf],
+    left: &'done [String],
+}
+
+/// Runs `meliora undo`.
+pub fn run_undo(arguments: &Undo) -> ExitCode {
+    run(Direction::Undo, &arguments.common)
+}
+
+/// Runs `meliora redo`.
+pub fn run_redo(arguments: &Redo) -> ExitCode {
+    run(Direction::Redo, &arguments.common)
+}
+
+fn run(direction: Direction, arguments: &Common) -> ExitCode {
+    let session = match session::open(&arguments.project) {
+        Ok(session) => session,
+        Err(error) => {
+            paint::complain(error);
+            return ExitCode::from(EXIT_MISSING);
+        }
+    };
+    let wanted = Wanted {
+        direction,
+        which: arguments.run.clone().map_or(Which::Last, Which::Named),
+        conflicts: if arguments.leave_changed {
+            Conflicts::Leave
+        } else {
+            Conflicts::Refuse
+        },
+    };
+    let policy = Policy::new(
+        &session.services.host,
+        &session.services.config,
+        &session.project.root,
+    );
+    let result = undo::revert(&session.services.host, &policy, &session.run, &wanted);
+    record(&session, direction, &result);
+    match result {
+        Ok(reverted) => {
+            let shown = show(&session, direction, &reverted, arguments.json);
+            match shown {
+                Ok(()) if reverted.applied.left.is_empty() => ExitCode::from(EXIT_DONE),
+                Ok(()) => ExitCode::from(EXIT_PROBLEMS),
+                Err(error) => {
+                    paint::complain(error);
+                    ExitCode::from(EXIT_PROBLEMS)
+                }
+            }
+        }
+        Err(error) => {
+            paint::complain(&error);
+            advise(&error);
+            ExitCode::from(match error {
+                UndoError::Apply(_) => EXIT_PROBLEMS,
+                UndoError::NoRun(_)
+                | UndoError::Unknown(_)
+                | UndoError::Ambiguous(_)
+                | UndoError::AlreadyUndone(_)
+                | UndoError::NotUndone(_) => EXIT_MISSING,
+            })
+        }
+    }
+}
+
+/// Writes the run into the journal. A run that was not even begun is none.
+fn record(session: &Session, direction: Direction, result: &Result<Reverted, UndoError>) {
+    let (title, outcome, events) = match result {
+        Ok(reverted) => {
+            let files = reverted.applied.files.clone();
+            let outcome = Outcome::Applied { files: files.len() };
+            let mut events = reverted.applied.decisions.clone();
+            events.push(RunEvent::Undone {
+                run: reverted.reverts.clone(),
+                files,
+            });
+            (
+                format!("{} {}", name(direction), reverted.run),
+                outcome,
+                events,
+            )
+        }
+        Err(UndoError::Apply(error)) => {
+            let events = match error {
+                ApplyError::Refused { decisions, .. } => decisions.clone(),
+                ApplyError::Io { .. } | ApplyError::Half { .. } | ApplyError::Images(_) => {
+                    Vec::new()
+                }
+            };
+            let message = error.to_string();
+            (
+                name(direction).to_owned(),
+                Outcome::Failed { message },
+                events,
+            )
+        }
+        Err(_) => return,
+    };
+    let started = RunEvent::Started {
+        kind: name(direction).to_owned(),
+        title,
+        workspace: session.project.root.clone(),
+    };
+    session.record(vec![started]);
+    session.record(events);
+    session.record(vec![RunEvent::Finished(outcome)]);
+    if let Err(error) = session.store.flush() {
+        paint::remark(format!("the journal could not be written: {error}"));
+    }
+}
+
+fn show(
+    session: &Session,
+    direction: Direction,
+    reverted: &Reverted,
+    json: bool,
+) -> anyhow::Result<()> {
+    let applied = &reverted.applied;
+    for notice in &applied.notices {
+        paint::remark(notice);
+    }
+    if json {
+        paint::say_json(&Document {
+            run: &reverted.run,
+            by: &session.run,
+            files: &applied.files,
+            merged: &applied.merged,
+            left: &applied.left,
+        })?;
+        return Ok(());
+    }
+    let (done, back) = match direction {
+        Direction::Undo => ("undone", "redo"),
+        Direction::Redo => ("made again", "undo"),
+    };
+    let run = &reverted.run;
+    let files = paint::count(applied.files.len(), "file");
+    let done = paint(paint::GOOD, format!("{run} {done}"));
+    let back = paint(paint::THING, format!("meliora {back} {run}"));
+    paint::say(format!("{done}  {files}; the other way: {back}"));
+    for file in &applied.files {
+        let kept = if applied.merged.contains(file) {
+            paint(paint::CAUTION, "  merged with your later changes")
+        } else {
+            paint(paint::FAINT, "")
+        };
+        paint::say(format!("  {}{kept}", paint(paint::THING, file.display())));
+    }
+    for reason in &applied.left {
+        paint::say(format!(
+            "  {} left as it is: {reason}",
+            paint(paint::BAD, "✗")
+        ));
+    }
+    Ok(())
+}
+
+/// Says what can be done about a contradiction.
+fn advise(error: &UndoError) {
+    if matches!(error, UndoError::Apply(ApplyError::Refused { .. })) {
+        paint::remark("--leave-changed restores the other files and leaves these as they are");
+    }
+}
+
+fn name(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Undo => "undo",
+        Direction::Redo => "redo",
+    }
+}
