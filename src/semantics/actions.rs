@@ -80,7 +80,7 @@ impl Client {
             title: json::text(&action, "/title").to_owned(),
             kind: json::text(&action, "/kind").to_owned(),
             preferred: json::is_true(&action, "/isPreferred"),
-            has_command: !at(&action, "/command").is_null(),
+            has_command: runs_a_command(&action),
             disabled,
             edits,
         })
@@ -105,4 +105,18 @@ impl Client {
             self.text_of(path)
         })
     }
+}
+
+/// Whether an action does more than its edit. typescript-language-server gives every quick fix a command that only
+/// passes on the commands of the fix, of which there are usually none.
+fn runs_a_command(action: &Value) -> bool {
+    let passes_on =
+        at(action, "/command/command").as_str() == Some("_typescript.applyCodeActionCommand");
+    if passes_on {
+        let commands = at(action, "/command/arguments/0/action/commands");
+        return commands
+            .as_array()
+            .is_some_and(|commands| !commands.is_empty());
+    }
+    !at(action, "/command").is_null()
 }

@@ -15,6 +15,9 @@ use crate::text::problem::{Place, Problem, Severity};
 /// Quiet time after a publication, for servers that publish in several steps.
 const PUBLISH_SETTLE: Duration = Duration::from_millis(250);
 
+/// Time without any publication after which a server that publishes counts as done.
+const PUBLISH_QUIET: Duration = Duration::from_secs(3);
+
 /// Characters of the text at a problem that are kept.
 const SYMBOL_CHARACTERS_MAX: usize = 120;
 
@@ -53,13 +56,21 @@ impl Client {
         patience: Duration,
     ) -> Result<Value, Error> {
         self.wait(patience, "diagnostics", |state| {
-            state.published.get(path).is_some_and(|published| {
-                let current = match published.version {
-                    Some(version) => version == document.version,
-                    None => published.at >= document.changed,
-                };
-                current && published.at.elapsed() >= PUBLISH_SETTLE
-            })
+            let Some(published) = state.published.get(path) else {
+                return false;
+            };
+            let current = match published.version {
+                Some(version) => version == document.version,
+                None => published.at >= document.changed,
+            };
+            if current {
+                return published.at.elapsed() >= PUBLISH_SETTLE;
+            }
+            // Some servers do not say again that a file has no problems. Once nothing at all comes any more, they
+            // have looked at everything.
+            let last = state.published.values().map(|published| published.at).max();
+            let quiet_since = last.map_or(document.changed, |last| last.max(document.changed));
+            published.diagnostics.is_empty() && quiet_since.elapsed() >= PUBLISH_QUIET
         })
         .await?;
         let state = self.state.borrow();

@@ -8,7 +8,7 @@ use similar::{DiffOp, capture_diff_slices};
 use crate::text::edit::EditSet;
 
 /// Words that silence a checker, put off the work, or trade an error for a crash.
-const SILENCING: [&str; 22] = [
+const SILENCING: [&str; 24] = [
     "todo",
     "unimplemented",
     "unreachable",
@@ -31,6 +31,8 @@ const SILENCING: [&str; 22] = [
     "any",
     "NotImplementedError",
     "dbg",
+    "throw",
+    "raise",
 ];
 
 /// Words that an edit may take away: they say how a thing is used, not what is done.
