@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
+use super::continuation::continue_fix;
 use super::repair::{self, Repaired};
 use super::state::{IllegalMove, Machine};
 use super::task::{Control, Delivery, Proposal, Report, Scope, Services, Task};
@@ -60,7 +61,7 @@ async fn prepare(
     reports: &mpsc::Sender<Report>,
 ) -> Result<Prepared, Error> {
     let mut verifier = open(task, services).await?;
-    let prepared = work(&mut verifier, scope, reports).await;
+    let prepared = work(task, &mut verifier, scope, services, reports).await;
     services.keeper.put(
         verifier,
         Duration::from_secs(services.config.proof.idle_timeout),
@@ -69,8 +70,10 @@ async fn prepare(
 }
 
 async fn work(
+    task: &Task,
     verifier: &mut Verifier,
     scope: &Scope,
+    services: &Services,
     reports: &mpsc::Sender<Report>,
 ) -> Result<Prepared, Error> {
     let mut machine = Machine::default();
@@ -93,7 +96,16 @@ async fn work(
     }
     tell(reports, machine.go(State::Planning)?).await;
     tell(reports, machine.go(State::Executing)?).await;
-    let repaired = search(verifier, &before, scope, reports).await?;
+    let mut repaired = search(verifier, &before, scope, reports).await?;
+    let remaining = repair::remaining(&repaired, scope);
+    if !remaining.is_empty() && services.config.llm.endpoint().is_some() {
+        let work = continue_fix(task, services, reports, verifier, &remaining, &mut repaired);
+        if let Err(error) = work.await {
+            // What was repaired without the model stands.
+            let what = format!("the model repaired nothing: {error}");
+            tell(reports, step(&what, "repairs without a model go on alone")).await;
+        }
+    }
     if repaired.edits.is_empty() {
         return Ok(Prepared::Nothing(unrepaired(&before)));
     }

@@ -5,12 +5,15 @@
 //! the server or the command line, delivers the proposal and tells the run by [`task::Control`] how that went.
 
 pub mod analyzer;
+mod bench;
+mod continuation;
 mod disk;
 pub mod edit;
 pub mod fix;
 pub mod intent;
 mod interrupted;
 pub mod keeper;
+pub mod orchestrator;
 pub mod plan;
 pub mod repair;
 pub mod shadow;
@@ -18,10 +21,12 @@ pub mod state;
 pub mod task;
 pub mod undo;
 pub mod verify;
+mod work;
 
 use tokio::sync::mpsc;
 
 use crate::event::{Outcome, RunEvent};
+use orchestrator::Orchestrator;
 use task::{Control, Kind, Report, Services, Task};
 
 /// Reports that a run may be ahead of its reader; it waits when the reader is slow.
@@ -71,9 +76,10 @@ async fn run(
     let _ = reports.send(Report::Event(started)).await;
     let outcome: Outcome = match &task.kind {
         Kind::Fix(scope) => fix::run(&task, scope, &services, &reports, &mut control).await,
-        Kind::Do(_) => Outcome::Nothing {
-            reason: String::new(),
-        },
+        Kind::Do(instruction) => {
+            let mut orchestrator = Orchestrator::new(&services, &reports);
+            orchestrator.run(&task, instruction, &mut control).await
+        }
     };
     let _ = reports
         .send(Report::Event(RunEvent::Finished(outcome)))

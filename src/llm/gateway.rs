@@ -114,6 +114,11 @@ impl Gateway {
         self.context_tokens_max.min(self.budget.left())
     }
 
+    /// Whether a request is short enough for the model.
+    pub fn fits(&self, request: &Request) -> bool {
+        self.estimator.request(request) <= self.context_tokens_max
+    }
+
     /// Tokens of a text by this model's measure.
     pub fn count(&self, text: &str) -> u64 {
         self.estimator.text(text)

@@ -432,25 +432,32 @@ mod tests {
     #[tokio::test]
     async fn diagnostics_are_of_exactly_the_proposed_text() {
         let mut room = room();
-        room.checker = Some(Checker::new(|edits| {
-            Box::pin(async move {
-                let problems = edits.files.into_iter().map(|(file, edit)| Problem {
-                    severity: Severity::Error,
-                    code: "E1".to_owned(),
-                    message: edit.after.unwrap_or_default().to_string(),
-                    place: Place {
-                        file,
-                        start: 0,
-                        end: 0,
-                        line: 3,
-                        column: 1,
-                    },
-                    source: "checker".to_owned(),
-                    symbol: String::new(),
-                });
-                Ok(problems.collect())
-            })
-        }));
+        let (checker, mut questions) = Checker::new();
+        room.checker = Some(checker);
+        tokio::spawn(async move {
+            while let Some(question) = questions.recv().await {
+                let problems = question
+                    .edits
+                    .files
+                    .into_iter()
+                    .map(|(file, edit)| Problem {
+                        severity: Severity::Error,
+                        code: "E1".to_owned(),
+                        message: edit.after.unwrap_or_default().to_string(),
+                        place: Place {
+                            file,
+                            start: 0,
+                            end: 0,
+                            line: 3,
+                            column: 1,
+                        },
+                        source: "checker".to_owned(),
+                        symbol: String::new(),
+                    });
+                let answered = question.answer.send(Ok(problems.collect()));
+                answered.expect("the tool waits for the answer");
+            }
+        });
         room.staging
             .propose(PathBuf::from("x"), Some("proposed".into()))
             .expect("proposed");

@@ -19,9 +19,9 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use futures::future::BoxFuture;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::permit::{Action, Decision};
 use crate::safety::{self, Policy};
@@ -108,28 +108,36 @@ pub struct Context<'run> {
     pub checker: Option<&'run Checker>,
 }
 
-/// The future that a [`Checker`] gives: the problems, or why they cannot be known.
-type Checking = BoxFuture<'static, Result<Vec<Problem>, String>>;
+/// Finds the problems of exactly the proposed text. What does that lives above the tools: it takes
+/// [`CheckRequest`]s from the other end of a channel.
+#[derive(Debug, Clone)]
+pub struct Checker {
+    requests: mpsc::Sender<CheckRequest>,
+}
 
-/// Finds the problems of exactly the proposed text. What does that lives above the tools and is handed down.
-#[derive(Clone)]
-pub struct Checker(Arc<dyn Fn(EditSet) -> Checking + Send + Sync>);
+/// A question for the problems of proposed text.
+#[derive(Debug)]
+pub struct CheckRequest {
+    /// What is proposed.
+    pub edits: EditSet,
+    /// Where the problems go, or why they cannot be known.
+    pub answer: oneshot::Sender<Result<Vec<Problem>, String>>,
+}
 
 impl Checker {
-    /// Makes a checker of a function.
-    pub fn new(check: impl Fn(EditSet) -> Checking + Send + Sync + 'static) -> Self {
-        Self(Arc::new(check))
+    /// A checker, and where its questions come out.
+    pub fn new() -> (Self, mpsc::Receiver<CheckRequest>) {
+        let (requests, questions) = mpsc::channel(1);
+        (Self { requests }, questions)
     }
 
     /// The problems of the workspace with these edits.
     pub async fn problems(&self, edits: EditSet) -> Result<Vec<Problem>, String> {
-        (self.0)(edits).await
-    }
-}
-
-impl std::fmt::Debug for Checker {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str("Checker")
+        let gone = || "what checks the workspace has ended".to_owned();
+        let (answer, problems) = oneshot::channel();
+        let request = CheckRequest { edits, answer };
+        self.requests.send(request).await.map_err(|_| gone())?;
+        problems.await.map_err(|_| gone())?
     }
 }
 

@@ -83,6 +83,18 @@ pub async fn repair(
     Ok(reached)
 }
 
+/// The errors in `scope`, and those that repairs brought to light, that are left.
+pub fn remaining(repaired: &Repaired, scope: &Scope) -> Vec<Problem> {
+    let findings = repaired.after.findings.iter();
+    let errors = findings
+        .filter(|finding| is_error(finding))
+        .map(|finding| &finding.problem);
+    let wanted = errors.filter(|problem| {
+        in_scope(problem, scope, &repaired.edits) || repaired.revealed.contains(&problem.identity())
+    });
+    wanted.cloned().collect()
+}
+
 struct Search<'a, Tell> {
     verifier: &'a mut Verifier,
     reached: Repaired,

@@ -1,0 +1,110 @@
+//! Goes on with a model where repairs without one ended (spec: Code Modification).
+
+use tokio::sync::mpsc;
+
+use super::bench::serve;
+use super::intent;
+use super::orchestrator::{Orchestrator, PROOF_ROUNDS_MAX, feedback, pieces};
+use super::repair::compare::compare;
+use super::repair::{Repaired, guard};
+use super::task::{Repair, Report, Services, Task};
+use super::verify::Verifier;
+use super::work::{Error, Work};
+use crate::llm::message::Message;
+use crate::prompt::{Slot, render};
+use crate::text::edit::EditSet;
+use crate::text::problem::Problem;
+use crate::tools::language::listed;
+
+/// Goes on with a model where repairs without one ended: `repaired` grows by what it repairs. Edits that silence,
+/// delete or break something are refused, and then everything stays as it was.
+pub(super) async fn continue_fix(
+    task: &Task,
+    services: &Services,
+    reports: &mpsc::Sender<Report>,
+    verifier: &mut Verifier,
+    remaining: &[Problem],
+    repaired: &mut Repaired,
+) -> Result<(), Error> {
+    let mut work = Work::open(task, services, reports)?;
+    work.staging.adopt(repaired.edits.clone());
+    verifier.require_confinement();
+    let orchestrator = Orchestrator::new(services, reports);
+    let focused = Task {
+        problems: remaining.to_vec(),
+        ..task.clone()
+    };
+    let nothing_named = intent::read("");
+    let packed = orchestrator.context(&focused, &nothing_named, &work).await;
+    let redactor = &services.redactor;
+    let system = render(
+        "system",
+        &[("facts", Slot::Trusted(String::new()))],
+        redactor,
+    )?;
+    let user = render(
+        "fix",
+        &[
+            ("count", Slot::Trusted(remaining.len().to_string())),
+            ("problems", Slot::untrusted("problems", listed(remaining))),
+            ("context", pieces(&packed)),
+        ],
+        redactor,
+    )?;
+    work.say(Message::System { text: system.text });
+    work.say(Message::User { text: user.text });
+    for _ in 0..PROOF_ROUNDS_MAX {
+        serve(verifier, &mut work).await?;
+        let edits = work.staging.proposed().clone();
+        let own = since(&repaired.edits, &edits);
+        if own.is_empty() {
+            return Ok(());
+        }
+        verifier.lay(&edits)?;
+        let after = verifier.check().await;
+        let change = compare(&repaired.after, &after, &own);
+        let objection = guard::objection(&own).or_else(|| after.failure.clone());
+        if objection.is_none() && change.improves() {
+            let model = work.gateway.model();
+            repaired
+                .repairs
+                .extend(change.fixed.iter().map(|problem| by_model(problem, model)));
+            repaired
+                .revealed
+                .extend(change.revealed.iter().map(Problem::identity));
+            repaired.edits = edits;
+            repaired.after = after;
+            return Ok(());
+        }
+        let verdict = match objection {
+            Some(objection) => format!("this is no repair, it {objection}"),
+            None if change.introduced.is_empty() => "none of the problems is gone".to_owned(),
+            None => "there are new problems".to_owned(),
+        };
+        work.say(feedback(services, &verdict, &change.introduced, &own)?);
+    }
+    verifier.lay(&repaired.edits)?;
+    Ok(())
+}
+
+/// What `edits` change in the text that `base` made.
+fn since(base: &EditSet, edits: &EditSet) -> EditSet {
+    let mut own = base.inverse();
+    own.extend(edits.clone());
+    own
+}
+
+fn by_model(problem: &Problem, model: &str) -> Repair {
+    Repair {
+        code: problem.code.clone(),
+        place: format!("{}:{}", problem.place.file.display(), problem.place.line),
+        kind: "model".to_owned(),
+        source: model.to_owned(),
+        title: problem
+            .message
+            .lines()
+            .next()
+            .unwrap_or_default()
+            .to_owned(),
+    }
+}

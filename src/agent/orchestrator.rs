@@ -1,0 +1,352 @@
+//! Carries out a task in the user's words: intent, context, plan, tools, proof, repair, proposal (spec: Orchestrator).
+//!
+//! The spec's `run` and `process_task` are the two halves: [`Orchestrator::run`] guards a task by cancel and time and
+//! delivers what it proposes, [`Orchestrator::process_task`] does the work.
+
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::bench::{Bench, Look, only_tests_fail, verdict};
+use super::fix::{cancelled, deliver, open, tell};
+use super::intent::{self, Intent};
+use super::plan::{Plan, plan};
+use super::state::{IllegalMove, Machine};
+use super::task::{Control, Proposal, Report, Services, Task};
+use super::verify::{self, Verifier, is_error};
+use super::work::{Error, Work};
+use crate::context::{self, Packed, Wanted};
+use crate::event::{Outcome, Proof, RunEvent, State};
+use crate::llm::message::Message;
+use crate::prompt::{self, Slot, render};
+use crate::text::edit::EditSet;
+use crate::text::problem::Problem;
+use crate::tools::language::listed;
+
+/// Times that a proposal whose proof fails goes back to the model.
+pub(super) const PROOF_ROUNDS_MAX: usize = 3;
+
+/// Tokens of context that a conversation begins with at most; the model reads more when it needs it.
+const CONTEXT_TOKENS_MAX: u64 = 8_000;
+
+/// Characters of an instruction in a title.
+const TITLE_CHARACTERS_MAX: usize = 60;
+
+/// Carries out tasks of one run.
+#[derive(Debug)]
+pub struct Orchestrator<'run> {
+    services: &'run Services,
+    reports: &'run mpsc::Sender<Report>,
+    machine: Machine,
+}
+
+/// What a task came to (spec: `TaskResult`).
+#[derive(Debug)]
+pub enum TaskResult {
+    /// An edit, proven.
+    Proposal(Box<Proposal>),
+    /// Words, and nothing to change.
+    Answer(String),
+    /// Edits that could not be proven.
+    Unproven(Proof),
+}
+
+impl<'run> Orchestrator<'run> {
+    /// An orchestrator that tells `reports` what happens.
+    pub fn new(services: &'run Services, reports: &'run mpsc::Sender<Report>) -> Self {
+        Self {
+            services,
+            reports,
+            machine: Machine::default(),
+        }
+    }
+
+    /// Carries a task out to its outcome. Cancel drops whatever works at that moment: the model's socket, the
+    /// children, the edits.
+    pub async fn run(
+        &mut self,
+        task: &Task,
+        instruction: &str,
+        control: &mut mpsc::Receiver<Control>,
+    ) -> Outcome {
+        let seconds = self.services.config.agent.seconds_max;
+        let time_max = Duration::from_secs(seconds);
+        let processed = tokio::select! {
+            processed = tokio::time::timeout(time_max, self.process_task(task, instruction)) => processed,
+            () = cancelled(control) => {
+                self.rest().await;
+                return Outcome::Cancelled;
+            }
+        };
+        let outcome = match processed {
+            Ok(Ok(TaskResult::Proposal(proposal))) => {
+                self.rest().await;
+                return deliver(*proposal, self.reports, control).await;
+            }
+            Ok(Ok(TaskResult::Answer(reason))) => Outcome::Nothing { reason },
+            Ok(Ok(TaskResult::Unproven(proof))) => Outcome::Failed {
+                message: format!(
+                    "the edits could not be proven, nothing was changed: {}",
+                    verdict(&proof)
+                ),
+            },
+            Ok(Err(error)) => Outcome::Failed {
+                message: self
+                    .services
+                    .redactor
+                    .clean(&error.to_string())
+                    .into_owned(),
+            },
+            Err(_) => Outcome::Failed {
+                message: format!("the task took longer than {seconds} seconds (agent.seconds_max)"),
+            },
+        };
+        if matches!(outcome, Outcome::Failed { .. }) {
+            // A state without a way to the error state is left as it is.
+            let _ = self.go(State::Error).await;
+        }
+        self.rest().await;
+        outcome
+    }
+
+    /// Works on a task until there is a proven edit, an answer, or no way on.
+    pub async fn process_task(
+        &mut self,
+        task: &Task,
+        instruction: &str,
+    ) -> Result<TaskResult, Error> {
+        let mut work = Work::open(task, self.services, self.reports)?;
+        self.go(State::Analyzing).await?;
+        let (mut verifier, before) = self.look(task).await?;
+        let result = self
+            .attend(task, instruction, &mut work, verifier.as_mut(), before)
+            .await;
+        if let Some(verifier) = verifier {
+            let idle = Duration::from_secs(self.services.config.proof.idle_timeout);
+            self.services.keeper.put(verifier, idle);
+        }
+        result
+    }
+
+    async fn attend(
+        &mut self,
+        task: &Task,
+        instruction: &str,
+        work: &mut Work<'_>,
+        verifier: Option<&mut Verifier>,
+        before: Look,
+    ) -> Result<TaskResult, Error> {
+        let intent = intent::read(instruction);
+        let packed = self.context(task, &intent, work).await;
+
+        self.go(State::Planning).await?;
+        let plan = plan(&intent);
+        for message in self.opening(instruction, &plan, &packed, &before)? {
+            work.say(message);
+        }
+
+        self.go(State::Executing).await?;
+        let mut bench = Bench::new(verifier, before);
+        let mut round = 0;
+        loop {
+            let words = bench.serve(work).await?;
+            if work.staging.proposed().is_empty() {
+                return Ok(TaskResult::Answer(
+                    self.services.redactor.clean(&words).into_owned(),
+                ));
+            }
+            self.go(State::Validating).await?;
+            let edits = work.staging.proposed().clone();
+            let proof = bench.prove(&edits).await?;
+            tell(self.reports, RunEvent::Proved(proof.clone())).await;
+            round += 1;
+            if proof.holds || (round >= PROOF_ROUNDS_MAX && only_tests_fail(&proof)) {
+                return Ok(TaskResult::Proposal(Box::new(self.proposal(
+                    instruction,
+                    edits,
+                    proof,
+                ))));
+            }
+            if round >= PROOF_ROUNDS_MAX {
+                return Ok(TaskResult::Unproven(proof));
+            }
+            let findings = bench.findings(&edits).await;
+            work.say(self.feedback(&verdict(&proof), &findings, &edits)?);
+            self.go(State::Executing).await?;
+        }
+    }
+
+    /// Opens the shadow and checks the untouched workspace; without a checker, says why.
+    async fn look(&self, task: &Task) -> Result<(Option<Verifier>, Look), Error> {
+        tell(
+            self.reports,
+            RunEvent::Step {
+                what: "checking the workspace in its shadow copy".to_owned(),
+                reason: "a proof compares the problems before and after".to_owned(),
+            },
+        )
+        .await;
+        let mut verifier = match open(task, self.services).await {
+            Ok(verifier) => verifier,
+            Err(error @ verify::Error::NoProject(_)) => {
+                return Ok((None, Look::Unchecked(error.to_string())));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        // From here on the shadow holds text that a model wrote.
+        verifier.require_confinement();
+        let before = verifier.check().await;
+        if let Some(failure) = before.failure {
+            return Ok((None, Look::Unchecked(failure)));
+        }
+        let errors = before.findings.iter().filter(|finding| is_error(finding));
+        let problems: Vec<String> = errors.map(|finding| finding.problem.label()).collect();
+        tell(
+            self.reports,
+            RunEvent::Checked {
+                errors: problems.len(),
+                problems: problems.into_iter().take(20).collect(),
+            },
+        )
+        .await;
+        Ok((Some(verifier), Look::Checked(Box::new(before))))
+    }
+
+    pub(super) async fn context(&self, task: &Task, intent: &Intent, work: &Work<'_>) -> Packed {
+        let (staging, policy) = (work.staging.clone(), work.policy.clone());
+        let (focus, problems, intent) = (task.focus.clone(), task.problems.clone(), intent.clone());
+        let gathering = tokio::task::spawn_blocking(move || {
+            let focus = focus.as_ref();
+            let wanted = Wanted {
+                focus: focus.map(|focus| (focus.file.as_path(), (focus.start, focus.end))),
+                problems: &problems,
+                files: &intent.files,
+                symbols: &intent.symbols,
+            };
+            context::gather(&staging, &policy, &wanted)
+        });
+        // A search that broke off costs the model a tool call, not the run.
+        let pieces = gathering.await.unwrap_or_default();
+        let tokens_max = CONTEXT_TOKENS_MAX.min(work.gateway.tokens_left() / 2);
+        let packed = context::pack(context::rank(pieces), tokens_max, |text| {
+            work.gateway.count(text)
+        });
+        let reasons = packed
+            .pieces
+            .iter()
+            .map(|piece| format!("{}: {}", piece.label, piece.reason));
+        tell(
+            self.reports,
+            RunEvent::Step {
+                what: format!(
+                    "context of {} pieces, about {} tokens",
+                    packed.pieces.len(),
+                    packed.tokens
+                ),
+                reason: reasons.collect::<Vec<_>>().join("; "),
+            },
+        )
+        .await;
+        packed
+    }
+
+    fn opening(
+        &self,
+        instruction: &str,
+        plan: &Plan,
+        packed: &Packed,
+        look: &Look,
+    ) -> Result<[Message; 2], Error> {
+        let facts = match look {
+            Look::Checked(_) => "",
+            Look::Unchecked(_) => {
+                "\nNothing here can check this workspace: do not call `diagnostics`."
+            }
+        };
+        let redactor = &self.services.redactor;
+        let system = render(
+            "system",
+            &[("facts", Slot::Trusted(facts.to_owned()))],
+            redactor,
+        )?;
+        let user = render(
+            "do",
+            &[
+                ("task", Slot::Trusted(instruction.to_owned())),
+                ("guidance", Slot::Trusted(plan.guidance())),
+                ("context", pieces(packed)),
+            ],
+            redactor,
+        )?;
+        Ok([
+            Message::System { text: system.text },
+            Message::User { text: user.text },
+        ])
+    }
+
+    fn feedback(
+        &self,
+        verdict: &str,
+        findings: &[Problem],
+        edits: &EditSet,
+    ) -> Result<Message, prompt::Error> {
+        feedback(self.services, verdict, findings, edits)
+    }
+
+    fn proposal(&self, instruction: &str, edits: EditSet, proof: Proof) -> Proposal {
+        let line = instruction.lines().next().unwrap_or_default();
+        let title: String = line.chars().take(TITLE_CHARACTERS_MAX).collect();
+        Proposal {
+            edits,
+            title: self.services.redactor.clean(&title).into_owned(),
+            proof,
+            repairs: Vec::new(),
+        }
+    }
+
+    async fn go(&mut self, to: State) -> Result<(), IllegalMove> {
+        let event = self.machine.go(to)?;
+        tell(self.reports, event).await;
+        Ok(())
+    }
+
+    async fn rest(&mut self) {
+        if self.machine.state() != State::Idle {
+            // Every state has a way to idle.
+            let _ = self.go(State::Idle).await;
+        }
+    }
+}
+
+pub(super) fn pieces(packed: &Packed) -> Slot {
+    let pieces = packed.pieces.iter();
+    Slot::Untrusted(
+        pieces
+            .map(|piece| (piece.label.clone(), piece.text.clone()))
+            .collect(),
+    )
+}
+
+pub(super) fn feedback(
+    services: &Services,
+    verdict: &str,
+    findings: &[Problem],
+    edits: &EditSet,
+) -> Result<Message, prompt::Error> {
+    // The verdict quotes compilers and tests, so only its first words are ours.
+    let slots = [
+        (
+            "verdict",
+            Slot::Trusted("the checks did not pass.".to_owned()),
+        ),
+        (
+            "findings",
+            Slot::untrusted("findings", format!("{verdict}\n{}", listed(findings))),
+        ),
+        ("diff", Slot::untrusted("diff", edits.unified_diff())),
+    ];
+    let rendered = render("feedback", &slots, &services.redactor)?;
+    Ok(Message::User {
+        text: rendered.text,
+    })
+}

@@ -1,0 +1,271 @@
+//! The conversation with a model: it asks for tools, they run on the staged workspace, until it says it is done
+//! (spec: Orchestrator, execute actions).
+//!
+//! Bounded in every direction: calls by `agent.steps_max`, tokens by the gateway's budget, repeats by the same result
+//! of the same call.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use tokio::sync::mpsc;
+
+use super::task::{Report, Services, Task};
+use super::{fix, state, verify};
+use crate::event::RunEvent;
+use crate::llm;
+use crate::llm::gateway::Gateway;
+use crate::llm::message::{Answer, Finish, Message, Request, ToolCall};
+use crate::prompt;
+use crate::safety::{self, Policy, Refusal};
+use crate::text::staging::Staging;
+use crate::tools::execute::{Desk, execute};
+use crate::tools::{Checker, registry};
+
+/// Times that the same call may bring the same result before the model is told, and before the run ends.
+const REPEATS_TOLD: usize = 2;
+const REPEATS_MAX: usize = 4;
+
+/// Times that a question is asked again because its answer was cut off.
+const CUTS_MAX: usize = 2;
+
+/// Times that an answer may be too long or empty in a row.
+const EMPTY_MAX: usize = 2;
+
+/// Results of tools at the end of the conversation that are never left out to make room.
+const RESULTS_KEPT: usize = 2;
+
+/// What stands in place of a result that was left out.
+const LEFT_OUT: &str = "(left out to make room; call the tool again if you need it)";
+
+/// Why a model could not finish.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The model did not answer.
+    #[error(transparent)]
+    Model(#[from] llm::Error),
+    /// The model may not be asked.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// A prompt could not be made.
+    #[error(transparent)]
+    Prompt(#[from] prompt::Error),
+    /// The workspace cannot be checked.
+    #[error(transparent)]
+    Verify(#[from] verify::Error),
+    /// The state machine was told to do what it may not.
+    #[error(transparent)]
+    Move(#[from] state::IllegalMove),
+    /// The model used its steps.
+    #[error(
+        "the model did not finish within {0} steps (agent.steps_max); ask for less, or raise it"
+    )]
+    Steps(usize),
+    /// The model goes round in circles.
+    #[error("the model goes round in circles: it called {0} with the same result again and again")]
+    Circle(String),
+    /// The provider held the answer back.
+    #[error("the provider held the answer back by its content filter; word the task differently")]
+    Filtered,
+    /// The model says nothing that can be used.
+    #[error(
+        "the model gave no usable answer; a larger model, or a larger llm.max_tokens, may help"
+    )]
+    Empty,
+}
+
+/// A conversation and the staged workspace it works on.
+#[derive(Debug)]
+pub(super) struct Work<'run> {
+    /// The workspace with what the model proposed.
+    pub(super) staging: Staging,
+    /// What is allowed.
+    pub(super) policy: Policy,
+    /// The way to the model.
+    pub(super) gateway: Gateway,
+    services: &'run Services,
+    reports: &'run mpsc::Sender<Report>,
+    messages: Vec<Message>,
+    steps: usize,
+    cuts: usize,
+    seen: BTreeMap<(String, String, String), usize>,
+}
+
+impl<'run> Work<'run> {
+    /// Prepares a conversation; nothing is sent.
+    pub(super) fn open(
+        task: &Task,
+        services: &'run Services,
+        reports: &'run mpsc::Sender<Report>,
+    ) -> Result<Self, Error> {
+        let Services {
+            host,
+            config,
+            redactor,
+            ..
+        } = services;
+        let bytes_max = config.safety.max_file_size_mb.saturating_mul(1_000_000);
+        Ok(Self {
+            staging: Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max),
+            policy: Policy::new(host, config, &task.workspace),
+            gateway: Gateway::open(host, config, redactor)?,
+            services,
+            reports,
+            messages: Vec::new(),
+            steps: 0,
+            cuts: 0,
+            seen: BTreeMap::new(),
+        })
+    }
+
+    /// Begins, or goes on with, the conversation.
+    pub(super) fn say(&mut self, message: Message) {
+        self.messages.push(message);
+    }
+
+    /// Lets the model work until it asks for no more tools, and gives its last words.
+    pub(super) async fn until_done(&mut self, checker: Option<&Checker>) -> Result<String, Error> {
+        let mut empty = 0;
+        loop {
+            let answer = self.ask().await?;
+            let text = answer.text.trim().to_owned();
+            self.messages.push(Message::Assistant {
+                text: answer.text,
+                calls: answer.calls.clone(),
+            });
+            match answer.finish {
+                Finish::Tools => {
+                    empty = 0;
+                    self.run(&answer.calls, checker).await?;
+                    continue;
+                }
+                Finish::Stop if !text.is_empty() => return Ok(text),
+                Finish::Filtered => return Err(Error::Filtered),
+                Finish::Stop | Finish::Length => {}
+            }
+            empty += 1;
+            if empty > EMPTY_MAX {
+                return Err(Error::Empty);
+            }
+            let text = if answer.finish == Finish::Length {
+                "Your answer was cut off by its token limit, so nothing in it was done. Make smaller edits."
+            } else {
+                "Your answer was empty. Go on with a tool call, or say in one sentence that you are done."
+            };
+            self.messages.push(Message::User {
+                text: text.to_owned(),
+            });
+        }
+    }
+
+    async fn ask(&mut self) -> Result<Answer, Error> {
+        loop {
+            let steps_max = self.services.config.agent.steps_max;
+            if self.steps >= steps_max {
+                return Err(Error::Steps(steps_max));
+            }
+            self.steps += 1;
+            let request = self.request();
+            let action = self.gateway.action();
+            let decision = safety::decide(&self.policy, &action);
+            self.tell(RunEvent::Decided {
+                action: action.clone(),
+                decision,
+            })
+            .await;
+            let permit = safety::permit(&self.policy, action)?;
+            let started = Instant::now();
+            let asked = self.gateway.ask(&permit, &request, &mut |_| {}).await;
+            let usage = asked
+                .as_ref()
+                .map(|answer| answer.usage)
+                .unwrap_or_default();
+            self.tell(RunEvent::ModelCalled {
+                model: self.gateway.model().to_owned(),
+                tokens_in: usage.tokens_in,
+                tokens_out: usage.tokens_out,
+                milliseconds: u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX),
+                error: asked
+                    .as_ref()
+                    .err()
+                    .map(ToString::to_string)
+                    .unwrap_or_default(),
+            })
+            .await;
+            match asked {
+                // Nothing of a cut answer was carried out, so asking again repeats nothing.
+                Err(error) if error.is_cut() && self.cuts < CUTS_MAX => self.cuts += 1,
+                asked => return Ok(asked?),
+            }
+        }
+    }
+
+    /// The conversation as it is sent: old results are left out when it grew too long.
+    fn request(&mut self) -> Request {
+        let mut request = Request {
+            messages: self.messages.clone(),
+            tools: registry::specs(),
+        };
+        let results: Vec<usize> = request
+            .messages
+            .iter()
+            .enumerate()
+            .filter(|(_, message)| matches!(message, Message::Tool { .. }))
+            .map(|(index, _)| index)
+            .collect();
+        let old = results.len().saturating_sub(RESULTS_KEPT);
+        for index in results.into_iter().take(old) {
+            if self.gateway.fits(&request) {
+                break;
+            }
+            if let Some(Message::Tool { text, .. }) = request.messages.get_mut(index) {
+                LEFT_OUT.clone_into(text);
+            }
+        }
+        // What was left out once stays out, so that the beginning of the conversation stays the same.
+        self.messages.clone_from(&request.messages);
+        request
+    }
+
+    async fn run(&mut self, calls: &[ToolCall], checker: Option<&Checker>) -> Result<(), Error> {
+        for call in calls {
+            let executed = {
+                let desk = Desk {
+                    policy: &self.policy,
+                    redactor: &self.services.redactor,
+                    checker,
+                };
+                execute(call, &mut self.staging, &desk).await
+            };
+            for event in executed.events {
+                self.tell(event).await;
+            }
+            let key = (
+                call.name.clone(),
+                call.arguments.clone(),
+                executed.text.clone(),
+            );
+            let seen = self.seen.entry(key).or_default();
+            *seen += 1;
+            let repeats = *seen;
+            if repeats > REPEATS_MAX {
+                return Err(Error::Circle(call.name.clone()));
+            }
+            let mut text = executed.text;
+            if repeats > REPEATS_TOLD {
+                text.push_str(
+                    "\nYou made this very call before, with this very result. Do something else.",
+                );
+            }
+            self.messages.push(Message::Tool {
+                call: call.id.clone(),
+                name: call.name.clone(),
+                text,
+            });
+        }
+        Ok(())
+    }
+
+    pub(super) async fn tell(&self, event: RunEvent) {
+        fix::tell(self.reports, event).await;
+    }
+}
