@@ -9,6 +9,7 @@ pub mod headless;
 pub mod history;
 pub mod paint;
 pub mod place;
+pub mod run;
 pub mod session;
 pub mod trust;
 pub mod undo;
@@ -41,6 +42,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Fix(fix::Arguments),
+    Run(run::Arguments),
     Undo(undo::Undo),
     Redo(undo::Redo),
     History(history::Arguments),
@@ -68,6 +70,7 @@ pub fn main() -> ExitCode {
     let arguments = Arguments::parse();
     match arguments.command {
         Some(Command::Fix(arguments)) => fix::run(&arguments),
+        Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Undo(arguments)) => undo::run_undo(&arguments),
         Some(Command::Redo(arguments)) => undo::run_redo(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),

@@ -1,0 +1,124 @@
+//! `meliora run "…"`: a task in the user's words, proven, in dry run unless `--apply` (spec: Direct execution).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Args;
+
+use super::headless::{self, Ended, Progress};
+use super::session::{self, Session};
+use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, paint};
+use crate::agent::task::{Delivery, Kind, Proposal, Task};
+use crate::agent::{intent, plan};
+use crate::event::Outcome;
+use crate::llm::gateway::Gateway;
+
+/// Carry out a task in your own words, with your model, and prove the result.
+///
+/// The model reads, searches and edits a staged copy; the project's compiler and tests judge its edits in the shadow,
+/// and what they find goes back to it. The result is printed as a diff with its proof. Nothing of yours changes without
+/// --apply; `meliora undo` takes an applied run back.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// What to do, for example "rename total to sum"
+    task: String,
+    /// A project, or a file in one
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Write the changed files when the proof holds
+    #[arg(long)]
+    apply: bool,
+    /// Apply also when tests fail afterwards (they may have failed before)
+    #[arg(long, requires = "apply")]
+    despite_tests: bool,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match carry_out(arguments) {
+        Ok(code) => code,
+        Err(error) => {
+            paint::complain(error);
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
+    anyhow::ensure!(
+        !arguments.task.trim().is_empty(),
+        "the task is empty: say what to do"
+    );
+    let session = session::open(&arguments.path)?;
+    let services = &session.services;
+    // Without a model nothing can begin; the run would only say the same later.
+    Gateway::open(&services.host, &services.config, &services.redactor)?;
+    let file = session.project.root.join(&session.project.within);
+    let instruction = if file.is_file() {
+        format!(
+            "In `{}`: {}",
+            session.project.within.display(),
+            arguments.task
+        )
+    } else {
+        arguments.task.clone()
+    };
+    let task = Task {
+        run: session.run.clone(),
+        kind: Kind::Do(instruction),
+        workspace: session.project.root.clone(),
+        overlay: BTreeMap::new(),
+        focus: None,
+        problems: Vec::new(),
+    };
+    let progress = if arguments.json {
+        Progress::Silent
+    } else {
+        Progress::Repairs
+    };
+    let deliver = |proposal: &Proposal| deliver(&session, proposal, arguments);
+    let driven = headless::drive(task, services.clone(), &session.store, progress, deliver);
+    let ended = session::block_on(driven)?;
+    if arguments.json {
+        paint::say_json(&headless::document(&session.run, &ended))?;
+    } else {
+        if let Some(proposal) = &ended.proposal {
+            headless::print_proposal(proposal);
+        }
+        headless::print_outcome(&session.run, &ended);
+    }
+    Ok(ExitCode::from(exit_code(&ended, &arguments.task)))
+}
+
+fn deliver(session: &Session, proposal: &Proposal, arguments: &Arguments) -> Delivery {
+    if !arguments.apply {
+        return Delivery::Shown;
+    }
+    if !proposal.proof.holds && !arguments.despite_tests {
+        let advice = "nothing was changed; --despite-tests applies it when only tests fail";
+        return Delivery::Refused(format!("the proof fails, {advice}"));
+    }
+    session.apply(proposal)
+}
+
+/// 0 when the task is done: an edit whose proof holds, or an answer to a question.
+fn exit_code(ended: &Ended, task: &str) -> u8 {
+    let proven = ended
+        .proposal
+        .as_ref()
+        .is_some_and(|proposal| proposal.proof.holds);
+    let asked = plan::plan(&intent::read(task)).may_only_answer;
+    match &ended.outcome {
+        Outcome::Applied { .. } => EXIT_DONE,
+        Outcome::Proposed { .. } if proven => EXIT_DONE,
+        Outcome::Nothing { .. } if asked => EXIT_DONE,
+        Outcome::Proposed { .. }
+        | Outcome::Nothing { .. }
+        | Outcome::Cancelled
+        | Outcome::Failed { .. } => EXIT_PROBLEMS,
+    }
+}
