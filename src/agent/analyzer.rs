@@ -164,9 +164,10 @@ impl Analyzer {
             .collect())
     }
 
-    /// The server's quick fixes at a place of a shown file. Those that run commands are left out: their edits are not
+    /// The server's quick fixes at a place of a shown file, and on an import what organising the imports of that text
+    /// would change. Those that run commands are left out: their edits are not
     /// all that they do.
-    pub async fn quickfixes(&self, place: &Place) -> Result<Vec<CodeAction>, Error> {
+    pub async fn quickfixes(&self, place: &Place, text: &str) -> Result<Vec<CodeAction>, Error> {
         let findings = self
             .client
             .diagnostics(&place.file, ANSWER_PATIENCE)
@@ -177,13 +178,18 @@ impl Analyzer {
                 finding.problem.place.start <= place.end && finding.problem.place.end >= place.start
             })
             .collect();
+        let kinds: &[&str] = if is_import(text, place) {
+            &["quickfix", "source.organizeImports"]
+        } else {
+            &["quickfix"]
+        };
         let actions = self
             .client
             .code_actions(
                 &place.file,
                 place.start..place.end,
                 &here,
-                &["quickfix"],
+                kinds,
                 ANSWER_PATIENCE,
             )
             .await?;
@@ -200,4 +206,16 @@ impl Analyzer {
         let edits = self.client.formatting(file, ANSWER_PATIENCE).await?;
         Ok(edits.files.into_values().find_map(|edit| edit.after))
     }
+}
+
+/// Whether a place lies on a line that brings names into scope.
+fn is_import(text: &str, place: &Place) -> bool {
+    let start = text
+        .get(..place.start)
+        .and_then(|before| before.rfind('\n'))
+        .map_or(0, |end| end + 1);
+    let line = text.get(start..).unwrap_or_default().trim_start();
+    ["use ", "import ", "from "]
+        .iter()
+        .any(|word| line.starts_with(word))
 }

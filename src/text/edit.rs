@@ -4,6 +4,7 @@
 //! A change holds the whole text before and after. It can thus never be applied to text it was not computed for, and
 //! hunks, diffs and merges are computed from it when somebody needs them.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -212,6 +213,17 @@ pub fn replace(text: &str, replacements: &[Replacement]) -> Result<String, Repla
     Ok(result)
 }
 
+/// `after` with the line endings of `before`, where that has the same ending on every line: compilers and models add
+/// lines that end as theirs do.
+pub fn with_line_endings_of<'after>(before: &str, after: &'after str) -> Cow<'after, str> {
+    let (all, carriage) = (before.matches('\n').count(), before.matches("\r\n").count());
+    let added = after.matches('\n').count() - after.matches("\r\n").count();
+    if all == 0 || all != carriage || added == 0 {
+        return Cow::Borrowed(after);
+    }
+    Cow::Owned(after.replace("\r\n", "\n").replace('\n', "\r\n"))
+}
+
 /// The result of merging two changes of one text.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Merge {
@@ -291,6 +303,18 @@ mod tests {
         assert_eq!(set.files[Path::new("a")], edit("1", "3"));
         set.record("a".into(), Some("3".into()), Some("1".into()));
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn added_lines_end_as_the_others_do() {
+        for (before, after, expected) in [
+            ("a\r\nb\r\n", "x\na\r\nb\r\n", "x\r\na\r\nb\r\n"),
+            ("a\nb\n", "x\na\nb\n", "x\na\nb\n"),
+            ("a\r\nb\n", "x\na\r\nb\n", "x\na\r\nb\n"),
+            ("a", "a\nb", "a\nb"),
+        ] {
+            assert_eq!(with_line_endings_of(before, after), expected);
+        }
     }
 
     #[test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use crate::text::edit::{EditSet, Replacement, replace};
+use crate::text::edit::{EditSet, FileEdit, Replacement, replace, with_line_endings_of};
 use crate::text::problem::Problem;
 use crate::tools::build::{Confidence, Suggestion};
 
@@ -77,7 +77,8 @@ pub fn from_suggestion(
     for (file, replacements) in by_file {
         let before = text(file)?;
         let after = replace(&before, &replacements).ok()?;
-        edits.record(file.clone(), Some(before), Some(after.into()));
+        let after = with_line_endings_of(&before, &after).into();
+        edits.record(file.clone(), Some(before), Some(after));
     }
     let kind = if imports(&edits) {
         Kind::Import
@@ -103,6 +104,7 @@ pub fn from_suggestion(
 
 /// The candidate of a language server's quick fix.
 pub fn from_quickfix(title: String, source: &str, edits: EditSet) -> Candidate {
+    let edits = with_line_endings(edits);
     let import = imports(&edits);
     Candidate {
         kind: if import { Kind::Import } else { Kind::Quickfix },
@@ -114,6 +116,26 @@ pub fn from_quickfix(title: String, source: &str, edits: EditSet) -> Candidate {
         title,
         source: source.to_owned(),
         edits,
+    }
+}
+
+fn with_line_endings(edits: EditSet) -> EditSet {
+    let keep = |edit: FileEdit| match (&edit.before, &edit.after) {
+        (Some(before), Some(after)) => {
+            let after = with_line_endings_of(before, after).into();
+            FileEdit {
+                before: edit.before,
+                after: Some(after),
+            }
+        }
+        _ => edit,
+    };
+    EditSet {
+        files: edits
+            .files
+            .into_iter()
+            .map(|(path, edit)| (path, keep(edit)))
+            .collect(),
     }
 }
 

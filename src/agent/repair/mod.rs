@@ -240,7 +240,10 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
         for (file, text) in &texts {
             analyzer.show(file, text).await?;
         }
-        let actions = analyzer.quickfixes(&problem.place).await?;
+        let text = texts.last().map(|(_, text)| text.as_ref());
+        let actions = analyzer
+            .quickfixes(&problem.place, text.unwrap_or_default())
+            .await?;
         Ok(actions
             .into_iter()
             .map(|action| candidate::from_quickfix(action.title, &source, action.edits))
