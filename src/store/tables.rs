@@ -156,3 +156,30 @@ fn put_aside(path: &Path) -> Result<PathBuf, Error> {
     })?;
     Ok(aside)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_file_of_a_newer_format_is_left_alone() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let path = folder.path().join("store.redb");
+        let opened = open(&path).expect("opened");
+        assert!(opened.fresh);
+        let transaction = opened.database.begin_write().expect("a transaction");
+        transaction
+            .open_table(META)
+            .expect("the table")
+            .insert(META_FORMAT, (FORMAT + 1).to_be_bytes().as_slice())
+            .expect("inserted");
+        transaction.commit().expect("committed");
+        drop(opened);
+        for _ in 0..2 {
+            let error = open(&path).expect_err("a newer format");
+            assert!(matches!(error, Error::Newer { found } if found == FORMAT + 1));
+        }
+        let names = std::fs::read_dir(folder.path()).expect("readable").count();
+        assert_eq!(names, 1, "nothing was put aside");
+    }
+}
