@@ -23,8 +23,9 @@ struct Row {
     trial: Trial,
 }
 
-const VERDICTS: [Verdict; 5] = [
+const VERDICTS: [Verdict; 6] = [
     Verdict::Exact,
+    Verdict::Same,
     Verdict::Reviewed,
     Verdict::Unreviewed,
     Verdict::Wrong,
@@ -97,7 +98,7 @@ impl Tally {
         for row in &self.rows {
             groups.entry(key(row)).or_default().push(row);
         }
-        println!("\n{title:<24} guidance  exact same unreviewed wrong refused");
+        println!("\n{title:<24} guidance  exact same reviewed unreviewed wrong refused");
         for (name, rows) in groups {
             for guidance in [Guidance::Compiler, Guidance::Analyzer] {
                 let counts = VERDICTS.map(|verdict| {
@@ -106,9 +107,9 @@ impl Tally {
                     rows.iter().filter(matches).count()
                 });
                 if counts.iter().sum::<usize>() > 0 {
-                    let [exact, same, unreviewed, wrong, refused] = counts;
+                    let [exact, same, reviewed, unreviewed, wrong, refused] = counts;
                     println!(
-                        "{name:<24} {guidance:<9?} {exact:>5} {same:>4} {unreviewed:>10} {wrong:>5} {refused:>7}"
+                        "{name:<24} {guidance:<9?} {exact:>5} {same:>4} {reviewed:>8} {unreviewed:>10} {wrong:>5} {refused:>7}"
                     );
                 }
             }
@@ -143,6 +144,6 @@ impl Tally {
 fn is_repaired(verdict: Verdict) -> bool {
     matches!(
         verdict,
-        Verdict::Exact | Verdict::Reviewed | Verdict::Unreviewed
+        Verdict::Exact | Verdict::Same | Verdict::Reviewed | Verdict::Unreviewed
     )
 }

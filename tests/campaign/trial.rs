@@ -6,13 +6,12 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::meaning;
+use crate::operators::{Operator, Site};
+use crate::sample::{Sample, cargo, room};
 use meliora::text::edit::FileEdit;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
-use tree_sitter::Node;
-
-use crate::operators::{Operator, Site};
-use crate::sample::{Sample, cargo, parse, room};
 
 /// Errors that one mutant may cause.
 const ERRORS_MAX: usize = 4;
@@ -45,7 +44,7 @@ pub(crate) struct Mutant {
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) verdict: Verdict,
-    /// From the original to what came out; empty when they are equal or nothing came out.
+    /// From the original to what came out, or to the seeded error when that is still there.
     pub(crate) diff: String,
     /// Names the mutant and what came out, for `reviewed.txt`.
     pub(crate) key: String,
@@ -59,6 +58,8 @@ pub(crate) struct Trial {
 pub(crate) enum Verdict {
     /// The same tokens as before the error was seeded.
     Exact,
+    /// The same but for where imports and derives stand and how they are grouped.
+    Same,
     /// Other tokens; a person has found that they mean the same, or something as good.
     Reviewed,
     /// Other tokens; the crate's tests pass, and no person has looked.
@@ -109,6 +110,9 @@ pub(crate) fn run(mutant: &Mutant, guidance: Guidance) -> Trial {
     let time = started.elapsed();
     let repaired = fs::read_to_string(&path).expect("readable");
     let mut verdict = judge(mutant, &repaired);
+    if verdict == Verdict::Unreviewed && meaning::same_meaning(&repaired, &mutant.original) {
+        verdict = Verdict::Same;
+    }
     let changed: Vec<_> = snapshot(&mutant.folder)
         .into_iter()
         .filter(|(file, text)| {
@@ -118,7 +122,7 @@ pub(crate) fn run(mutant: &Mutant, guidance: Guidance) -> Trial {
                     .any(|(known, old)| known == file && old != text)
         })
         .collect();
-    if verdict == Verdict::Exact && !changed.is_empty() {
+    if matches!(verdict, Verdict::Exact | Verdict::Same) && !changed.is_empty() {
         verdict = Verdict::Unreviewed;
     }
     let mut diff = edit(&mutant.original, &repaired).unified_diff(&mutant.file);
@@ -141,8 +145,12 @@ pub(crate) fn run(mutant: &Mutant, guidance: Guidance) -> Trial {
     if verdict == Verdict::Unreviewed {
         verdict = reviewed(&key).unwrap_or(verdict);
     }
-    if matches!(verdict, Verdict::Exact | Verdict::Refused) {
-        diff.clear();
+    match verdict {
+        Verdict::Exact | Verdict::Same => diff.clear(),
+        Verdict::Refused => {
+            diff = edit(&mutant.original, &mutant.broken).unified_diff(&mutant.file)
+        }
+        Verdict::Reviewed | Verdict::Unreviewed | Verdict::Wrong => {}
     }
     Trial {
         verdict,
@@ -216,7 +224,7 @@ fn reason(report: &Value) -> String {
 }
 
 fn judge(mutant: &Mutant, repaired: &str) -> Verdict {
-    if tokens(repaired) == tokens(&mutant.original) {
+    if meaning::same_tokens(repaired, &mutant.original) {
         return Verdict::Exact;
     }
     if !error_codes(&mutant.folder).is_empty() {
@@ -232,26 +240,6 @@ fn judge(mutant: &Mutant, repaired: &str) -> Verdict {
     } else {
         Verdict::Wrong
     }
-}
-
-/// The tokens of a text without comments.
-fn tokens(text: &str) -> Vec<String> {
-    fn collect(node: Node, text: &str, found: &mut Vec<String>) {
-        if node.kind().ends_with("comment") {
-            return;
-        }
-        if node.child_count() == 0 || node.kind() == "string_literal" {
-            found.push(text[node.byte_range()].to_owned());
-            return;
-        }
-        let mut cursor = node.walk();
-        for child in node.children(&mut cursor) {
-            collect(child, text, found);
-        }
-    }
-    let mut found = Vec::new();
-    collect(parse(text).root_node(), text, &mut found);
-    found
 }
 
 /// What a person has found: lines of `reviewed.txt` are a key and `same` or `wrong`.
