@@ -7,6 +7,7 @@
 mod dependencies;
 #[cfg(unix)]
 mod doctor;
+mod model;
 mod semantics;
 mod shadow;
 mod source;

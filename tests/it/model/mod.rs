@@ -1,0 +1,42 @@
+//! The way to a model and the loop around it, against a scripted server over real HTTP.
+
+pub(crate) mod scripted;
+
+mod faults;
+mod tasks;
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::sync::Arc;
+
+use meliora::config::Config;
+use meliora::config::host::Host;
+
+/// A configuration that names the server at `url` as the provider `scripted`.
+pub(crate) fn config(url: &str) -> Config {
+    let mut config = Config::default();
+    "scripted".clone_into(&mut config.llm.provider);
+    "parrot".clone_into(&mut config.llm.model);
+    config.llm.idle_timeout = 20;
+    let provider = config
+        .llm
+        .providers
+        .entry("scripted".to_owned())
+        .or_default();
+    url.clone_into(&mut provider.base_url);
+    config
+}
+
+/// A host whose folders lie in `base`, with more environment.
+pub(crate) fn host(base: &Path, environment: &[(&str, &str)]) -> Arc<Host> {
+    let path = std::env::var("PATH").unwrap_or_default();
+    let home = base.join("home").display().to_string();
+    let own = [("HOME", home.as_str()), ("PATH", path.as_str())];
+    let environment: BTreeMap<String, String> = own
+        .iter()
+        .chain(environment)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    let executable = env!("CARGO_BIN_EXE_meliora").into();
+    Arc::new(Host::from_environment(executable, environment))
+}
