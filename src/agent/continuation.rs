@@ -28,7 +28,6 @@ pub(super) async fn continue_fix(
 ) -> Result<(), Error> {
     let mut work = Work::open(task, services, reports)?;
     work.staging.adopt(repaired.edits.clone());
-    verifier.require_confinement();
     let orchestrator = Orchestrator::new(services, reports);
     let focused = Task {
         problems: remaining.to_vec(),

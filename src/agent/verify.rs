@@ -108,7 +108,7 @@ impl Verifier {
             target: shadow.target(),
             scratch: shadow.scratch(),
             writable: shadow.writable(),
-            confined: false,
+            confined: !services.config.proof.unconfined,
             variables: shadow.environment(),
         };
         let policy = Policy::new(&services.host, &services.config, workspace);
@@ -134,7 +134,6 @@ impl Verifier {
             .expect("the sync neither panics nor is cancelled");
         let changed = report?.changed;
         verifier.laid = EditSet::default();
-        verifier.room.confined = false;
         let Self {
             shadow, analyzer, ..
         } = &mut verifier;
@@ -149,12 +148,6 @@ impl Verifier {
     /// The workspace that the shadow mirrors.
     pub fn workspace(&self) -> &Path {
         self.shadow.workspace()
-    }
-
-    /// From here on nothing runs that cannot be confined, unless the user's settings say otherwise: for text that a
-    /// model wrote.
-    pub fn require_confinement(&mut self) {
-        self.room.confined = !self.services.config.proof.unconfined;
     }
 
     /// Shadow of the workspace root.
