@@ -83,7 +83,7 @@ pub struct Proposal {
 }
 
 /// One repaired problem of a proposal.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Repair {
     /// The problem's code, for example `E0425`.
     pub code: String,

@@ -204,7 +204,8 @@ pub fn print_proposal(proposal: &Proposal) {
     print_proof(&proposal.proof);
 }
 
-fn print_proof(proof: &Proof) {
+/// Prints the checks of a proof for people.
+pub fn print_proof(proof: &Proof) {
     let verdict = if proof.holds {
         paint(paint::GOOD, "proof holds")
     } else {
@@ -240,7 +241,8 @@ fn seconds(milliseconds: u64) -> f64 {
     milliseconds as f64 / 1000.0
 }
 
-fn mark(progress: Progress) -> ProgressBar {
+/// The moving mark on standard error.
+pub fn mark(progress: Progress) -> ProgressBar {
     if progress == Progress::Silent {
         return ProgressBar::hidden();
     }
@@ -253,7 +255,8 @@ fn mark(progress: Progress) -> ProgressBar {
     mark
 }
 
-fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
+/// Shows one event of a run.
+pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
     if progress == Progress::Silent {
         return;
     }

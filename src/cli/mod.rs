@@ -3,7 +3,9 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod demo;
 pub mod doctor;
+pub mod editor;
 pub mod fix;
 pub mod headless;
 pub mod history;
@@ -41,6 +43,7 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Demo(demo::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -69,6 +72,7 @@ pub fn main() -> ExitCode {
     }
     let arguments = Arguments::parse();
     match arguments.command {
+        Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Fix(arguments)) => fix::run(&arguments),
         Some(Command::Run(arguments)) => run::run(&arguments),
         Some(Command::Undo(arguments)) => undo::run_undo(&arguments),

@@ -91,7 +91,7 @@ fn quiet_options(name: &str) -> Value {
 }
 
 /// The sources of Rust's standard library as a system package installs them.
-fn system_library_sources() -> Option<PathBuf> {
+pub fn system_library_sources() -> Option<PathBuf> {
     let folders = std::fs::read_dir("/usr/src").ok()?;
     let mut found: Vec<PathBuf> = folders
         .flatten()

@@ -52,7 +52,16 @@ mod tests {
             .build()
             .flatten()
             .filter(|entry| entry.file_type().is_some_and(|kind| kind.is_file()))
-            .filter_map(|entry| Some(entry.path().strip_prefix(&folder).ok()?.display().to_string()))
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .path()
+                        .strip_prefix(&folder)
+                        .ok()?
+                        .display()
+                        .to_string(),
+                )
+            })
             .collect();
         on_disk.sort();
         assert_eq!(on_disk, FILES.map(|(path, _)| path.to_owned()));
