@@ -65,7 +65,7 @@ pub enum ApplyError {
         source: io::Error,
     },
     /// The images could not be written or read.
-    #[error(transparent)]
+    #[error("nothing was changed: {0}")]
     Images(#[from] images::Error),
 }
 
@@ -162,37 +162,65 @@ pub(super) fn deliver(
     record.files = changes.iter().map(|change| change.record.clone()).collect();
     record.folders = missing_folders(root, &changes);
     images.save(&record)?;
-    if let Err(error) = carry_out(root, &record, &changes) {
-        return Err(match (take_back(images, policy, &record), error) {
-            (Err(_), ApplyError::Io { path, source }) => ApplyError::Half { path, source },
-            (_, error) => error,
-        });
+    let written = carry_out(root, &record, &changes).and_then(|()| {
+        remove_empty(root, &order.folders);
+        Ok(mark_done(images, &record)?)
+    });
+    if let Err(error) = written {
+        return Err(failed(take_back(images, policy, &record), error));
     }
-    remove_empty(root, &order.folders);
-    record.stage = Stage::Done;
-    for file in &mut record.files {
-        file.scratch = None;
-    }
-    images.save(&record)?;
     applied.files = record.paths();
     applied.merged = changes
         .iter()
         .filter(|change| change.is_merged)
         .map(|change| change.record.path.clone())
         .collect();
-    let forgotten = images.prune(images::BYTES_MAX, images::RUNS_MAX)?;
-    if let (Some(first), Some(last)) = (forgotten.first(), forgotten.last()) {
-        applied.notices.push(format!(
-            "{} can no longer be undone: the room for old texts ({} MB) is used up",
-            if first == last {
-                format!("run {first}")
-            } else {
-                format!("runs {first} to {last}")
-            },
-            images::BYTES_MAX >> 20
-        ));
-    }
+    applied.notices.extend(make_room(images));
     Ok(applied)
+}
+
+/// The error to tell when files could not be written, given how taking the others back went.
+fn failed(taken_back: Result<Vec<String>, ApplyError>, error: ApplyError) -> ApplyError {
+    match (taken_back, error) {
+        (
+            Err(_),
+            ApplyError::Io { path, source }
+            | ApplyError::Images(images::Error::Io { path, source }),
+        ) => ApplyError::Half { path, source },
+        (Ok(left), error) if !left.is_empty() => ApplyError::Refused {
+            reasons: std::iter::once(error.to_string()).chain(left).collect(),
+            decisions: Vec::new(),
+        },
+        (_, error) => error,
+    }
+}
+
+/// Forgets old texts when there are too many, and says which runs can no longer be undone. The files have changed by
+/// then: what goes wrong here is no failure of the delivery.
+pub(super) fn make_room(images: &Images) -> Option<String> {
+    match images.prune(images::BYTES_MAX, images::RUNS_MAX) {
+        Err(error) => Some(format!("old texts were not removed: {error}")),
+        Ok(forgotten) => match forgotten.as_slice() {
+            [] => None,
+            [first, .., last] => Some(format!(
+                "runs {first} to {last} can no longer be undone: old texts are kept up to {} MB",
+                images::BYTES_MAX >> 20
+            )),
+            [only] => Some(format!(
+                "run {only} can no longer be undone: old texts are kept up to {} MB",
+                images::BYTES_MAX >> 20
+            )),
+        },
+    }
+}
+
+fn mark_done(images: &Images, record: &RunRecord) -> Result<(), images::Error> {
+    let mut record = record.clone();
+    record.stage = Stage::Done;
+    for file in &mut record.files {
+        file.scratch = None;
+    }
+    images.save(&record)
 }
 
 /// What comes of a wish, given the text that is there.

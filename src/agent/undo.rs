@@ -10,7 +10,8 @@ use std::sync::Arc;
 
 use super::disk::{self, Found};
 use super::edit::{
-    Applied, ApplyError, Conflicts, Consent, Order, Settled, Wish, deliver, locate, settle, text_of,
+    Applied, ApplyError, Conflicts, Consent, Order, Settled, Wish, deliver, locate, make_room,
+    settle, text_of,
 };
 use super::interrupted::settle_interrupted;
 use crate::config::host::Host;
@@ -183,14 +184,14 @@ pub fn plan_undo(
 }
 
 /// Keeps what an editor applied for a run, so that it can be taken back. `reverts` names the run that it took back, if
-/// that is what the edit was for.
+/// that is what the edit was for. Gives what should be said.
 pub fn record_applied(
     host: &Host,
     workspace: &Path,
     run: &RunId,
     edits: &EditSet,
     reverts: Option<&RunId>,
-) -> Result<(), images::Error> {
+) -> Result<Option<String>, images::Error> {
     let images = Images::lock(host, workspace)?;
     let mut record = RunRecord::begin(run, Hand::Editor, &images.runs()?);
     record.stage = Stage::Done;
@@ -211,8 +212,7 @@ pub fn record_applied(
         });
     }
     images.save(&record)?;
-    images.prune(images::BYTES_MAX, images::RUNS_MAX)?;
-    Ok(())
+    Ok(make_room(&images))
 }
 
 /// The run that is meant, and the record whose changes have to be reversed.

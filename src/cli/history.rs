@@ -1,5 +1,6 @@
 //! `meliora history`: what was done in a project, and whether the journal of it is whole (spec: Audit System).
 
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -34,8 +35,8 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", default_value = ".")]
     project: PathBuf,
     /// Runs to show
-    #[arg(long, value_name = "N", default_value_t = 20)]
-    limit: usize,
+    #[arg(long, value_name = "N", default_value = "20")]
+    limit: NonZeroUsize,
     /// Check the journal and name its first bad entry
     #[arg(long, conflicts_with = "run")]
     verify: bool,
@@ -103,7 +104,7 @@ fn verify(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn list(store: &Store, arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let runs = store.runs(arguments.limit)?;
+    let runs = store.runs(arguments.limit.get())?;
     if arguments.json {
         paint::say_json(&runs)?;
         return Ok(ExitCode::from(EXIT_DONE));
