@@ -123,6 +123,7 @@ impl Analyzer {
                             problem,
                             unit: self.name().to_owned(),
                             suggestions: Vec::new(),
+                            notes: Vec::new(),
                         }),
                 ),
                 Err(error) => report.failure = Some(error.to_string()),

@@ -148,7 +148,7 @@ pub(crate) fn run(mutant: &Mutant, guidance: Guidance) -> Trial {
     match verdict {
         Verdict::Exact | Verdict::Same => diff.clear(),
         Verdict::Refused => {
-            diff = edit(&mutant.original, &mutant.broken).unified_diff(&mutant.file)
+            diff = edit(&mutant.original, &mutant.broken).unified_diff(&mutant.file);
         }
         Verdict::Reviewed | Verdict::Unreviewed | Verdict::Wrong => {}
     }

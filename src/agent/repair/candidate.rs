@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::text::edit::{EditSet, FileEdit, Replacement, replace, with_line_endings_of};
-use crate::text::problem::Problem;
 use crate::tools::build::{Confidence, Suggestion};
 
 /// An edit that might repair a problem.
@@ -32,6 +31,10 @@ pub enum Kind {
     Quickfix,
     /// A name brought into scope.
     Import,
+    /// An item made visible.
+    Visibility,
+    /// A name spelled like one that exists.
+    Spelling,
 }
 
 impl Kind {
@@ -41,6 +44,8 @@ impl Kind {
             Kind::Suggestion => "suggestion",
             Kind::Quickfix => "quickfix",
             Kind::Import => "import",
+            Kind::Visibility => "visibility",
+            Kind::Spelling => "spelling",
         }
     }
 }
@@ -165,53 +170,5 @@ fn is_import_lines(text: &str) -> bool {
             ["use ", "pub use ", "import ", "from "]
                 .iter()
                 .any(|word| line.starts_with(word))
-        })
-}
-
-/// Among candidates that all pass, the one to take: the only one, or the only one whose imported path the project
-/// already uses elsewhere. `None` when nothing tells them apart.
-pub fn choose(
-    survivors: &[Candidate],
-    problem: &Problem,
-    used_elsewhere: impl Fn(&str) -> bool,
-) -> Option<usize> {
-    if survivors.len() < 2 {
-        return survivors.first().map(|_| 0);
-    }
-    if !survivors
-        .iter()
-        .all(|candidate| candidate.kind == Kind::Import)
-    {
-        return None;
-    }
-    let paths: Vec<Option<String>> = survivors
-        .iter()
-        .map(|candidate| imported_path(candidate, &problem.symbol))
-        .collect();
-    let mut used = paths
-        .iter()
-        .enumerate()
-        .filter(|(_, path)| path.as_deref().is_some_and(&used_elsewhere))
-        .map(|(index, _)| index);
-    match (used.next(), used.next()) {
-        (Some(only), None) => Some(only),
-        _ => None,
-    }
-}
-
-/// The path that an import brings into scope, for example `std::collections::HashMap`.
-fn imported_path(candidate: &Candidate, name: &str) -> Option<String> {
-    let edit = candidate.edits.files.values().next()?;
-    let name = name.split(['<', '(', ':']).next().unwrap_or(name);
-    edit.replacements()
-        .iter()
-        .flat_map(|replacement| replacement.text.lines())
-        .find_map(|line| {
-            let path = line
-                .trim()
-                .strip_prefix("use ")?
-                .trim_end_matches(';')
-                .to_owned();
-            path.contains(name).then_some(path)
         })
 }

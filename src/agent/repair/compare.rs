@@ -201,6 +201,7 @@ mod tests {
             problem,
             unit: unit.to_owned(),
             suggestions: Vec::new(),
+            notes: Vec::new(),
         }
     }
 

@@ -2,17 +2,18 @@
 //!
 //! For one error after the other, in the order in which the compiler finds them: gather candidate edits, refuse those
 //! that silence or delete ([`guard`]), lay each over the shadow and check it, and keep one only when the set of problems
-//! strictly improves ([`compare`]) and nothing else would have passed as well ([`candidate::choose`]). What nobody can
+//! strictly improves ([`compare`]) and nothing else would have passed as well ([`choice::choose`]). What nobody can
 //! decide is left for a person or a model, with the choices named.
 
 pub mod candidate;
+pub mod choice;
 pub mod compare;
 pub mod format;
 pub mod guard;
+pub mod hints;
 pub mod phase;
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::task::{Focus, Repair, Scope};
@@ -22,7 +23,8 @@ use crate::semantics;
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem};
 use crate::tools::build::{Finding, Report};
-use candidate::{Candidate, Rank, choose};
+use candidate::{Candidate, Rank};
+use choice::{Sources, choose};
 use compare::{Change, compare};
 
 /// Candidates that are tried for one problem.
@@ -178,10 +180,10 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
         Ok(())
     }
 
-    /// What the compiler suggests, by rank.
+    /// What the compiler suggests, and what follows from its words, by rank.
     fn suggestions(&mut self, target: &Finding) -> Vec<Candidate> {
         let verifier = &*self.verifier;
-        let all = target
+        let mut all: Vec<Candidate> = target
             .suggestions
             .iter()
             .filter_map(|suggestion| {
@@ -190,6 +192,12 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
                 })
             })
             .collect();
+        let sources = Sources {
+            tree: verifier.tree(),
+        };
+        all.extend(hints::candidates(target, &sources, |file| {
+            verifier.text(file)
+        }));
         let mut kept = self.unobjectionable(target, all);
         kept.sort_by_key(|candidate| candidate.rank);
         kept
@@ -294,7 +302,7 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
             .map(|survivor| survivor.candidate.clone())
             .collect();
         let tree = self.verifier.tree().to_owned();
-        let chosen = choose(&candidates, &target.problem, |path| is_used(&tree, path));
+        let chosen = choose(&candidates, &target.problem, &Sources { tree: &tree });
         let Some(index) = chosen else {
             for candidate in &candidates {
                 let reason = format!("{} different edits would pass", candidates.len());
@@ -392,33 +400,4 @@ fn overlaps(problem: &Problem, focus: &Focus, accepted: &EditSet) -> bool {
     let start = focus.start.saturating_add_signed(shift);
     let end = focus.end.saturating_add_signed(shift);
     problem.place.start <= end && problem.place.end >= start
-}
-
-/// Whether some source file of the project already brings exactly this path into scope.
-fn is_used(tree: &Path, path: &str) -> bool {
-    let Some((module, name)) = path.rsplit_once("::") else {
-        return false;
-    };
-    let direct = format!("use {path};");
-    ignore::WalkBuilder::new(tree)
-        .build()
-        .filter_map(Result::ok)
-        .filter(|entry| {
-            entry
-                .path()
-                .extension()
-                .is_some_and(|extension| extension == "rs")
-        })
-        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
-        .any(|text| {
-            text.contains(&direct)
-                || text.lines().any(|line| {
-                    line.trim_start()
-                        .strip_prefix("use ")
-                        .and_then(|rest| rest.strip_prefix(module)?.strip_prefix("::{"))
-                        .is_some_and(|names| {
-                            names.split([',', '}', ' ']).any(|listed| listed == name)
-                        })
-                })
-        })
 }

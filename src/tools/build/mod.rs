@@ -31,6 +31,21 @@ pub struct Finding {
     pub unit: String,
     /// The finder's suggestions, in its order.
     pub suggestions: Vec<Suggestion>,
+    /// What the finder says of other places, for example where something is defined.
+    pub notes: Vec<Note>,
+}
+
+/// A remark of a compiler about a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    /// Its text.
+    pub text: String,
+    /// The file, relative to the workspace root.
+    pub file: PathBuf,
+    /// First byte.
+    pub start: usize,
+    /// One past the last byte.
+    pub end: usize,
 }
 
 /// An edit that a compiler suggests.

@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use serde::Deserialize;
 
-use super::{Confidence, Finding, Suggestion};
+use super::{Confidence, Finding, Note, Suggestion};
 use crate::text::edit::Replacement;
 use crate::text::problem::{Place, Problem, Severity};
 
@@ -67,6 +67,7 @@ struct Span {
     line_start: usize,
     column_start: usize,
     is_primary: bool,
+    label: Option<String>,
     suggested_replacement: Option<String>,
     suggestion_applicability: Option<String>,
     expansion: Option<Box<Expansion>>,
@@ -134,10 +135,15 @@ impl CompilerMessage {
             .chain(&self.message.children)
             .flat_map(|diagnostic| suggestions(diagnostic, &locate))
             .collect();
+        let notes = std::iter::once(&self.message)
+            .chain(&self.message.children)
+            .flat_map(|diagnostic| notes(diagnostic, &locate))
+            .collect();
         Some(Finding {
             problem,
             unit: self.unit(),
             suggestions,
+            notes,
         })
     }
 }
@@ -206,6 +212,38 @@ fn suggestions(
         .collect()
 }
 
+/// What a diagnostic or child says of places: its labels, and its own message where it points somewhere.
+fn notes(diagnostic: &Diagnostic, locate: &impl Fn(&Span) -> Option<PathBuf>) -> Vec<Note> {
+    diagnostic
+        .spans
+        .iter()
+        .filter(|span| span.suggested_replacement.is_none())
+        .filter_map(|span| {
+            Some(Note {
+                text: span
+                    .label
+                    .clone()
+                    .unwrap_or_else(|| diagnostic.message.clone()),
+                file: locate(span)?,
+                start: span.byte_start,
+                end: span.byte_end,
+            })
+        })
+        .collect()
+}
+
+/// Whether what rustc marks as a placeholder names something that exists: it marks so also the spelling of variants.
+fn is_filled_in(replacement: &str) -> bool {
+    let is_name = |part: &str| {
+        part.len() > 1
+            && part.starts_with(|letter: char| letter.is_alphabetic() || letter == '_')
+            && part
+                .chars()
+                .all(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    replacement.split("::").all(is_name)
+}
+
 fn suggestion(
     diagnostic: &Diagnostic,
     parts: &[&Span],
@@ -217,7 +255,13 @@ fn suggestion(
         confidence = confidence.max(match part.suggestion_applicability.as_deref() {
             Some("MachineApplicable") => Confidence::MachineApplicable,
             Some("MaybeIncorrect") => Confidence::MaybeIncorrect,
-            Some("HasPlaceholders") => return None,
+            Some("HasPlaceholders") => {
+                let text = part.suggested_replacement.as_deref().unwrap_or_default();
+                if !is_filled_in(text) || part.byte_start == part.byte_end {
+                    return None;
+                }
+                Confidence::Unspecified
+            }
             _ => Confidence::Unspecified,
         });
         let replacement = Replacement {
