@@ -10,6 +10,7 @@ mod doctor;
 mod model;
 mod semantics;
 mod shadow;
+mod small_model;
 mod source;
 mod store;
 mod tidy;

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use meliora::config::{ActionStyle, Config};
 use meliora::llm::Error;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Finish, Message, Request};
+use meliora::llm::message::{Finish, Message, Request};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
@@ -15,42 +15,9 @@ use serde_json::{Value, json};
 use super::scripted::{
     End, Reply, Server, call_chunks, calls, events, refuses, says, stream, usage,
 };
-use super::{config, host};
+use super::{config, host, way};
 
 const KEY: &str = "key-with-9-lives-and-more";
-
-/// The way to one server, with everything it needs.
-struct Way {
-    _folder: tempfile::TempDir,
-    gateway: Gateway,
-    policy: Policy,
-}
-
-fn way(config: &Config, environment: &[(&str, &str)]) -> Way {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = host(folder.path(), environment);
-    let redactor = Redactor::new(host.secrets());
-    let gateway = Gateway::open(&host, config, &redactor).expect("a model is configured");
-    let policy = Policy::new(&host, config, folder.path());
-    Way {
-        _folder: folder,
-        gateway,
-        policy,
-    }
-}
-
-impl Way {
-    async fn ask(&mut self, request: &Request) -> Result<(Answer, String), Error> {
-        let permit =
-            safety::permit(&self.policy, self.gateway.action()).expect("it is the endpoint");
-        let mut seen = String::new();
-        let answer = self
-            .gateway
-            .ask(&permit, request, &mut |text| seen.push_str(text))
-            .await?;
-        Ok((answer, seen))
-    }
-}
 
 fn question(text: &str) -> Request {
     Request {
@@ -383,7 +350,7 @@ async fn a_budget_fails_closed() {
     let long = question(&"word ".repeat(100_000));
     let mut roomy = config.clone();
     roomy.agent.tokens_max = 10_000_000;
-    let error = self::way(&roomy, &[])
+    let error = super::way(&roomy, &[])
         .ask(&long)
         .await
         .expect_err("too long");

@@ -11,6 +11,11 @@ use std::sync::Arc;
 
 use meliora::config::Config;
 use meliora::config::host::Host;
+use meliora::llm::Error;
+use meliora::llm::gateway::Gateway;
+use meliora::llm::message::{Answer, Request};
+use meliora::redact::Redactor;
+use meliora::safety::{self, Policy};
 
 /// A configuration that names the server at `url` as the provider `scripted`.
 pub(crate) fn config(url: &str) -> Config {
@@ -39,4 +44,39 @@ pub(crate) fn host(base: &Path, environment: &[(&str, &str)]) -> Arc<Host> {
         .collect();
     let executable = env!("CARGO_BIN_EXE_meliora").into();
     Arc::new(Host::from_environment(executable, environment))
+}
+
+/// The way to one server, with everything it needs.
+pub(crate) struct Way {
+    _folder: tempfile::TempDir,
+    pub(crate) gateway: Gateway,
+    pub(crate) policy: Policy,
+}
+
+/// Opens the way that a configuration names.
+pub(crate) fn way(config: &Config, environment: &[(&str, &str)]) -> Way {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let host = host(folder.path(), environment);
+    let redactor = Redactor::new(host.secrets());
+    let gateway = Gateway::open(&host, config, &redactor).expect("a model is configured");
+    let policy = Policy::new(&host, config, folder.path());
+    Way {
+        _folder: folder,
+        gateway,
+        policy,
+    }
+}
+
+impl Way {
+    /// Asks, and gives the answer with the text as it came.
+    pub(crate) async fn ask(&mut self, request: &Request) -> Result<(Answer, String), Error> {
+        let permit =
+            safety::permit(&self.policy, self.gateway.action()).expect("it is the endpoint");
+        let mut seen = String::new();
+        let answer = self
+            .gateway
+            .ask(&permit, request, &mut |text| seen.push_str(text))
+            .await?;
+        Ok((answer, seen))
+    }
 }
