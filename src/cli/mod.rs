@@ -12,6 +12,7 @@ pub mod history;
 pub mod paint;
 pub mod place;
 pub mod run;
+pub mod serve;
 pub mod session;
 pub mod trust;
 pub mod undo;
@@ -44,6 +45,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Demo(demo::Arguments),
+    Serve(serve::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -80,6 +82,7 @@ pub fn main() -> ExitCode {
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
-        None => ExitCode::from(EXIT_DONE),
+        Some(Command::Serve(arguments)) => serve::run(&arguments),
+        None => serve::run(&serve::Arguments::default()),
     }
 }

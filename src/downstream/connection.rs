@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncReadExt};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::queue::{self, Queue, QueueError};
@@ -23,6 +23,9 @@ pub const QUEUE_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// Messages of one server that may wait to be handled.
 const INCOMING_MAX: usize = 256;
+
+/// Time for the rest of standard error to arrive after the output ended.
+const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// Lines of standard error that are remembered.
 const STDERR_LINES_MAX: usize = 20;
@@ -97,6 +100,18 @@ impl Connection {
         command: &process::Command,
         permit: &Permit,
     ) -> std::io::Result<(Self, mpsc::Receiver<Incoming>)> {
+        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
+        let feed = Feed::new(sender, |incoming| incoming);
+        Ok((Self::start_into(name, command, permit, feed)?, receiver))
+    }
+
+    /// Starts a server whose words go into a feed that others share.
+    pub fn start_into<T: Send + 'static>(
+        name: &str,
+        command: &process::Command,
+        permit: &Permit,
+        feed: Feed<T>,
+    ) -> std::io::Result<Self> {
         let mut running = process::spawn(command, permit)?;
         let streams = (
             running.stdin.take(),
@@ -106,17 +121,25 @@ impl Connection {
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
             return Err(std::io::Error::other("the child has no pipes"));
         };
-        let (sender, receiver) = mpsc::channel(INCOMING_MAX);
         let (queue, drain) = queue::bounded(QUEUE_BYTES_MAX);
         let last_words = LastWords::default();
-        let draining = tokio::spawn(remember(stderr, last_words.clone()));
+        let (said, all_said) = oneshot::channel();
+        let words = last_words.clone();
         let tasks = vec![
-            tokio::spawn(read(stdout, sender)),
+            tokio::spawn(async move {
+                remember(stderr, words).await;
+                let _ = said.send(());
+            }),
+            tokio::spawn(async move {
+                let reason = read(stdout, &feed).await;
+                // A crash is told with its last words, which come through the other pipe.
+                let _ = tokio::time::timeout(LAST_WORDS_PATIENCE, all_said).await;
+                feed.put(Incoming::Closed(reason)).await;
+            }),
             tokio::spawn(async move {
                 // An error means that the child closed its input: its output tells the rest.
                 let _ = drain.write_to(stdin).await;
             }),
-            draining,
         ];
         let connection = Self {
             name: name.to_owned(),
@@ -126,7 +149,7 @@ impl Connection {
             tasks,
             last_words,
         };
-        Ok((connection, receiver))
+        Ok(connection)
     }
 
     /// Name for people.
@@ -177,37 +200,74 @@ impl Drop for Connection {
     }
 }
 
-/// Reads messages until the stream ends.
-pub async fn read(mut stream: impl AsyncRead + Unpin, sender: mpsc::Sender<Incoming>) {
+/// Where a reader puts what it read.
+pub struct Feed<T> {
+    sender: mpsc::Sender<T>,
+    wrap: Box<dyn Fn(Incoming) -> T + Send + Sync>,
+    outlet: Option<Queue>,
+}
+
+impl<T> std::fmt::Debug for Feed<T> {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Feed").finish_non_exhaustive()
+    }
+}
+
+impl<T> Feed<T> {
+    /// Sends everything to `sender`, in the form that `wrap` gives it.
+    pub fn new(
+        sender: mpsc::Sender<T>,
+        wrap: impl Fn(Incoming) -> T + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            sender,
+            wrap: Box::new(wrap),
+            outlet: None,
+        }
+    }
+
+    /// Reads no faster than this queue is written: where most of what is read goes.
+    pub fn paced_by(mut self, outlet: Queue) -> Self {
+        self.outlet = Some(outlet);
+        self
+    }
+
+    /// Puts one thing; whether anybody still listens.
+    pub async fn put(&self, incoming: Incoming) -> bool {
+        self.sender.send((self.wrap)(incoming)).await.is_ok()
+    }
+}
+
+/// Reads messages until the stream ends, and gives the reason of the end.
+pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> String {
+    const ENDED: &str = "it closed its output";
     let mut decoder = Decoder::default();
-    let reason = loop {
+    loop {
+        if let Some(outlet) = &feed.outlet {
+            outlet.room().await;
+        }
         match stream.read_buf(decoder.space()).await {
             Ok(0) => {
                 if let Some(text) = decoder.take_garbage() {
-                    let _ = sender.send(Incoming::Garbage(text)).await;
+                    feed.put(Incoming::Garbage(text)).await;
                 }
-                break "it closed its output".to_owned();
+                return ENDED.to_owned();
             }
             Ok(_) => {}
-            Err(error) => break error.to_string(),
+            Err(error) => return error.to_string(),
         }
         loop {
             let incoming = match decoder.next_frame() {
                 Ok(None) => break,
                 Ok(Some(Frame::Message(body))) => Incoming::Message(body),
                 Ok(Some(Frame::Garbage(text))) => Incoming::Garbage(text),
-                Err(error) => {
-                    let _ = sender.send(Incoming::Closed(error.to_string())).await;
-                    return;
-                }
+                Err(error) => return error.to_string(),
             };
-            if sender.send(incoming).await.is_err() {
-                return;
+            if !feed.put(incoming).await {
+                return ENDED.to_owned();
             }
         }
-    };
-    // A receiver that is gone does not want to know.
-    let _ = sender.send(Incoming::Closed(reason)).await;
+    }
 }
 
 async fn remember(mut stderr: impl AsyncRead + Unpin, last_words: LastWords) {

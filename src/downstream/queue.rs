@@ -37,7 +37,10 @@ pub struct Drain {
 #[derive(Debug)]
 struct Gauge {
     waiting: AtomicUsize,
+    /// Bytes beyond which nothing is accepted.
     limit: usize,
+    /// Bytes beyond which sources that can be slowed down should be.
+    pace: usize,
     freed: Notify,
 }
 
@@ -54,10 +57,20 @@ pub enum QueueError {
 
 /// A queue that holds at most `limit` bytes, except that one message of any size always fits into an empty one.
 pub fn bounded(limit: usize) -> (Queue, Drain) {
+    new(limit, limit / 2)
+}
+
+/// A queue that refuses nothing: whatever feeds it waits for [`Queue::room`] while more than `pace` bytes wait.
+pub fn paced(pace: usize) -> (Queue, Drain) {
+    new(usize::MAX, pace)
+}
+
+fn new(limit: usize, pace: usize) -> (Queue, Drain) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let gauge = Arc::new(Gauge {
         waiting: AtomicUsize::new(0),
         limit,
+        pace,
         freed: Notify::new(),
     });
     let queue = Queue {
@@ -79,12 +92,12 @@ impl Queue {
         self.sender.send(body).map_err(|_| QueueError::Closed)
     }
 
-    /// Waits until at most half of the limit is in use, or the peer is gone: for sources that can be slowed down.
+    /// Waits until there is room again, or the peer is gone: for sources that can be slowed down.
     pub async fn room(&self) {
         loop {
             let freed = self.gauge.freed.notified();
             let waiting = self.gauge.waiting.load(Ordering::Relaxed);
-            if waiting <= self.gauge.limit / 2 || self.sender.is_closed() {
+            if waiting <= self.gauge.pace || self.sender.is_closed() {
                 return;
             }
             tokio::select! {

@@ -223,6 +223,9 @@ pub fn root_for(server: &Server, file: &Path, workspace: &Path) -> PathBuf {
 /// managers use, then the workspace's own `node_modules` when the user trusts the workspace.
 pub fn candidates(server: &Server, host: &Host, trusted: Option<&Path>) -> Vec<PathBuf> {
     let mut result = host.programs(&server.command);
+    // Somebody may have put us in the server's place on PATH; starting ourselves would never end.
+    let ours = host.executable.canonicalize().ok();
+    result.retain(|path| ours.is_none() || path.canonicalize().ok() != ours);
     if Path::new(&server.command).is_absolute() {
         return result;
     }

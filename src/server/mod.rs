@@ -1,1 +1,63 @@
 //! The language server that the editor sees (spec: LSP Integration).
+//!
+//! [`transport`] opens the editor's stream, [`session`] owns everything that changes. What the editor says is routed by
+//! [`routes`] to the servers behind us ([`behind`]) as the bytes that came, or to our own half ([`frontend`]). What
+//! the servers say goes back the same way; [`requests`] knows who waits for what.
+
+pub mod behind;
+pub mod capabilities;
+pub mod diagnostics;
+mod from_editor;
+mod from_servers;
+pub mod frontend;
+mod life;
+pub mod messages;
+pub mod parent;
+pub mod profile;
+pub mod requests;
+pub mod routes;
+pub mod session;
+pub mod transport;
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use crate::config::host::Host;
+use crate::downstream::connection::{self, Feed, Incoming};
+use crate::downstream::queue;
+use session::{Event, Session};
+
+/// Events that may wait for the session.
+const EVENTS_MAX: usize = 512;
+
+/// Bytes that may wait for an editor that does not read before the servers are read no further.
+const EDITOR_BYTES_PACE: usize = 32 * 1024 * 1024;
+
+/// How a session ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// As the protocol wants it: `shutdown`, then `exit`.
+    Orderly,
+    /// The editor left without a word.
+    Abrupt,
+}
+
+/// Serves one editor on the standard streams until it leaves. Call it on a runtime of one thread: then a message passes
+/// from the editor to a server without waking another one.
+pub async fn serve(host: Arc<Host>) -> std::io::Result<Ending> {
+    let (input, output) = transport::open()?;
+    let (events, receiver) = mpsc::channel(EVENTS_MAX);
+    let (editor, drain) = queue::paced(EDITOR_BYTES_PACE);
+    let writing = tokio::spawn(drain.write_to(output));
+    let feed = Feed::new(events.clone(), Event::Editor);
+    let reading = tokio::spawn(async move {
+        let reason = connection::read(input, &feed).await;
+        feed.put(Incoming::Closed(reason)).await;
+    });
+    let ending = Session::new(host, editor, events).run(receiver).await;
+    reading.abort();
+    // The last words are written before the process ends, unless the editor does not read them.
+    let _ = tokio::time::timeout(session::FAREWELL, writing).await;
+    Ok(ending)
+}

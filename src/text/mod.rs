@@ -1,5 +1,6 @@
 //! Text as editors and compilers see it: documents, positions, edits, problems (spec: LSP Client, document sync).
 
+pub mod documents;
 pub mod edit;
 pub mod json;
 pub mod locate;

@@ -1,0 +1,44 @@
+//! `meliora serve`: the language server, on standard input and output (spec: Deployment Modes, LSP server).
+//!
+//! Exit codes are the protocol's: 0 after `shutdown` and `exit`, 1 when the editor left without a word.
+
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context;
+
+use super::{EXIT_MISSING, paint};
+use crate::config::host::Host;
+use crate::server::{self, Ending};
+
+/// Serve an editor on standard input and output (what happens without a command).
+#[derive(Debug, Default, clap::Args)]
+pub struct Arguments {
+    /// Accepted because editors add it; there is no other way.
+    #[arg(long)]
+    stdio: bool,
+}
+
+/// Serves the editor that started us. One thread, so that a message passes through without waking another one.
+pub fn run(_: &Arguments) -> ExitCode {
+    match serve() {
+        Ok(Ending::Orderly) => ExitCode::SUCCESS,
+        Ok(Ending::Abrupt) => ExitCode::FAILURE,
+        Err(error) => {
+            paint::complain(format!("{error:#}"));
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+fn serve() -> anyhow::Result<Ending> {
+    let host = Arc::new(Host::capture().context("cannot find our own executable")?);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let ending = runtime.block_on(server::serve(host));
+    // A blocked read of a terminal must not keep the process alive.
+    runtime.shutdown_background();
+    ending.context("cannot use standard input and output")
+}

@@ -1,0 +1,391 @@
+//! What the editor says (spec: LSP Integration, message flow).
+//!
+//! A message goes on before it is looked at more closely: the servers should not wait for our mirror.
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::Ending;
+use super::capabilities::{COMMAND_PREFIX, COMMANDS, Changes};
+use super::frontend::Frontend;
+use super::life::Stage;
+use super::messages::{self, Failure, Loudness};
+use super::requests::{FromEditor, Id, Then, ToEditor};
+use super::routes::{Life, Route, Text, route};
+use super::session::Session;
+use crate::downstream::queue::QueueError;
+use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
+use crate::text::json::{list, text};
+
+/// A message of the editor and what routing knows of it.
+struct Message {
+    body: Bytes,
+    raw_id: Bytes,
+    is_request: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Placed<'body> {
+    #[serde(borrow, default)]
+    text_document: Option<Document<'body>>,
+}
+
+#[derive(Deserialize)]
+struct Document<'body> {
+    #[serde(borrow)]
+    uri: Cow<'body, str>,
+}
+
+impl Session {
+    pub(super) async fn editor_message(&mut self, body: Bytes) {
+        let Some(envelope) = Envelope::peek(&body) else {
+            if let Some(parts) = split_batch(&body) {
+                for part in parts {
+                    Box::pin(self.editor_message(part)).await;
+                }
+                return;
+            }
+            let message = "the message is not JSON, or has neither method nor id";
+            self.tell(messages::failure(b"null", Failure::Parse, message));
+            return;
+        };
+        let raw_id = envelope
+            .id
+            .clone()
+            .map(|range| body.slice(range))
+            .unwrap_or_default();
+        if envelope.kind == Kind::Response {
+            self.editor_answer(&raw_id, envelope, body);
+            return;
+        }
+        let method = envelope.method(&body).to_owned();
+        let message = Message {
+            raw_id,
+            is_request: envelope.kind == Kind::Request,
+            body,
+        };
+        self.routed(&method, message).await;
+    }
+
+    async fn routed(&mut self, method: &str, message: Message) {
+        let route = route(method);
+        if let Route::Life(life) = route {
+            self.live(life, message);
+            return;
+        }
+        if !self.is_served(&message.raw_id) {
+            return;
+        }
+        match route {
+            Route::Life(_) => {}
+            Route::Text(text) => self.text(text, message),
+            Route::Cancel => self.cancel(message),
+            Route::StopWork => self.stop_work(message),
+            Route::Broadcast => self.broadcast(message),
+            Route::Ours => self.ours(method, message).await,
+            Route::Execute => self.execute(method, message).await,
+            Route::ResolveAction => self.resolve_action(message),
+            Route::PullDiagnostics => {
+                let uri = uri_of(&message.body).unwrap_or_default();
+                self.ask_document(message, Then::NoteDiagnostics(uri));
+            }
+            Route::CodeAction | Route::Document => self.ask_document(message, Then::Forward),
+        }
+    }
+
+    fn live(&mut self, life: Life, message: Message) {
+        match (life, &self.stage) {
+            (Life::Initialize, Stage::New) => self.initialize(message.raw_id, message.body),
+            (Life::Initialize, _) => {
+                let text = "`initialize` was sent twice";
+                self.tell(messages::failure(
+                    &message.raw_id,
+                    Failure::InvalidRequest,
+                    text,
+                ));
+            }
+            (Life::Initialized, Stage::Running) => self.initialized(&message.body),
+            (Life::Initialized, _) => {}
+            (Life::Shutdown, Stage::Running) => self.shut_down(message.raw_id),
+            (Life::Shutdown, _) => {
+                self.is_served(&message.raw_id);
+            }
+            (Life::Exit, _) => self.leave(Ending::Abrupt),
+        }
+    }
+
+    /// The editor answered a request: a server's, or one of ours.
+    fn editor_answer(&mut self, raw_id: &Bytes, envelope: Envelope, body: Bytes) {
+        match self.requests.editor_answered(&Id::read(raw_id)) {
+            Some(ToEditor::Forwarded { server, raw_id }) => {
+                if let Some(range) = envelope.id {
+                    self.send(server, with_id(&body, range, &raw_id));
+                }
+            }
+            None => {}
+        }
+    }
+
+    fn text(&mut self, text: Text, message: Message) {
+        match text {
+            Text::Open => self.opened(message.body),
+            Text::Change => self.changed(message.body),
+            Text::Close => self.closed(message.body),
+        }
+    }
+
+    fn opened(&mut self, body: Bytes) {
+        let Some(opened) = messages::params(&body) else {
+            return self.unreadable("textDocument/didOpen");
+        };
+        let uri = self.documents.open(opened);
+        let language = self
+            .documents
+            .get(&uri)
+            .map(|document| document.language.clone());
+        if self.owners.contains_key(&uri) {
+            // Opened twice: the server decides what it makes of it.
+        } else if let Some(server) = self.server_for(&language.unwrap_or_default()) {
+            self.owners.insert(uri.clone(), server);
+        } else {
+            self.unowned += 1;
+            return;
+        }
+        if let Some(server) = self.owners.get(&uri).copied() {
+            self.last_asked = server;
+            if self
+                .servers
+                .get(server)
+                .is_some_and(|server| server.sync.open_close || server.is_starting())
+            {
+                self.send(server, body);
+            }
+        }
+    }
+
+    fn changed(&mut self, body: Bytes) {
+        if self.servers.len() == 1 && self.unowned == 0 && self.wants(0, Changes::Pieces) {
+            self.send(0, body.clone());
+            match messages::params(&body) {
+                Some(changed) => drop(self.documents.change(changed)),
+                None => self.unreadable("textDocument/didChange"),
+            }
+            return;
+        }
+        let Some(changed) = messages::params(&body) else {
+            return self.unreadable("textDocument/didChange");
+        };
+        let uri = self.documents.change(changed);
+        if let Some(server) = self.owners.get(&uri).copied() {
+            if self.wants(server, Changes::Pieces) {
+                self.send(server, body);
+            } else if self.wants(server, Changes::Whole) {
+                let whole = self.documents.get(&uri).map(|document| {
+                    json!({
+                        "textDocument": { "uri": uri, "version": document.version },
+                        "contentChanges": [{ "text": document.text() }],
+                    })
+                });
+                if let Some(params) = whole {
+                    self.send(
+                        server,
+                        messages::notification("textDocument/didChange", &params),
+                    );
+                }
+            }
+        }
+    }
+
+    fn closed(&mut self, body: Bytes) {
+        let Some(named) = messages::params(&body) else {
+            return self.unreadable("textDocument/didClose");
+        };
+        let uri = self.documents.close(named);
+        match self.owners.remove(&uri) {
+            Some(server) => self.send(server, body),
+            None => self.unowned = self.unowned.saturating_sub(1),
+        }
+    }
+
+    fn wants(&self, server: usize, changes: Changes) -> bool {
+        self.servers.get(server).is_some_and(|server| {
+            server.sync.changes == changes || (server.is_starting() && changes == Changes::Pieces)
+        })
+    }
+
+    fn unreadable(&mut self, method: &str) {
+        let text =
+            format!("the parameters of {method} cannot be read; the agent does not know this text");
+        self.tell(messages::log(Loudness::Warning, &text));
+    }
+
+    fn cancel(&mut self, message: Message) {
+        #[derive(Deserialize)]
+        struct Params<'body> {
+            #[serde(borrow)]
+            id: &'body RawValue,
+        }
+        let Some(params) = messages::params::<Params<'_>>(&message.body) else {
+            return;
+        };
+        let id = Id::read(params.id.get().as_bytes());
+        let Some(server) = self.requests.cancel(&id, Instant::now()) else {
+            return;
+        };
+        let is_it = |body: &Bytes| {
+            Envelope::peek(body).is_some_and(|envelope| {
+                envelope.kind == Kind::Request && Id::read(envelope.id(body)) == id
+            })
+        };
+        let unqueued = self
+            .servers
+            .get_mut(server)
+            .is_some_and(|server| server.unqueue(is_it));
+        if !unqueued {
+            self.send(server, message.body);
+        } else if let Some(request) = self.requests.take(&id) {
+            self.tell(messages::failure(
+                &request.raw_id,
+                Failure::Cancelled,
+                "cancelled",
+            ));
+        }
+    }
+
+    fn stop_work(&mut self, message: Message) {
+        let params: Value = messages::params(&message.body).unwrap_or_default();
+        let token = crate::text::json::at(&params, "/token").to_string();
+        match self
+            .servers
+            .iter()
+            .position(|server| server.working.contains(&token))
+        {
+            Some(server) => self.send(server, message.body),
+            None => self.broadcast(message),
+        }
+    }
+
+    fn broadcast(&mut self, message: Message) {
+        if message.is_request {
+            return self.ask_document(message, Then::Forward);
+        }
+        for server in 0..self.servers.len() {
+            self.send(server, message.body.clone());
+        }
+    }
+
+    async fn ours(&mut self, method: &str, message: Message) {
+        if !message.is_request {
+            return;
+        }
+        let params: Value = messages::params(&message.body).unwrap_or_default();
+        if self.frontend.is_none() {
+            self.frontend = Some(Frontend::start(self.events.clone()).await);
+        }
+        if let Some(frontend) = &mut self.frontend {
+            frontend.serve(message.raw_id, method.to_owned(), params);
+        }
+    }
+
+    async fn execute(&mut self, method: &str, message: Message) {
+        #[derive(Deserialize)]
+        struct Params<'body> {
+            #[serde(borrow)]
+            command: Cow<'body, str>,
+        }
+        let command = messages::params::<Params<'_>>(&message.body)
+            .map(|params| params.command.into_owned())
+            .unwrap_or_default();
+        if COMMANDS.contains(&command.as_str()) {
+            return self.ours(method, message).await;
+        }
+        let owner = self.servers.iter().position(|server| {
+            let commands = list(
+                &server.answer,
+                "/capabilities/executeCommandProvider/commands",
+            );
+            commands.iter().any(|known| known == command.as_str())
+        });
+        self.ask_server(owner.unwrap_or(self.last_asked), message, Then::Forward);
+    }
+
+    fn resolve_action(&mut self, message: Message) {
+        let action: Value = messages::params(&message.body).unwrap_or_default();
+        if text(&action, "/command/command").starts_with(COMMAND_PREFIX) {
+            self.tell(messages::answer(&message.raw_id, &action));
+        } else {
+            self.ask_server(self.last_asked, message, Then::Forward);
+        }
+    }
+
+    /// Sends a message to the server of the document that it names.
+    fn ask_document(&mut self, message: Message, then: Then) {
+        let only_one = self.servers.len() == 1 && self.unowned == 0;
+        if only_one {
+            return self.ask_server(0, message, then);
+        }
+        match uri_of(&message.body) {
+            None => self.ask_server(self.last_asked, message, then),
+            Some(uri) => match self.owners.get(&uri).copied() {
+                Some(server) => self.ask_server(server, message, then),
+                None if self.documents.get(&uri).is_none() => {
+                    self.ask_server(self.last_asked, message, then);
+                }
+                None => self.answer_without_server(message, then),
+            },
+        }
+    }
+
+    fn ask_server(&mut self, server: usize, message: Message, then: Then) {
+        let alive = self
+            .servers
+            .get(server)
+            .is_some_and(|server| server.is_running() || server.is_starting());
+        if !alive {
+            return self.answer_without_server(message, then);
+        }
+        self.last_asked = server;
+        if message.is_request {
+            let request = FromEditor {
+                raw_id: message.raw_id.clone(),
+                server,
+                then,
+                cancelled: None,
+            };
+            self.requests.accept(Id::read(&message.raw_id), request);
+        }
+        self.send(server, message.body);
+    }
+
+    /// The answer when no server has the document: nothing, and what is ours.
+    fn answer_without_server(&mut self, message: Message, then: Then) {
+        if !message.is_request {
+            return;
+        }
+        let result = match then {
+            Then::AddActions(actions) => Value::from(actions),
+            Then::NoteDiagnostics(_) => json!({ "kind": "full", "items": [] }),
+            Then::Forward => Value::Null,
+        };
+        self.tell(messages::answer(&message.raw_id, &result));
+    }
+
+    /// Sends bytes to a server. One that does not read for so long that its queue is full is given up.
+    pub(super) fn send(&mut self, server: usize, body: Bytes) {
+        let sent = self.servers.get_mut(server).map(|server| server.send(body));
+        if sent == Some(Err(QueueError::Full)) {
+            self.server_gone(server, "it does not read what it is sent");
+        }
+    }
+}
+
+fn uri_of(body: &[u8]) -> Option<String> {
+    let placed: Placed<'_> = messages::params(body)?;
+    Some(placed.text_document?.uri.into_owned())
+}

@@ -1,0 +1,251 @@
+//! What the servers say (spec: LSP Integration, message flow).
+
+use std::borrow::Cow;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde::Deserialize;
+use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
+use serde_json::{Value, json};
+
+use super::life::Stage;
+use super::messages::{self, Loudness};
+use super::requests::{Id, Then, ToEditor};
+use super::session::Session;
+use crate::downstream::connection::Incoming;
+use crate::downstream::wire::{Envelope, Kind, with_id};
+use crate::text::json::{at, text};
+
+impl Session {
+    pub(super) fn server_event(&mut self, server: usize, attempt: u32, incoming: Incoming) {
+        let current = self
+            .servers
+            .get(server)
+            .is_some_and(|server| server.attempt == attempt);
+        if !current {
+            return;
+        }
+        match incoming {
+            Incoming::Message(body) => self.server_message(server, body),
+            Incoming::Garbage(text) => {
+                let name = self.name_of(server);
+                let text =
+                    format!("{name} wrote something that is no message to its output: {text}");
+                self.tell(messages::log(Loudness::Warning, &text));
+            }
+            Incoming::Closed(reason) => self.server_closed(server, &reason),
+        }
+    }
+
+    /// One message of a server.
+    pub(super) fn server_message(&mut self, server: usize, body: Bytes) {
+        let Some(envelope) = Envelope::peek(&body) else {
+            let text = format!("{} sent a message that is not JSON", self.name_of(server));
+            return self.tell(messages::log(Loudness::Warning, &text));
+        };
+        let is_starting = self
+            .servers
+            .get(server)
+            .is_some_and(super::behind::Behind::is_starting);
+        if is_starting && envelope.kind == Kind::Response {
+            return self.server_initialized(server, &body);
+        }
+        if let Stage::Starting(starting) = &mut self.stage {
+            starting.held.push((server, body));
+            return;
+        }
+        match envelope.kind {
+            Kind::Response => self.server_answer(server, &envelope, body),
+            Kind::Request => self.server_request(server, envelope, body),
+            Kind::Notification => self.server_notification(server, &envelope, body),
+        }
+    }
+
+    fn server_initialized(&mut self, server: usize, body: &Bytes) {
+        let mut message: Value = serde_json::from_slice(body).unwrap_or_default();
+        if at(&message, "/result").is_object() {
+            let answer = crate::text::json::take(&mut message, "result");
+            if let Some(behind) = self.servers.get_mut(server) {
+                behind.initialized(answer);
+            }
+        } else {
+            let said = text(&message, "/error/message");
+            let reason = format!("{} refused to start: {said}", self.name_of(server));
+            self.server_gone(server, &reason);
+        }
+        self.try_answer(Instant::now());
+    }
+
+    fn server_answer(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
+        let id = Id::read(envelope.id(&body));
+        let Some(request) = self.requests.answered(server, &id) else {
+            if let Id::Text(id) = &id {
+                self.note_shut_down(server, id);
+            }
+            return;
+        };
+        match request.then {
+            Then::Forward => self.tell(body),
+            Then::AddActions(actions) => {
+                let more = messages::with_more(&request.raw_id, &body, &actions);
+                self.tell(more.unwrap_or(body));
+            }
+            Then::NoteDiagnostics(uri) => {
+                self.diagnostics.pull(&uri, &body);
+                self.tell(body);
+            }
+        }
+    }
+
+    fn server_request(&mut self, server: usize, envelope: Envelope, body: Bytes) {
+        let Some(range) = envelope.id else { return };
+        let raw_id = body.slice(range.clone());
+        let id = self
+            .requests
+            .ask_editor(ToEditor::Forwarded { server, raw_id });
+        self.tell(with_id(&body, range, format!("\"{id}\"").as_bytes()));
+    }
+
+    fn server_notification(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
+        match envelope.method(&body) {
+            "textDocument/publishDiagnostics" => {
+                self.tell(body.clone());
+                self.note_published(server, &body);
+            }
+            "$/progress" => {
+                self.note_work(server, &body);
+                self.tell(body);
+            }
+            "$/cancelRequest" => self.server_cancels(server, &body),
+            _ => self.tell(body),
+        }
+    }
+
+    /// A server gives up a request that it made: the editor knows it under our id.
+    fn server_cancels(&mut self, server: usize, body: &Bytes) {
+        #[derive(Deserialize)]
+        struct Params<'body> {
+            #[serde(borrow)]
+            id: &'body RawValue,
+        }
+        let Some(params) = messages::params::<Params<'_>>(body) else {
+            return;
+        };
+        let id = Id::read(params.id.get().as_bytes());
+        if let Some(ours) = self.requests.forwarded_as(server, &id) {
+            let params = json!({ "id": ours });
+            self.tell(messages::notification("$/cancelRequest", &params));
+        }
+    }
+
+    fn note_published(&mut self, server: usize, body: &Bytes) {
+        #[derive(Deserialize)]
+        struct Params<'body> {
+            #[serde(borrow)]
+            uri: Cow<'body, str>,
+            diagnostics: Vec<IgnoredAny>,
+        }
+        let Some(params) = messages::params::<Params<'_>>(body) else {
+            return;
+        };
+        let Some(behind) = self.servers.get_mut(server) else {
+            return;
+        };
+        if params.diagnostics.is_empty() {
+            behind.published.remove(params.uri.as_ref());
+        } else {
+            behind.published.insert(params.uri.to_string());
+        }
+        self.diagnostics.publish(server, &params.uri, body);
+    }
+
+    fn note_work(&mut self, server: usize, body: &Bytes) {
+        let params: Value = messages::params(body).unwrap_or_default();
+        let token = at(&params, "/token").to_string();
+        if let Some(behind) = self.servers.get_mut(server) {
+            match text(&params, "/value/kind") {
+                "begin" => drop(behind.working.insert(token)),
+                "end" => drop(behind.working.remove(&token)),
+                _ => {}
+            }
+        }
+    }
+
+    /// The output of a server ended.
+    fn server_closed(&mut self, server: usize, reason: &str) {
+        let Some(behind) = self.servers.get_mut(server) else {
+            return;
+        };
+        if behind.is_starting() {
+            behind.give_up_program(reason);
+            let feed = self.feed(server);
+            let host = std::sync::Arc::clone(&self.host);
+            let Some(behind) = self.servers.get_mut(server) else {
+                return;
+            };
+            match behind.start(&host, feed) {
+                Ok(()) => return,
+                Err(reason) => self.server_gone(server, &reason),
+            }
+        } else if behind.is_running() {
+            self.server_gone(server, reason);
+        }
+        let now = Instant::now();
+        self.try_answer(now);
+        self.try_shut_down(now);
+    }
+
+    /// Cleans up behind a server that is gone: everything that waits for it is answered, what it showed is taken back, and
+    /// the user is told once.
+    pub(super) fn server_gone(&mut self, server: usize, reason: &str) {
+        let Some(behind) = self.servers.get_mut(server) else {
+            return;
+        };
+        let was_running = behind.is_running();
+        let (connection, sentence) = behind.end(reason);
+        let sentence = if was_running {
+            sentence
+        } else {
+            reason.to_owned()
+        };
+        let published = std::mem::take(&mut behind.published);
+        let working = std::mem::take(&mut behind.working);
+        if let Some(connection) = connection {
+            tokio::spawn(connection.finish(std::time::Duration::ZERO));
+        }
+        for request in self.requests.take_of_server(server) {
+            self.fail(request, &sentence);
+        }
+        for uri in published {
+            let params = json!({ "uri": uri, "diagnostics": [] });
+            self.tell(messages::notification(
+                "textDocument/publishDiagnostics",
+                &params,
+            ));
+        }
+        for token in working {
+            let token: Value = serde_json::from_str(&token).unwrap_or_default();
+            let params = json!({ "token": token, "value": { "kind": "end" } });
+            self.tell(messages::notification("$/progress", &params));
+        }
+        self.diagnostics.forget_server(server);
+        let shutting_down = matches!(
+            self.stage,
+            Stage::ShuttingDown(_) | Stage::ShutDown | Stage::Leaving(_)
+        );
+        if !shutting_down {
+            let text = format!(
+                "{sentence}; its features are off, restart the editor's language server to get them back"
+            );
+            self.say(Loudness::Error, if was_running { &text } else { &sentence });
+        }
+    }
+
+    fn name_of(&self, server: usize) -> String {
+        self.servers
+            .get(server)
+            .map(|server| server.spec.name.clone())
+            .unwrap_or_default()
+    }
+}

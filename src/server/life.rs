@@ -1,0 +1,356 @@
+//! How a session begins and ends (spec: LSP Integration, lifecycle).
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use futures::future::join_all;
+use serde_json::{Value, json};
+
+use super::behind::{Behind, Phase};
+use super::messages::{self, Failure, Loudness};
+use super::profile::Profile;
+use super::session::{FAREWELL, Session};
+use super::{Ending, capabilities, parent};
+use crate::config::{layers, trust};
+use crate::downstream::registry;
+use crate::text::json::{at, list, set, text};
+use crate::text::location;
+use crate::text::position::Encoding;
+
+/// Time that the other servers get to answer `initialize` after the first one has.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// Where the session is in its life.
+#[derive(Debug)]
+pub(super) enum Stage {
+    /// Nothing was said yet.
+    New,
+    /// The servers are asked what they can do.
+    Starting(Starting),
+    /// The editor has its answer.
+    Running,
+    /// The servers are asked to end.
+    ShuttingDown(ShuttingDown),
+    /// The editor was told that everything is ready to end.
+    ShutDown,
+    /// Over.
+    Leaving(Ending),
+}
+
+/// The time between `initialize` and its answer.
+#[derive(Debug)]
+pub(super) struct Starting {
+    raw_id: Bytes,
+    /// When the servers' time is up.
+    deadline: Instant,
+    /// When we go on without those that are slower than the first one.
+    grace: Option<Instant>,
+    /// What the servers said meanwhile: the editor expects nothing before its answer.
+    pub(super) held: Vec<(usize, Bytes)>,
+}
+
+/// The time between `shutdown` and its answer.
+#[derive(Debug)]
+pub(super) struct ShuttingDown {
+    raw_id: Bytes,
+    id: String,
+    waiting: BTreeSet<usize>,
+    deadline: Instant,
+}
+
+impl Stage {
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match self {
+            Self::Starting(starting) => Some(
+                starting
+                    .grace
+                    .unwrap_or(starting.deadline)
+                    .min(starting.deadline),
+            ),
+            Self::ShuttingDown(shutting_down) => Some(shutting_down.deadline),
+            Self::New | Self::Running | Self::ShutDown | Self::Leaving(_) => None,
+        }
+    }
+}
+
+impl Session {
+    /// `initialize`: starts the servers that the workspace needs.
+    pub(super) fn initialize(&mut self, raw_id: Bytes, body: Bytes) {
+        let params: Value = messages::params(&body).unwrap_or_default();
+        self.profile = Profile::from_initialize(&params);
+        self.root = root_of(&params);
+        let loaded = layers::load(&self.host, Some(&self.root));
+        self.config = Arc::new(loaded.config);
+        for notice in loaded.notices {
+            self.say(Loudness::Warning, &notice);
+        }
+        if let Some(pid) = at(&params, "/processId")
+            .as_u64()
+            .and_then(|pid| pid.try_into().ok())
+        {
+            parent::watch(pid, self.events.clone());
+        }
+        self.greeting = params;
+        self.stage = Stage::Starting(Starting {
+            raw_id,
+            deadline: Instant::now() + Duration::from_secs(self.config.lsp.timeout.max(1)),
+            grace: None,
+            held: Vec::new(),
+        });
+        if self.config.lsp.enabled {
+            self.start_servers(&body);
+        }
+        self.try_answer(Instant::now());
+    }
+
+    fn start_servers(&mut self, body: &Bytes) {
+        let all = registry::servers(&self.config.lsp);
+        let wanted = registry::wanted(&all, &self.root);
+        // Servers that count columns differently cannot be told apart by the editor: all of them know UTF-16.
+        let greeting = if wanted.len() == 1 {
+            body.clone()
+        } else {
+            self.greeting_in(Encoding::Utf16)
+        };
+        if wanted.is_empty() {
+            let text = "no known language server fits this workspace; name one under `lsp.servers` in \
+                        ~/.config/agent/config.toml";
+            self.say(Loudness::Warning, text);
+        }
+        for spec in wanted {
+            self.start_server(spec.clone(), greeting.clone());
+        }
+    }
+
+    /// The editor's `initialize`, offering only one encoding.
+    fn greeting_in(&mut self, encoding: Encoding) -> Bytes {
+        let mut params = self.greeting.clone();
+        let mut capabilities = at(&params, "/capabilities").clone();
+        let mut general = at(&capabilities, "/general").clone();
+        set(&mut general, "positionEncodings", json!([encoding.name()]));
+        set(&mut capabilities, "general", general);
+        set(&mut params, "capabilities", capabilities);
+        let id = self.requests.own_id();
+        messages::request(&id, "initialize", &params)
+    }
+
+    /// Starts a server and gives its number.
+    fn start_server(&mut self, spec: registry::Server, greeting: Bytes) -> usize {
+        let trusted = trust::is_trusted(&self.host, &self.root).then_some(self.root.as_path());
+        let directory = if self.root.is_dir() {
+            self.root.clone()
+        } else {
+            PathBuf::from("/")
+        };
+        let server = self.servers.len();
+        let mut behind = Behind::new(spec, &self.host, trusted, &directory, greeting);
+        let started = behind.start(&self.host, self.feed(server));
+        self.servers.push(behind);
+        if let Err(reason) = started {
+            self.say(Loudness::Warning, &reason);
+        }
+        server
+    }
+
+    /// The server for a language: a running one, or one that is started for it.
+    pub(super) fn server_for(&mut self, language: &str) -> Option<usize> {
+        let fits = |spec: &registry::Server| spec.languages.iter().any(|known| known == language);
+        if let Some(server) = self.servers.iter().position(|server| fits(&server.spec)) {
+            return Some(server);
+        }
+        if !self.config.lsp.enabled {
+            return None;
+        }
+        let spec = registry::servers(&self.config.lsp).into_iter().find(fits)?;
+        let greeting = self.greeting_in(self.documents.encoding);
+        let server = self.start_server(spec, greeting);
+        if let Some(behind) = self.servers.get_mut(server) {
+            behind.send_first(messages::notification("initialized", &json!({})));
+        }
+        Some(server)
+    }
+
+    /// Answers `initialize` when the best server has answered and the others had their time.
+    pub(super) fn try_answer(&mut self, now: Instant) {
+        let Stage::Starting(starting) = &mut self.stage else {
+            return;
+        };
+        let alive = |server: &&Behind| !matches!(server.phase, Phase::Ended(_));
+        let best_is_running = self
+            .servers
+            .iter()
+            .find(alive)
+            .is_none_or(Behind::is_running);
+        if !best_is_running {
+            return;
+        }
+        if self.servers.iter().any(Behind::is_starting) {
+            let grace = *starting.grace.get_or_insert(now + GRACE);
+            if now < grace {
+                return;
+            }
+        }
+        let running = self.servers.iter().filter(|server| server.is_running());
+        let answers: Vec<&Value> = running.map(|server| &server.answer).collect();
+        let offered = at(&self.greeting, "/capabilities/general/positionEncodings");
+        let result = capabilities::result(&answers, offered);
+        self.documents.encoding =
+            Encoding::from_name(text(&result, "/capabilities/positionEncoding"))
+                .unwrap_or_default();
+        let before = std::mem::replace(&mut self.stage, Stage::Running);
+        if let Stage::Starting(starting) = before {
+            self.tell(messages::answer(&starting.raw_id, &result));
+            for (server, body) in starting.held {
+                self.server_message(server, body);
+            }
+        }
+    }
+
+    /// `initialized`: the editor can hear what there is to say.
+    pub(super) fn initialized(&mut self, body: &Bytes) {
+        for server in &mut self.servers {
+            // A server that is gone was already told of.
+            let _ = server.send(body.clone());
+        }
+        for (loudness, text) in std::mem::take(&mut self.notices) {
+            self.tell(messages::show(loudness, &text));
+        }
+    }
+
+    /// `shutdown`: asks the servers to end.
+    pub(super) fn shut_down(&mut self, raw_id: Bytes) {
+        let id = self.requests.own_id();
+        let request = messages::request(&id, "shutdown", &Value::Null);
+        let mut waiting = BTreeSet::new();
+        for (number, server) in self.servers.iter_mut().enumerate() {
+            if server.is_running() && server.send(request.clone()).is_ok() {
+                waiting.insert(number);
+            }
+        }
+        self.stage = Stage::ShuttingDown(ShuttingDown {
+            raw_id,
+            id,
+            waiting,
+            deadline: Instant::now() + FAREWELL,
+        });
+        self.try_shut_down(Instant::now());
+    }
+
+    /// Whether a server's answer was that to our `shutdown`.
+    pub(super) fn note_shut_down(&mut self, server: usize, id: &str) -> bool {
+        let Stage::ShuttingDown(shutting_down) = &mut self.stage else {
+            return false;
+        };
+        if shutting_down.id != id {
+            return false;
+        }
+        shutting_down.waiting.remove(&server);
+        self.try_shut_down(Instant::now());
+        true
+    }
+
+    pub(super) fn try_shut_down(&mut self, now: Instant) {
+        let Stage::ShuttingDown(shutting_down) = &self.stage else {
+            return;
+        };
+        let all_gone = shutting_down.waiting.iter().all(|server| {
+            self.servers
+                .get(*server)
+                .is_none_or(|server| !server.is_running())
+        });
+        if !all_gone && now < shutting_down.deadline {
+            return;
+        }
+        let body = messages::answer(&shutting_down.raw_id, &Value::Null);
+        self.stage = Stage::ShutDown;
+        self.tell(body);
+    }
+
+    pub(super) fn stage_tick(&mut self, now: Instant) {
+        if let Stage::Starting(starting) = &self.stage
+            && now >= starting.deadline
+        {
+            let seconds = self.config.lsp.timeout.max(1);
+            for number in 0..self.servers.len() {
+                let late = self
+                    .servers
+                    .get(number)
+                    .filter(|server| server.is_starting());
+                if let Some(name) = late.map(|server| server.spec.name.clone()) {
+                    let reason = format!("{name} did not answer `initialize` within {seconds} s");
+                    self.server_gone(number, &reason);
+                }
+            }
+        }
+        self.try_answer(now);
+        self.try_shut_down(now);
+    }
+
+    /// The end, once.
+    pub(super) fn leave(&mut self, ending: Ending) {
+        let ending = match self.stage {
+            Stage::ShutDown => Ending::Orderly,
+            Stage::Leaving(earlier) => earlier,
+            _ => ending,
+        };
+        self.stage = Stage::Leaving(ending);
+    }
+
+    /// Ends every server: asked first, killed when it does not listen.
+    pub(super) async fn farewell(mut self) -> Ending {
+        let ending = match self.stage {
+            Stage::Leaving(ending) => ending,
+            _ => Ending::Abrupt,
+        };
+        let id = self.requests.own_id();
+        let last_words = [
+            messages::request(&id, "shutdown", &Value::Null),
+            messages::notification("exit", &Value::Null),
+        ];
+        let unasked = usize::from(ending == Ending::Orderly);
+        let connections = self.servers.iter_mut().filter_map(|server| {
+            if server.is_running() {
+                for body in last_words.iter().skip(unasked) {
+                    // A server that is gone needs no farewell.
+                    let _ = server.send(body.clone());
+                }
+            }
+            server.take_connection()
+        });
+        join_all(connections.map(|connection| connection.finish(FAREWELL))).await;
+        ending
+    }
+
+    /// Whether a request can be served now; answers it when not.
+    pub(super) fn is_served(&mut self, raw_id: &[u8]) -> bool {
+        let (failure, message) = match self.stage {
+            Stage::Running => return true,
+            Stage::New | Stage::Starting(_) => (Failure::NotInitialized, "not initialized yet"),
+            Stage::ShuttingDown(_) | Stage::ShutDown | Stage::Leaving(_) => {
+                (Failure::InvalidRequest, "the server is shut down")
+            }
+        };
+        if !raw_id.is_empty() {
+            self.tell(messages::failure(raw_id, failure, message));
+        }
+        false
+    }
+}
+
+/// The workspace root that the editor names; our own folder when it names none.
+fn root_of(params: &Value) -> PathBuf {
+    let first = list(params, "/workspaceFolders").first();
+    let uri = first
+        .map(|folder| text(folder, "/uri"))
+        .filter(|uri| !uri.is_empty())
+        .unwrap_or_else(|| text(params, "/rootUri"));
+    let named = location::to_path(uri).or_else(|| {
+        let path = text(params, "/rootPath");
+        (!path.is_empty()).then(|| PathBuf::from(path))
+    });
+    let path = named.unwrap_or_else(|| PathBuf::from("."));
+    path.canonicalize().unwrap_or(path)
+}

@@ -1,0 +1,243 @@
+//! Who waits for which answer (spec: LSP Client, request correlation).
+//!
+//! Each request has exactly one entry here from the moment it is accepted until it is answered, and taking the entry out
+//! is what allows the answer to be sent. So nothing is answered twice, and what is left in the table when a server dies
+//! is what must be answered for it.
+
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::Value;
+
+/// Time that a server gets to answer a request that the editor cancelled, before we answer it.
+pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
+
+/// The id of a request, so that two spellings of one id are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Id {
+    /// A whole number.
+    Number(i64),
+    /// Text.
+    Text(String),
+    /// Anything else, as its bytes.
+    Other(Bytes),
+}
+
+impl Id {
+    /// Reads the bytes of an id.
+    pub fn read(raw: &[u8]) -> Self {
+        let text = std::str::from_utf8(raw).unwrap_or_default();
+        if let Ok(number) = text.parse() {
+            return Self::Number(number);
+        }
+        match serde_json::from_slice::<Value>(raw) {
+            Ok(Value::String(text)) => Self::Text(text),
+            _ => Self::Other(Bytes::copy_from_slice(raw)),
+        }
+    }
+}
+
+/// A request of the editor that a server has to answer.
+#[derive(Debug)]
+pub struct FromEditor {
+    /// The id as the editor wrote it.
+    pub raw_id: Bytes,
+    /// Which server has it.
+    pub server: usize,
+    /// What is done with the answer.
+    pub then: Then,
+    /// When the editor cancelled it.
+    pub cancelled: Option<Instant>,
+}
+
+/// What is done with a server's answer.
+#[derive(Debug)]
+pub enum Then {
+    /// It is handed on as it came.
+    Forward,
+    /// These code actions of ours are added.
+    AddActions(Vec<Value>),
+    /// It holds the diagnostics of this document; it is looked at and handed on.
+    NoteDiagnostics(String),
+}
+
+/// A request of ours that the editor has to answer.
+#[derive(Debug)]
+pub enum ToEditor {
+    /// A server's request that we handed on.
+    Forwarded {
+        /// Which server asked.
+        server: usize,
+        /// The id as the server wrote it.
+        raw_id: Bytes,
+    },
+}
+
+/// The tables.
+#[derive(Debug)]
+pub struct Requests {
+    from_editor: HashMap<Id, FromEditor>,
+    to_editor: HashMap<String, ToEditor>,
+    prefix: String,
+    next: u64,
+}
+
+impl Requests {
+    /// Empty tables; ids of ours begin with a random prefix, so that no editor or server uses the same.
+    pub fn new() -> Self {
+        Self {
+            from_editor: HashMap::new(),
+            to_editor: HashMap::new(),
+            prefix: format!("meliora-{:08x}-", getrandom::u32().unwrap_or_default()),
+            next: 0,
+        }
+    }
+
+    /// Notes that a server has to answer a request of the editor.
+    pub fn accept(&mut self, id: Id, request: FromEditor) {
+        self.from_editor.insert(id, request);
+    }
+
+    /// Takes out the request that `server` answers; `None` when nobody waits for that answer.
+    pub fn answered(&mut self, server: usize, id: &Id) -> Option<FromEditor> {
+        let waits = self
+            .from_editor
+            .get(id)
+            .is_some_and(|request| request.server == server);
+        if waits {
+            self.from_editor.remove(id)
+        } else {
+            None
+        }
+    }
+
+    /// Notes that the editor cancelled a request, and gives the server that has it.
+    pub fn cancel(&mut self, id: &Id, now: Instant) -> Option<usize> {
+        let request = self.from_editor.get_mut(id)?;
+        request.cancelled.get_or_insert(now);
+        Some(request.server)
+    }
+
+    /// Takes out one request, whoever has it.
+    pub fn take(&mut self, id: &Id) -> Option<FromEditor> {
+        self.from_editor.remove(id)
+    }
+
+    /// Takes out the requests that a server will never answer.
+    pub fn take_of_server(&mut self, server: usize) -> Vec<FromEditor> {
+        self.to_editor.retain(|_, request| {
+            !matches!(request, ToEditor::Forwarded { server: asked, .. } if *asked == server)
+        });
+        self.take_where(|request| request.server == server)
+    }
+
+    /// Takes out the cancelled requests that a server did not answer in time.
+    pub fn take_overdue(&mut self, now: Instant) -> Vec<FromEditor> {
+        self.take_where(|request| {
+            request
+                .cancelled
+                .is_some_and(|since| now.duration_since(since) >= CANCEL_PATIENCE)
+        })
+    }
+
+    /// When the next cancelled request is overdue.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.from_editor
+            .values()
+            .filter_map(|request| Some(request.cancelled? + CANCEL_PATIENCE))
+            .min()
+    }
+
+    /// Notes a request to the editor and gives its id, without quotes.
+    pub fn ask_editor(&mut self, request: ToEditor) -> String {
+        let id = self.own_id();
+        self.to_editor.insert(id.clone(), request);
+        id
+    }
+
+    /// Takes out the request that the editor answers.
+    pub fn editor_answered(&mut self, id: &Id) -> Option<ToEditor> {
+        match id {
+            Id::Text(text) => self.to_editor.remove(text),
+            Id::Number(_) | Id::Other(_) => None,
+        }
+    }
+
+    /// The id under which a server's request went to the editor: for the server's cancel.
+    pub fn forwarded_as(&self, server: usize, id: &Id) -> Option<&str> {
+        self.to_editor
+            .iter()
+            .find_map(|(ours, request)| match request {
+                ToEditor::Forwarded {
+                    server: asked,
+                    raw_id,
+                } => (*asked == server && Id::read(raw_id) == *id).then_some(ours.as_str()),
+            })
+    }
+
+    /// An id that nobody else uses.
+    pub fn own_id(&mut self) -> String {
+        self.next += 1;
+        format!("{}{}", self.prefix, self.next)
+    }
+
+    fn take_where(&mut self, wanted: impl Fn(&FromEditor) -> bool) -> Vec<FromEditor> {
+        self.from_editor
+            .extract_if(|_, request| wanted(request))
+            .map(|(_, request)| request)
+            .collect()
+    }
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(server: usize) -> FromEditor {
+        FromEditor {
+            raw_id: Bytes::from_static(b"1"),
+            server,
+            then: Then::Forward,
+            cancelled: None,
+        }
+    }
+
+    #[test]
+    fn one_id_in_two_spellings_is_one_id() {
+        assert_eq!(Id::read(br#""a""#), Id::read(br#""\u0061""#));
+        assert_ne!(Id::read(b"1"), Id::read(br#""1""#));
+        assert_ne!(
+            Id::read(b"123456789012345678901"),
+            Id::read(b"123456789012345678902")
+        );
+    }
+
+    #[test]
+    fn a_request_is_taken_out_once_and_only_by_its_server() {
+        let mut requests = Requests::new();
+        requests.accept(Id::Number(1), request(0));
+        assert!(requests.answered(1, &Id::Number(1)).is_none());
+        assert!(requests.answered(0, &Id::Number(1)).is_some());
+        assert!(requests.answered(0, &Id::Number(1)).is_none());
+    }
+
+    #[test]
+    fn a_cancelled_request_is_overdue_after_a_while() {
+        let mut requests = Requests::new();
+        requests.accept(Id::Number(1), request(0));
+        requests.accept(Id::Number(2), request(0));
+        let now = Instant::now();
+        assert_eq!(requests.deadline(), None);
+        assert_eq!(requests.cancel(&Id::Number(1), now), Some(0));
+        assert!(requests.take_overdue(now).is_empty());
+        assert_eq!(requests.take_overdue(now + CANCEL_PATIENCE).len(), 1);
+        assert_eq!(requests.take_of_server(0).len(), 1);
+    }
+}

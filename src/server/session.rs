@@ -1,0 +1,249 @@
+//! The one owner of everything that changes while an editor is attached (spec: LSP Integration, state).
+//!
+//! Readers, servers, handlers and runs send [`Event`]s; one loop takes them in order and alone changes the session. It
+//! never waits for anybody: what takes time is a task that sends an event when it is done.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+use tokio::sync::mpsc;
+
+use super::Ending;
+use super::behind::Behind;
+use super::diagnostics::Diagnostics;
+use super::frontend::{Ask, Frontend};
+use super::life::Stage;
+use super::messages::{self, Failure, Loudness};
+use super::profile::Profile;
+use super::requests::{FromEditor, Requests, Then};
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::downstream::connection::{Feed, Incoming};
+use crate::downstream::queue::Queue;
+use crate::text::documents::Documents;
+
+/// Time for everything to end.
+pub const FAREWELL: Duration = Duration::from_millis(1500);
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// The editor said something.
+    Editor(Incoming),
+    /// A server said something.
+    Server {
+        /// Which server.
+        server: usize,
+        /// Which start of it.
+        attempt: u32,
+        /// What.
+        incoming: Incoming,
+    },
+    /// A handler of ours wants something.
+    Ask(Ask),
+    /// A handler of ours has the answer for the editor.
+    Answered {
+        /// Bytes of the request's id.
+        raw_id: Bytes,
+        /// The result.
+        result: Value,
+        /// Why there is none.
+        error: Option<String>,
+    },
+    /// The editor's process is gone.
+    ParentGone,
+}
+
+/// Everything that changes.
+#[derive(Debug)]
+pub struct Session {
+    pub(super) host: Arc<Host>,
+    pub(super) config: Arc<Config>,
+    pub(super) editor: Queue,
+    pub(super) events: mpsc::Sender<Event>,
+    pub(super) stage: Stage,
+    pub(super) profile: Profile,
+    /// The editor's parameters of `initialize`, for servers that start later.
+    pub(super) greeting: Value,
+    pub(super) root: PathBuf,
+    pub(super) documents: Documents,
+    pub(super) diagnostics: Diagnostics,
+    pub(super) servers: Vec<Behind>,
+    /// Which server has which open document.
+    pub(super) owners: HashMap<String, usize>,
+    /// Open documents that no server has.
+    pub(super) unowned: usize,
+    /// The server that was asked last: it gets what names no document.
+    pub(super) last_asked: usize,
+    pub(super) requests: Requests,
+    pub(super) frontend: Option<Frontend>,
+    /// What is said when the editor is ready to hear it.
+    pub(super) notices: Vec<(Loudness, String)>,
+}
+
+impl Session {
+    /// A session that has not heard anything yet.
+    pub fn new(host: Arc<Host>, editor: Queue, events: mpsc::Sender<Event>) -> Self {
+        Self {
+            host,
+            config: Arc::new(Config::default()),
+            editor,
+            events,
+            stage: Stage::New,
+            profile: Profile::default(),
+            greeting: Value::Null,
+            root: PathBuf::from("/"),
+            documents: Documents::default(),
+            diagnostics: Diagnostics::default(),
+            servers: Vec::new(),
+            owners: HashMap::new(),
+            unowned: 0,
+            last_asked: 0,
+            requests: Requests::new(),
+            frontend: None,
+            notices: Vec::new(),
+        }
+    }
+
+    /// Takes events until the editor leaves, then ends everything.
+    pub async fn run(mut self, mut events: mpsc::Receiver<Event>) -> Ending {
+        while !matches!(self.stage, Stage::Leaving(_)) {
+            let event = match self.deadline() {
+                None => events.recv().await,
+                Some(deadline) => {
+                    let event = tokio::time::timeout_at(deadline.into(), events.recv()).await;
+                    let Ok(event) = event else {
+                        self.tick(Instant::now());
+                        continue;
+                    };
+                    event
+                }
+            };
+            match event {
+                Some(event) => self.handle(event).await,
+                None => break,
+            }
+        }
+        self.farewell().await
+    }
+
+    async fn handle(&mut self, event: Event) {
+        match event {
+            Event::Editor(Incoming::Message(body)) => self.editor_message(body).await,
+            Event::Editor(Incoming::Garbage(text)) => {
+                let text = format!("skipped input that is no message: {text}");
+                self.tell(messages::log(Loudness::Warning, &text));
+            }
+            Event::Editor(Incoming::Closed(_)) | Event::ParentGone => self.leave(Ending::Abrupt),
+            Event::Server {
+                server,
+                attempt,
+                incoming,
+            } => self.server_event(server, attempt, incoming),
+            Event::Ask(ask) => self.ask(ask),
+            Event::Answered {
+                raw_id,
+                result,
+                error,
+            } => {
+                let body = match error {
+                    None => messages::answer(&raw_id, &result),
+                    Some(error) => messages::failure(&raw_id, Failure::InvalidRequest, &error),
+                };
+                self.tell(body);
+            }
+        }
+    }
+
+    fn ask(&mut self, ask: Ask) {
+        match ask {
+            Ask::Command { reply, .. } | Ask::Status { reply } => {
+                // A handler that gave up does not need the answer.
+                let _ = reply.send(Ok(self.status()));
+            }
+        }
+    }
+
+    /// How everything is, for people and tests.
+    pub(super) fn status(&self) -> Value {
+        let servers = self.servers.iter().map(|server| {
+            json!({
+                "name": server.spec.name,
+                "running": server.is_running(),
+                "program": server.program(),
+                "pid": server.pid(),
+            })
+        });
+        json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "workspace": self.root,
+            "editor": self.profile.name,
+            "encoding": self.documents.encoding.name(),
+            "documents": self.documents.iter().count(),
+            "servers": servers.collect::<Vec<_>>(),
+        })
+    }
+
+    /// When something has to be looked at although nothing happened.
+    fn deadline(&self) -> Option<Instant> {
+        [self.requests.deadline(), self.stage.deadline()]
+            .into_iter()
+            .flatten()
+            .min()
+    }
+
+    fn tick(&mut self, now: Instant) {
+        for request in self.requests.take_overdue(now) {
+            let message = "cancelled; the server did not answer";
+            self.tell(messages::failure(
+                &request.raw_id,
+                Failure::Cancelled,
+                message,
+            ));
+        }
+        self.stage_tick(now);
+    }
+
+    /// Sends a message to the editor.
+    pub(super) fn tell(&mut self, body: Bytes) {
+        if self.editor.push(body).is_err() {
+            self.leave(Ending::Abrupt);
+        }
+    }
+
+    /// Shows the user a line, or keeps it until the editor can show it.
+    pub(super) fn say(&mut self, loudness: Loudness, text: &str) {
+        match self.stage {
+            Stage::Running => self.tell(messages::show(loudness, text)),
+            _ => self.notices.push((loudness, text.to_owned())),
+        }
+    }
+
+    /// Answers a request that its server cannot answer any more.
+    pub(super) fn fail(&mut self, request: FromEditor, message: &str) {
+        let body = match request.then {
+            Then::AddActions(actions) => messages::answer(&request.raw_id, &Value::from(actions)),
+            Then::Forward | Then::NoteDiagnostics(_) => {
+                messages::failure(&request.raw_id, Failure::Failed, message)
+            }
+        };
+        self.tell(body);
+    }
+
+    /// Where a server's words go.
+    pub(super) fn feed(&self, server: usize) -> impl FnMut(u32) -> Feed<Event> + use<> {
+        let (events, editor) = (self.events.clone(), self.editor.clone());
+        move |attempt| {
+            Feed::new(events.clone(), move |incoming| Event::Server {
+                server,
+                attempt,
+                incoming,
+            })
+            .paced_by(editor.clone())
+        }
+    }
+}

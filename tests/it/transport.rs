@@ -1,0 +1,179 @@
+//! What passes through us passes as it is, and nothing that comes in takes us down.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::wire_peer::{PATIENCE, Peer, Script, eventually, is_alive};
+
+/// Bodies that a reader and writer of JSON would change.
+const STRANGE: [&str; 5] = [
+    r#"{"params":{"b":1,"a":[1e3,12345678901234567890123,-0.0,1.50],"a":2},"method":"test/strange","jsonrpc":"2.0"}"#,
+    r#"{ "jsonrpc" : "2.0" , "method":"$/unknown/ünï", "params" : {"uri":"file:///a%20b/ü","unknown":null} }"#,
+    r#"{"jsonrpc":"2.0","extra":{"method":"x","id":3},"method":"test/strange"}"#,
+    r#"{"jsonrpc":"2.0","method":"test/strange","params":"\u0041\ud83d\ude00"}"#,
+    r#"{"jsonrpc":"2.0","method":"test/strange","params":[]}"#,
+];
+
+#[test]
+fn forwarded_bodies_are_the_bytes_that_came_in_order() {
+    let mut peer = Peer::ready(&Script::default());
+    for body in STRANGE {
+        peer.body(body);
+    }
+    let request = r#"{"method":"test/echo","id":"s-\"1\"","params":{"n":1e3},"jsonrpc":"2.0"}"#;
+    peer.body(request);
+    peer.answer_to(&json!("s-\"1\""));
+    let received = peer.received();
+    let tail: Vec<String> = received[received.len() - STRANGE.len() - 1..]
+        .iter()
+        .map(|body| String::from_utf8(body.clone()).expect("test text"))
+        .collect();
+    let expected: Vec<&str> = STRANGE.iter().copied().chain([request]).collect();
+    assert_eq!(tail, expected);
+
+    // And the other way: a server's notifications and answers.
+    peer.notify("test/say", &json!({ "bodies": STRANGE }));
+    for body in STRANGE {
+        assert_eq!(String::from_utf8(peer.next()).expect("test text"), body);
+    }
+    let answer = r#"{"result":{"x":1e3,"n":12345678901234567890123,"x":2} , "id":ID,"more":[ ]}"#;
+    let id = peer.ask("test/raw", &json!({ "body": answer }));
+    assert_eq!(
+        String::from_utf8(peer.next()).expect("test text"),
+        answer.replace("ID", &id.to_string())
+    );
+}
+
+#[test]
+fn headers_of_any_kind_and_cut_anywhere_are_understood() {
+    let mut peer = Peer::ready(&Script::default());
+    let body = br#"{"id":77,"method":"textDocument/hover","params":{}}"#;
+    for head in [
+        format!("content-length:{}\n\n", body.len()),
+        format!(
+            "X-Other: 1\r\nContent-Type: x\r\nCONTENT-LENGTH: {}\r\n\r\n",
+            body.len()
+        ),
+        format!(
+            "a line that is no header\r\nContent-Length: {}\r\n\r\n",
+            body.len()
+        ),
+    ] {
+        let mut bytes = head.into_bytes();
+        bytes.extend_from_slice(body);
+        let middle = bytes.len() / 2;
+        peer.raw(&bytes[..middle]);
+        peer.raw(&bytes[middle..]);
+        assert_eq!(peer.answer_to(&json!(77))["result"]["contents"], "hover");
+    }
+    // Many in one write.
+    let mut many = Vec::new();
+    for id in 100..200 {
+        let body = json!({ "id": id, "method": "textDocument/hover" }).to_string();
+        many.extend_from_slice(format!("Content-Length: {}\r\n\r\n{body}", body.len()).as_bytes());
+    }
+    peer.raw(&many);
+    for id in 100..200 {
+        peer.answer_to(&json!(id));
+    }
+}
+
+#[test]
+fn bad_messages_are_answered_and_the_session_lives() {
+    let mut peer = Peer::ready(&Script::default());
+    for bad in ["{", "null", "[1", "\"text\"", "\u{1}"] {
+        peer.body(bad);
+        let answer = peer.find(|message| message["error"]["code"] == -32700);
+        assert_eq!(answer["id"], Value::Null, "{bad}");
+    }
+    // A batch is taken apart.
+    peer.body(r#"[{"id":8,"method":"textDocument/hover"},{"id":9,"method":"textDocument/hover"}]"#);
+    peer.answer_to(&json!(8));
+    peer.answer_to(&json!(9));
+    // Requests out of their time.
+    let again = peer.request("initialize", &json!({}));
+    assert_eq!(again["error"]["code"], -32600);
+}
+
+#[test]
+fn requests_before_initialize_and_after_shutdown_are_refused() {
+    let mut peer = Peer::start(&Script::default());
+    assert_eq!(
+        peer.request("textDocument/hover", &json!({}))["error"]["code"],
+        -32002
+    );
+    peer.greet(&json!({}));
+    let down = peer.request("shutdown", &Value::Null);
+    assert_eq!(down.get("result"), Some(&Value::Null));
+    assert_eq!(
+        peer.request("textDocument/hover", &json!({}))["error"]["code"],
+        -32600
+    );
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(Duration::from_secs(3)), Some(0));
+}
+
+#[test]
+fn nothing_is_left_behind_however_the_session_ends() {
+    // The editor closes our input.
+    let mut peer = Peer::ready(&Script::default());
+    let pids = peer.pids();
+    assert_eq!(pids.len(), 1);
+    peer.close_input();
+    assert_eq!(peer.exit_code(Duration::from_secs(3)), Some(1));
+    eventually("the end of the server", || !is_alive(pids[0]));
+
+    // `exit` without `shutdown`, with our input still open.
+    let mut peer = Peer::ready(&Script::default());
+    let pids = peer.pids();
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(Duration::from_secs(3)), Some(1));
+    eventually("the end of the server", || !is_alive(pids[0]));
+
+    // We are killed.
+    let mut peer = Peer::ready(&Script::default());
+    let pids = peer.pids();
+    peer.child.kill().expect("it runs");
+    eventually("the end of the server", || !is_alive(pids[0]));
+}
+
+#[test]
+fn we_end_when_the_editors_process_is_gone() {
+    let mut editor = std::process::Command::new("sleep")
+        .arg("30")
+        .stdin(std::process::Stdio::null())
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("sleep starts");
+    let mut peer = Peer::start(&Script::default());
+    let params = json!({
+        "processId": editor.id(),
+        "rootUri": format!("file://{}", peer.root.display()),
+        "capabilities": {},
+    });
+    peer.request("initialize", &params);
+    let pids = peer.pids();
+    editor.kill().expect("it runs");
+    editor.wait().expect("it is our child");
+    assert_eq!(peer.exit_code(Duration::from_secs(3)), Some(1));
+    eventually("the end of the server", || !is_alive(pids[0]));
+}
+
+#[test]
+fn an_editor_that_does_not_read_blocks_nobody_for_ever() {
+    let mut peer = Peer::ready(&Script::default());
+    // A megabyte each way, many times, without reading in between.
+    let large = "x".repeat(1 << 20);
+    let mut ids = Vec::new();
+    for _ in 0..20 {
+        let body = format!(r#"{{"id":ID,"result":"{large}"}}"#);
+        ids.push(peer.ask("test/raw", &json!({ "body": body })));
+    }
+    for id in ids {
+        let answer = peer.answer_to(&json!(id));
+        assert_eq!(answer["result"].as_str().map(str::len), Some(large.len()));
+    }
+    assert!(PATIENCE > Duration::ZERO);
+}
