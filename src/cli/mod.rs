@@ -18,9 +18,10 @@ pub mod trust;
 pub mod undo;
 
 use std::ffi::OsString;
+use std::io::IsTerminal;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
 use crate::process::launch;
 
@@ -83,6 +84,17 @@ pub fn main() -> ExitCode {
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
+        // Editors give us pipes. A person at a terminal wants to know what this is.
+        None if std::io::stdin().is_terminal() => explain(),
         None => serve::run(&serve::Arguments::default()),
     }
+}
+
+fn explain() -> ExitCode {
+    // Nothing can be done about a terminal that does not take the help.
+    let _ = Arguments::command().print_help();
+    paint::say(
+        "\nTry `meliora demo`, or `meliora fix` in a project; in an editor, give `meliora` as the server's command.",
+    );
+    ExitCode::SUCCESS
 }
