@@ -21,8 +21,8 @@ use sample::Sample;
 use seed::Random;
 use trial::{Guidance, Mutant, Verdict};
 
-/// Errors that one operator gets in a full run.
-const MUTANTS_OF_OPERATOR: usize = 4;
+/// Errors that one operator gets in a full run, unless `MELIORA_CAMPAIGN_EACH` says otherwise.
+const MUTANTS_OF_OPERATOR: usize = 2;
 
 /// Places that are tried in one crate before the operator goes to the next.
 const TRIES_IN_CRATE: usize = 3;
@@ -69,6 +69,8 @@ fn seeded_errors_are_repaired_and_never_wrongly() {
 /// For each operator, errors in different crates.
 fn all_mutants(only: Option<&str>) -> Vec<Mutant> {
     let samples = sample::all();
+    let each = variable("MELIORA_CAMPAIGN_EACH").and_then(|each| each.parse().ok());
+    let each = each.unwrap_or(MUTANTS_OF_OPERATOR);
     let mut mutants = Vec::new();
     for operator in OPERATORS {
         let mut random = Random::new(operator.name);
@@ -76,7 +78,7 @@ fn all_mutants(only: Option<&str>) -> Vec<Mutant> {
         random.shuffle(&mut order);
         let mut found = Vec::new();
         for sample in order {
-            if found.len() == MUTANTS_OF_OPERATOR {
+            if found.len() == each {
                 break;
             }
             found.extend(first_mutant(sample, operator, &mut random));

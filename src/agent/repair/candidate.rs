@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::wording::reworded;
 use crate::text::edit::{EditSet, FileEdit, Replacement, replace, with_line_endings_of};
 use crate::tools::build::{Confidence, Suggestion};
 
@@ -81,6 +82,10 @@ pub fn from_suggestion(
     let mut edits = EditSet::default();
     for (file, replacements) in by_file {
         let before = text(file)?;
+        let replacements: Vec<Replacement> = replacements
+            .into_iter()
+            .map(|replacement| reworded(&before, replacement))
+            .collect();
         let after = replace(&before, &replacements).ok()?;
         let after = with_line_endings_of(&before, &after).into();
         edits.record(file.clone(), Some(before), Some(after));

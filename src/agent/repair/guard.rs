@@ -50,8 +50,39 @@ pub fn objection(edits: &EditSet) -> Option<String> {
         let (Some(before), Some(after)) = (&edit.before, &edit.after) else {
             return Some(format!("creates or removes {}", path.display()));
         };
-        text_objection(before, after)
+        text_objection(before, after).or_else(|| narrowing(before, after))
     })
+}
+
+/// The objection to an edit of the head of a blanket implementation: for which types it holds is a decision that no
+/// compiler knows.
+fn narrowing(before: &str, after: &str) -> Option<String> {
+    let heads = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(str::trim_start);
+        lines
+            .filter(|line| is_blanket(line))
+            .map(str::to_owned)
+            .collect()
+    };
+    let (old, new) = (heads(before), heads(after));
+    let changed = old.len() == new.len() && old != new;
+    changed.then(|| "decides for which types a blanket implementation holds".to_owned())
+}
+
+/// Whether a line begins an implementation for a type parameter, as in `impl<T: Read> Source for T`.
+fn is_blanket(line: &str) -> bool {
+    let Some((parameters, rest)) = line
+        .strip_prefix("impl<")
+        .and_then(|rest| rest.split_once(" for "))
+    else {
+        return false;
+    };
+    let target = rest.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    let Some(target) = target.into_iter().find(|word| !word.is_empty()) else {
+        return false;
+    };
+    let mut words = parameters.split(|letter: char| !(letter.is_alphanumeric() || letter == '_'));
+    words.any(|word| word == target)
 }
 
 fn text_objection(before: &str, after: &str) -> Option<String> {
@@ -183,9 +214,21 @@ mod tests {
                 Some("adds `ignore`"),
             ),
             ("let s: any = 1;", "let s: any = 2;", None),
+            (
+                "impl<T> Foo for Bar<T> {",
+                "impl<T: Copy> Foo for Bar<T> {",
+                None,
+            ),
+            (
+                "impl<T: ?Sized> Foo for T {",
+                "impl<T: Clone> Foo for T {",
+                Some("decides for which types a blanket implementation holds"),
+            ),
         ] {
             assert_eq!(
-                text_objection(before, after).as_deref(),
+                text_objection(before, after)
+                    .or_else(|| narrowing(before, after))
+                    .as_deref(),
                 expected,
                 "{before} → {after}"
             );

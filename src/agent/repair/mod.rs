@@ -12,6 +12,7 @@ pub mod format;
 pub mod guard;
 pub mod hints;
 pub mod phase;
+mod wording;
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
