@@ -2,7 +2,8 @@
 //!
 //! Models quote text from memory: indentation shifts, quotes turn typographic, blank lines vanish. Two layers, and
 //! each must have exactly one place: the very bytes; then whole lines that are equal but for white space and
-//! typography, with one and the same shift of indentation. Anything less certain is refused, with the real lines that
+//! typography, with one and the same shift of indentation. Other lines that are equal but for their indentation make
+//! even the very bytes ambiguous. Anything less certain is refused, with the real lines that
 //! are nearest: an edit in the wrong place is worse than none.
 
 use std::ops::Range;
@@ -24,6 +25,11 @@ pub enum NoPlace {
     /// The search text is empty.
     #[error("the search text is empty: quote the lines to replace")]
     EmptySearch,
+    /// The search text has no letter or digit.
+    #[error(
+        "the search text is only signs, which stand in many places: quote a line with words too"
+    )]
+    OnlySigns,
     /// Nothing would change.
     #[error("search and replacement are the same text")]
     NoChange,
@@ -85,6 +91,9 @@ pub fn locate(text: &str, search: &str, replacement: &str) -> Result<Located, No
     if search == replacement {
         return Err(NoPlace::NoChange);
     }
+    if !search.chars().any(char::is_alphanumeric) {
+        return Err(NoPlace::OnlySigns);
+    }
     let places: Vec<usize> = occurrences(text, &search);
     match places.as_slice() {
         [start] => exact(text, *start, &search, &replacement),
@@ -108,6 +117,20 @@ fn exact(text: &str, start: usize, search: &str, replacement: &str) -> Result<Lo
             line,
             text: text.lines().nth(line - 1).unwrap_or_default().to_owned(),
         });
+    }
+    // Lines that differ only by their indentation may be what was meant, however exact the quote looks.
+    let lines = lines_of(text);
+    let mut places: Vec<usize> = windows(&lines, &lines_of(search))
+        .into_iter()
+        .filter_map(|window| lines.get(window))
+        .map(|line| line.number + 1)
+        .collect();
+    let first = start + search.len() - search.trim_start().len();
+    places.push(line_of(text, first));
+    places.sort_unstable();
+    places.dedup();
+    if places.len() > 1 {
+        return Err(NoPlace::Ambiguous { lines: places });
     }
     Ok(Located {
         range,
@@ -583,6 +606,7 @@ mod tests {
             locate("if a:\n    b()\nc()\n", "if  a:\n    b()\n    c()\n", "x"),
             Err(NoPlace::Nesting { line: 1, .. })
         ));
+        assert_eq!(locate(CODE, "    }\n}", "x"), Err(NoPlace::OnlySigns));
         assert!(matches!(
             locate(CODE, "  \n", "x"),
             Err(NoPlace::EmptySearch)

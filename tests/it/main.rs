@@ -8,6 +8,7 @@ mod dependencies;
 #[cfg(unix)]
 mod doctor;
 mod model;
+mod placing;
 mod semantics;
 mod session;
 mod shadow;
