@@ -2,7 +2,7 @@
 //!
 //! `docs/decisions/001-dependency-checks.md` says why this is a test and not a tool to install.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -11,8 +11,10 @@ use rustsec::report::Settings;
 use rustsec::{Database, Lockfile, Report};
 use serde_json::Value;
 use spdx::{Expression, ParseMode};
+use toml::Table;
 
-use crate::tidy::announce;
+use crate::source::Source;
+use crate::tidy::{self, announce};
 
 /// Licences that code we ship or test with may have.
 const LICENCES: [&str; 12] = [
@@ -133,6 +135,36 @@ fn large_crates_are_built_once() {
             "{name} is built more than once ({versions:?}): `cargo tree -d` tells who wants which"
         );
     }
+}
+
+#[test]
+fn every_dependency_is_used() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let manifest = std::fs::read_to_string(root.join("Cargo.toml")).expect("readable");
+    let manifest: Table = manifest.parse().expect("Cargo.toml is TOML");
+    let targets = manifest.get("target").and_then(toml::Value::as_table);
+    let tables = targets
+        .into_iter()
+        .flat_map(Table::values)
+        .filter_map(toml::Value::as_table)
+        .chain([&manifest])
+        .flat_map(|table| {
+            ["dependencies", "dev-dependencies"].map(|kind| table.get(kind)?.as_table())
+        });
+    let sources = tidy::all_code();
+    let routes = sources.iter().flat_map(Source::routes);
+    let used: BTreeSet<&str> = routes
+        .filter_map(|route| route.words.first().copied())
+        .collect();
+    let unused: Vec<&String> = tables
+        .flatten()
+        .flat_map(Table::keys)
+        .filter(|name| !used.contains(name.replace('-', "_").as_str()))
+        .collect();
+    assert!(
+        unused.is_empty(),
+        "nothing uses {unused:?}: remove what is not needed from Cargo.toml"
+    );
 }
 
 #[test]

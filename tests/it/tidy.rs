@@ -457,7 +457,8 @@ fn own_code() -> Vec<Source> {
     Source::all(root(), "src")
 }
 
-fn all_code() -> Vec<Source> {
+/// Every Rust file of the project, the examples in `fixtures` left out.
+pub(crate) fn all_code() -> Vec<Source> {
     let mut sources = own_code();
     sources.extend(Source::all(root(), "tests"));
     sources
