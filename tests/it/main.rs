@@ -7,6 +7,7 @@
 mod dependencies;
 #[cfg(unix)]
 mod doctor;
+mod editor;
 mod model;
 mod placing;
 mod semantics;
