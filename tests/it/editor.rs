@@ -175,25 +175,18 @@ async fn a_code_action_repairs_a_problem_and_undo_takes_it_back() {
         "an edit goes to the buffer, not to the disk"
     );
 
-    let started = editor
-        .execute("meliora.fixAll", json!([]))
-        .await
-        .expect("answered at once");
-    assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
     assert!(
         text(&editor).contains("let mut counts"),
-        "{}",
+        "what the problem hid is repaired with it: {}",
         text(&editor)
     );
 
-    for _ in 0..2 {
-        let started = editor
-            .execute("meliora.undo", json!([]))
-            .await
-            .expect("answered at once");
-        outcome(&mut editor, &started).await;
-    }
-    assert_eq!(text(&editor), BROKEN, "two runs, two undos");
+    let started = editor
+        .execute("meliora.undo", json!([]))
+        .await
+        .expect("answered at once");
+    outcome(&mut editor, &started).await;
+    assert_eq!(text(&editor), BROKEN);
     editor.shutdown().await.expect("an orderly end");
 }
 

@@ -81,6 +81,7 @@ fn show(arguments: &Arguments) -> anyhow::Result<u8> {
     let folder = Folder::make()?;
     let root = folder.path.join("journal");
     workspace::write(&root)?;
+    std::fs::create_dir(folder.path.join("tmp"))?;
     let progress = match (arguments.json, arguments.verbose) {
         (true, _) => Progress::Silent,
         (false, true) => Progress::Everything,
@@ -148,6 +149,7 @@ fn server(host: &Host, home: &Path, root: &Path) -> Command {
         ("XDG_STATE_HOME".to_owned(), below("state")),
         ("XDG_CACHE_HOME".to_owned(), below("cache")),
         ("XDG_CONFIG_HOME".to_owned(), below("config")),
+        ("TMPDIR".to_owned(), below("tmp")),
         (
             "RUSTUP_DIST_SERVER".to_owned(),
             "http://127.0.0.1:9".to_owned(),
@@ -309,9 +311,10 @@ fn print(story: &Story) {
                 .map(|repair| repair.code.as_str())
                 .filter(|code| !code.is_empty())
                 .collect();
+            let kinds = if codes.len() == 1 { "kind" } else { "kinds" };
             let what = format!(
-                "{} repaired in {}",
-                paint::count(codes.len(), "kind of error"),
+                "{} {kinds} of errors repaired in {}",
+                codes.len(),
                 paint::count(*files, "file")
             );
             let seconds = paint(paint::FAINT, format!("{:.1} s, no model", story.seconds));
