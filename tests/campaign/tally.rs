@@ -23,12 +23,13 @@ struct Row {
     trial: Trial,
 }
 
-const VERDICTS: [Verdict; 6] = [
+const VERDICTS: [Verdict; 7] = [
     Verdict::Exact,
     Verdict::Same,
     Verdict::Reviewed,
     Verdict::Unreviewed,
     Verdict::Wrong,
+    Verdict::Partial,
     Verdict::Refused,
 ];
 
@@ -98,7 +99,7 @@ impl Tally {
         for row in &self.rows {
             groups.entry(key(row)).or_default().push(row);
         }
-        println!("\n{title:<24} guidance  exact same reviewed unreviewed wrong refused");
+        println!("\n{title:<24} guidance  exact same reviewed unreviewed wrong partial refused");
         for (name, rows) in groups {
             for guidance in [Guidance::Compiler, Guidance::Analyzer] {
                 let counts = VERDICTS.map(|verdict| {
@@ -107,9 +108,9 @@ impl Tally {
                     rows.iter().filter(matches).count()
                 });
                 if counts.iter().sum::<usize>() > 0 {
-                    let [exact, same, reviewed, unreviewed, wrong, refused] = counts;
+                    let [exact, same, reviewed, unreviewed, wrong, partial, refused] = counts;
                     println!(
-                        "{name:<24} {guidance:<9?} {exact:>5} {same:>4} {reviewed:>8} {unreviewed:>10} {wrong:>5} {refused:>7}"
+                        "{name:<24} {guidance:<9?} {exact:>5} {same:>4} {reviewed:>8} {unreviewed:>10} {wrong:>5} {partial:>7} {refused:>7}"
                     );
                 }
             }

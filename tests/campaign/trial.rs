@@ -44,7 +44,8 @@ pub(crate) struct Mutant {
 #[derive(Debug)]
 pub(crate) struct Trial {
     pub(crate) verdict: Verdict,
-    /// From the original to what came out, or to the seeded error when that is still there.
+    /// From the original to what came out, or to the seeded error when that is still there; for a partial repair
+    /// what it changed.
     pub(crate) diff: String,
     /// Names the mutant and what came out, for `reviewed.txt`.
     pub(crate) key: String,
@@ -66,7 +67,9 @@ pub(crate) enum Verdict {
     Unreviewed,
     /// It compiles and means something else.
     Wrong,
-    /// Errors are left.
+    /// Something was changed and errors are left.
+    Partial,
+    /// Nothing was changed.
     Refused,
 }
 
@@ -150,6 +153,7 @@ pub(crate) fn run(mutant: &Mutant, guidance: Guidance) -> Trial {
         Verdict::Refused => {
             diff = edit(&mutant.original, &mutant.broken).unified_diff(&mutant.file);
         }
+        Verdict::Partial => diff = edit(&mutant.broken, &repaired).unified_diff(&mutant.file),
         Verdict::Reviewed | Verdict::Unreviewed | Verdict::Wrong => {}
     }
     Trial {
@@ -227,8 +231,11 @@ fn judge(mutant: &Mutant, repaired: &str) -> Verdict {
     if meaning::same_tokens(repaired, &mutant.original) {
         return Verdict::Exact;
     }
-    if !error_codes(&mutant.folder).is_empty() {
+    if repaired == &*mutant.broken {
         return Verdict::Refused;
+    }
+    if !error_codes(&mutant.folder).is_empty() {
+        return Verdict::Partial;
     }
     let tests = cargo(&mutant.folder)
         .args(["test", "--offline", "--quiet"])

@@ -36,6 +36,8 @@ pub enum Kind {
     Visibility,
     /// A name spelled like one that exists.
     Spelling,
+    /// A failure passed on to the caller.
+    Propagation,
 }
 
 impl Kind {
@@ -47,6 +49,7 @@ impl Kind {
             Kind::Import => "import",
             Kind::Visibility => "visibility",
             Kind::Spelling => "spelling",
+            Kind::Propagation => "propagation",
         }
     }
 }

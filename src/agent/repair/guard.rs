@@ -5,7 +5,7 @@
 
 use similar::{DiffOp, capture_diff_slices};
 
-use crate::text::edit::EditSet;
+use crate::text::edit::{EditSet, FileEdit};
 
 /// Words that silence a checker, put off the work, or trade an error for a crash.
 const SILENCING: [&str; 24] = [
@@ -50,7 +50,9 @@ pub fn objection(edits: &EditSet) -> Option<String> {
         let (Some(before), Some(after)) = (&edit.before, &edit.after) else {
             return Some(format!("creates or removes {}", path.display()));
         };
-        text_objection(before, after).or_else(|| narrowing(before, after))
+        text_objection(before, after)
+            .or_else(|| narrowing(before, after))
+            .or_else(|| recursion(edit))
     })
 }
 
@@ -67,6 +69,30 @@ fn narrowing(before: &str, after: &str) -> Option<String> {
     let (old, new) = (heads(before), heads(after));
     let changed = old.len() == new.len() && old != new;
     changed.then(|| "decides for which types a blanket implementation holds".to_owned())
+}
+
+/// The objection to a name that makes a method call itself: a compiler that looks for similar names finds the method
+/// it is in.
+fn recursion(edit: &FileEdit) -> Option<String> {
+    let after = edit.after.as_deref()?;
+    let mut shift: isize = 0;
+    edit.replacements().iter().find_map(|replacement| {
+        let start = replacement.start.saturating_add_signed(shift);
+        let removed = replacement.end - replacement.start;
+        shift += replacement.text.len().cast_signed() - removed.cast_signed();
+        let (_, inside) = after.get(..start)?.rsplit_once("fn ")?;
+        let name: String = inside
+            .chars()
+            .take_while(|letter| letter.is_alphanumeric() || *letter == '_')
+            .collect();
+        let old = edit
+            .before
+            .as_deref()?
+            .get(replacement.start..replacement.end)?;
+        let call = format!("self.{name}(");
+        let calls_itself = replacement.text.contains(&call) && !old.contains(&call);
+        calls_itself.then(|| format!("makes `{name}` call itself"))
+    })
 }
 
 /// Whether a line begins an implementation for a type parameter, as in `impl<T: Read> Source for T`.
@@ -87,6 +113,7 @@ fn is_blanket(line: &str) -> bool {
 
 fn text_objection(before: &str, after: &str) -> Option<String> {
     let (old, new) = (tokens(before), tokens(after));
+    let count = |all: &[&str], word: &str| all.iter().filter(|known| **known == word).count();
     for op in capture_diff_slices(similar::Algorithm::Patience, &old, &new) {
         let (removed, added) = match op {
             DiffOp::Equal { .. } => continue,
@@ -120,9 +147,11 @@ fn text_objection(before: &str, after: &str) -> Option<String> {
         {
             return Some(format!("adds `{word}`"));
         }
+        // A word that only moved, as when arguments are swapped, is not lost.
         let lost: Vec<&String> = removed
             .iter()
             .filter(|word| !DELETABLE.contains(&word.as_str()))
+            .filter(|word| count(&new, word) < count(&old, word))
             .collect();
         let deletes = if added.is_empty() {
             !lost.is_empty()
@@ -173,6 +202,18 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_name_that_makes_a_method_call_itself_is_refused() {
+        let before = "fn to_pascal(&self) {\n    self.to_camel()\n}\n";
+        for (name, expected) in [("to_pascal", true), ("to_kamel", false)] {
+            let edit = FileEdit {
+                before: Some(before.into()),
+                after: Some(before.replace("to_camel", name).into()),
+            };
+            assert_eq!(recursion(&edit).is_some(), expected, "{name}");
+        }
+    }
+
+    #[test]
     fn silencing_and_deleting_are_told_from_repairing() {
         for (before, after, expected) in [
             ("let x = lenght;", "let x = length;", None),
@@ -203,6 +244,7 @@ mod tests {
                 Some("deletes `let y g`"),
             ),
             ("f(a, b)", "f(a)", Some("deletes `b`")),
+            ("f(a, b.c())", "f(b.c(), a)", None),
             (
                 "use a::b;\nfn f() {}",
                 "fn f() {}",

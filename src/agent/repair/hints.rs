@@ -39,7 +39,37 @@ pub fn candidates(
     if UNKNOWN_NAME.contains(&code) {
         return respelled(finding, sources, text);
     }
+    if code == "E0308" {
+        return propagated(finding, text);
+    }
     Vec::new()
+}
+
+/// Takes the value out of a result or an option that is matched as if it were the value.
+fn propagated(finding: &Finding, text: impl Fn(&Path) -> Option<Arc<str>>) -> Vec<Candidate> {
+    let wrapped = finding.notes.iter().filter(|note| {
+        let kind = note.text.strip_prefix("this expression has type `");
+        kind.is_some_and(|kind| kind.starts_with("Result<") || kind.starts_with("Option<"))
+    });
+    wrapped
+        .filter_map(|note| {
+            let question_mark = Replacement {
+                start: note.end,
+                end: note.end,
+                text: "?".to_owned(),
+            };
+            let title = "pass the failure on with `?`".to_owned();
+            let before = text(&note.file)?;
+            candidate(
+                &note.file,
+                &before,
+                question_mark,
+                title,
+                Kind::Propagation,
+                Rank::Fitting,
+            )
+        })
+        .collect()
 }
 
 /// Makes the private item visible: in its crate, and where that is not enough, everywhere.
