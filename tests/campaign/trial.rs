@@ -249,10 +249,10 @@ fn judge(mutant: &Mutant, repaired: &str) -> Verdict {
     }
 }
 
-/// What a person has found: lines of `reviewed.txt` are a key and `same` or `wrong`.
+/// What a person has found: lines of `reviewed.txt` are a key, `same` or `wrong`, and why.
 fn reviewed(key: &str) -> Option<Verdict> {
     include_str!("reviewed.txt").lines().find_map(|line| {
-        match line.strip_prefix(key)?.split_whitespace().next()? {
+        match line.strip_prefix(key)?.trim_start().split(':').next()? {
             "same" => Some(Verdict::Reviewed),
             "wrong" => Some(Verdict::Wrong),
             other => panic!("`{other}` in reviewed.txt is neither `same` nor `wrong`"),
