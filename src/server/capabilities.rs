@@ -11,10 +11,23 @@ use crate::text::position::Encoding;
 pub const COMMAND_PREFIX: &str = "meliora.";
 
 /// The commands we carry out.
-pub const COMMANDS: [&str; 1] = ["meliora.status"];
+pub const COMMANDS: [&str; 6] = [
+    "meliora.fix",
+    "meliora.fixAll",
+    "meliora.do",
+    "meliora.undo",
+    "meliora.cancel",
+    "meliora.status",
+];
 
 /// Our own methods.
 pub const METHODS: [&str; 1] = ["meliora/status"];
+
+/// The kind of our code actions on problems.
+pub const FIX_KIND: &str = "quickfix.meliora.fix";
+
+/// The kind of our code actions on all problems of a file.
+pub const FIX_ALL_KIND: &str = "quickfix.meliora.fixAll";
 
 /// The number for "changes come as pieces".
 const INCREMENTAL: u64 = 2;
@@ -233,7 +246,7 @@ mod tests {
             ),
             (
                 "/capabilities/executeCommandProvider/commands/1",
-                json!("meliora.status"),
+                json!("meliora.fix"),
             ),
             (
                 "/capabilities/codeActionProvider/resolveProvider",

@@ -95,7 +95,16 @@ impl Session {
                 let uri = uri_of(&message.body).unwrap_or_default();
                 self.ask_document(message, Then::NoteDiagnostics(uri));
             }
-            Route::CodeAction | Route::Document => self.ask_document(message, Then::Forward),
+            Route::CodeAction => {
+                let actions = self.offers(&message.body);
+                let then = if actions.is_empty() {
+                    Then::Forward
+                } else {
+                    Then::AddActions(actions)
+                };
+                self.ask_document(message, then);
+            }
+            Route::Document => self.ask_document(message, Then::Forward),
         }
     }
 
@@ -128,6 +137,8 @@ impl Session {
                     self.send(server, with_id(&body, range, &raw_id));
                 }
             }
+            Some(ToEditor::ApplyEdit(run)) => self.edit_answered(&run, &body),
+            Some(ToEditor::Progress(run)) => self.progress_answered(&run, &body),
             None => {}
         }
     }
@@ -138,6 +149,7 @@ impl Session {
             Text::Change => self.changed(message.body),
             Text::Close => self.closed(message.body),
         }
+        self.advance_all();
     }
 
     fn opened(&mut self, body: Bytes) {
@@ -261,6 +273,9 @@ impl Session {
     fn stop_work(&mut self, message: Message) {
         let params: Value = messages::params(&message.body).unwrap_or_default();
         let token = crate::text::json::at(&params, "/token").to_string();
+        if self.stop_run_of(&token) {
+            return;
+        }
         match self
             .servers
             .iter()

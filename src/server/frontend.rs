@@ -25,6 +25,8 @@ pub enum Ask {
         name: String,
         /// Its arguments.
         arguments: Vec<Value>,
+        /// The token on which the editor wants to see progress.
+        token: Option<Value>,
         /// Gets what the editor is answered.
         reply: oneshot::Sender<Result<Value, String>>,
     },
@@ -141,6 +143,9 @@ impl LanguageServer for Ours {
             .ask(|reply| Ask::Command {
                 name: params.command,
                 arguments: params.arguments,
+                token: serde_json::to_value(params.work_done_progress_params.work_done_token)
+                    .ok()
+                    .filter(|token| !token.is_null()),
                 reply,
             })
             .await?;

@@ -185,6 +185,7 @@ impl Session {
             .find(alive)
             .is_none_or(Behind::is_running);
         if !best_is_running {
+            starting.grace = None;
             return;
         }
         if self.servers.iter().any(Behind::is_starting) {
@@ -215,6 +216,7 @@ impl Session {
             // A server that is gone was already told of.
             let _ = server.send(body.clone());
         }
+        self.start_journal();
         for (loudness, text) in std::mem::take(&mut self.notices) {
             self.tell(messages::show(loudness, &text));
         }
@@ -305,6 +307,7 @@ impl Session {
             Stage::Leaving(ending) => ending,
             _ => Ending::Abrupt,
         };
+        self.runs.farewell().await;
         let id = self.requests.own_id();
         let last_words = [
             messages::request(&id, "shutdown", &Value::Null),

@@ -6,16 +6,23 @@
 
 pub mod behind;
 pub mod capabilities;
+mod commands;
+mod deliveries;
+pub mod delivery;
 pub mod diagnostics;
 mod from_editor;
 mod from_servers;
 pub mod frontend;
+pub mod journal;
 mod life;
 pub mod messages;
+mod offers;
 pub mod parent;
 pub mod profile;
+pub mod progress;
 pub mod requests;
 pub mod routes;
+pub mod runs;
 pub mod session;
 pub mod transport;
 

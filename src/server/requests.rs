@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 
+use crate::event::RunId;
+
 /// Time that a server gets to answer a request that the editor cancelled, before we answer it.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -72,6 +74,10 @@ pub enum ToEditor {
         /// The id as the server wrote it.
         raw_id: Bytes,
     },
+    /// An edit of a run.
+    ApplyEdit(RunId),
+    /// The progress display of a run.
+    Progress(RunId),
 }
 
 /// The tables.
@@ -173,6 +179,7 @@ impl Requests {
                     server: asked,
                     raw_id,
                 } => (*asked == server && Id::read(raw_id) == *id).then_some(ours.as_str()),
+                ToEditor::ApplyEdit(_) | ToEditor::Progress(_) => None,
             })
     }
 

@@ -20,11 +20,16 @@ use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::requests::{FromEditor, Requests, Then};
+use super::runs::Runs;
+use crate::agent::task::Report;
+use crate::agent::undo::Plan;
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::downstream::connection::{Feed, Incoming};
 use crate::downstream::queue::Queue;
+use crate::event::RunId;
 use crate::text::documents::Documents;
+use crate::text::position::Span;
 
 /// Time for everything to end.
 pub const FAREWELL: Duration = Duration::from_millis(1500);
@@ -54,6 +59,24 @@ pub enum Event {
         /// Why there is none.
         error: Option<String>,
     },
+    /// A run reported something.
+    Report {
+        /// The run.
+        run: RunId,
+        /// What.
+        report: Box<Report>,
+    },
+    /// A run has nothing more to report.
+    RunEnded(RunId),
+    /// What an undo has to change is known.
+    UndoPlanned {
+        /// The run that undoes.
+        run: RunId,
+        /// What to change, or why nothing can be.
+        plan: Box<Result<Plan, String>>,
+    },
+    /// Something that people should know.
+    Notice(String),
     /// The editor's process is gone.
     ParentGone,
 }
@@ -80,6 +103,9 @@ pub struct Session {
     /// The server that was asked last: it gets what names no document.
     pub(super) last_asked: usize,
     pub(super) requests: Requests,
+    pub(super) runs: Runs,
+    /// Where the editor looked for code actions last.
+    pub(super) focus: Option<(String, Span)>,
     pub(super) frontend: Option<Frontend>,
     /// What is said when the editor is ready to hear it.
     pub(super) notices: Vec<(Loudness, String)>,
@@ -104,6 +130,8 @@ impl Session {
             unowned: 0,
             last_asked: 0,
             requests: Requests::new(),
+            runs: Runs::default(),
+            focus: None,
             frontend: None,
             notices: Vec::new(),
         }
@@ -114,6 +142,10 @@ impl Session {
         while !matches!(self.stage, Stage::Leaving(_)) {
             let event = match self.deadline() {
                 None => events.recv().await,
+                Some(deadline) if deadline <= Instant::now() => {
+                    self.tick(Instant::now());
+                    continue;
+                }
                 Some(deadline) => {
                     let event = tokio::time::timeout_at(deadline.into(), events.recv()).await;
                     let Ok(event) = event else {
@@ -145,6 +177,10 @@ impl Session {
                 incoming,
             } => self.server_event(server, attempt, incoming),
             Event::Ask(ask) => self.ask(ask),
+            Event::Report { run, report } => self.run_reported(&run, *report),
+            Event::RunEnded(run) => self.run_ended(&run),
+            Event::UndoPlanned { run, plan } => self.undo_planned(&run, *plan),
+            Event::Notice(notice) => self.say(Loudness::Warning, &notice),
             Event::Answered {
                 raw_id,
                 result,
@@ -161,7 +197,21 @@ impl Session {
 
     fn ask(&mut self, ask: Ask) {
         match ask {
-            Ask::Command { reply, .. } | Ask::Status { reply } => {
+            Ask::Command {
+                name,
+                arguments,
+                token,
+                reply,
+            } => {
+                let answer = self.command(&name, &arguments, token);
+                if let Err(message) = &answer {
+                    // Some editors drop the error of a command.
+                    self.say(Loudness::Warning, message);
+                }
+                // A handler that gave up does not need the answer.
+                let _ = reply.send(answer);
+            }
+            Ask::Status { reply } => {
                 // A handler that gave up does not need the answer.
                 let _ = reply.send(Ok(self.status()));
             }
@@ -185,15 +235,20 @@ impl Session {
             "encoding": self.documents.encoding.name(),
             "documents": self.documents.iter().count(),
             "servers": servers.collect::<Vec<_>>(),
+            "runs": self.runs.names(),
         })
     }
 
     /// When something has to be looked at although nothing happened.
     fn deadline(&self) -> Option<Instant> {
-        [self.requests.deadline(), self.stage.deadline()]
-            .into_iter()
-            .flatten()
-            .min()
+        [
+            self.requests.deadline(),
+            self.stage.deadline(),
+            self.runs.deadline(),
+        ]
+        .into_iter()
+        .flatten()
+        .min()
     }
 
     fn tick(&mut self, now: Instant) {
@@ -206,6 +261,7 @@ impl Session {
             ));
         }
         self.stage_tick(now);
+        self.advance_all();
     }
 
     /// Sends a message to the editor.

@@ -24,8 +24,8 @@ pub struct Document {
     pub language: String,
     /// The editor's version number.
     pub version: i64,
-    /// When it last changed.
-    pub changed: Instant,
+    /// When it last changed since it was opened.
+    pub changed: Option<Instant>,
     text: String,
     lines: Lines,
 }
@@ -94,7 +94,7 @@ impl Documents {
             uri: item.uri.clone(),
             language: item.language_id,
             version: item.version,
-            changed: Instant::now(),
+            changed: None,
             lines: Lines::new(&item.text),
             text: item.text,
         };
@@ -113,7 +113,7 @@ impl Documents {
                 .text_document
                 .version
                 .unwrap_or(document.version + 1);
-            document.changed = Instant::now();
+            document.changed = Some(Instant::now());
         }
         uri
     }

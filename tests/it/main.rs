@@ -8,6 +8,7 @@ mod dependencies;
 #[cfg(unix)]
 mod doctor;
 mod editor;
+mod editing;
 mod model;
 mod placing;
 mod semantics;

@@ -19,6 +19,7 @@ pub(crate) struct Peer {
     stdin: Option<ChildStdin>,
     bodies: Receiver<Vec<u8>>,
     next_id: i64,
+    pub(crate) patience: Duration,
     _folder: tempfile::TempDir,
 }
 
@@ -57,7 +58,13 @@ pub(crate) fn workspace(folder: &Path, script: &Script<'_>) -> PathBuf {
 pub(crate) fn environment(folder: &Path) -> Vec<(String, String)> {
     let home = folder.join("home");
     let below = |name: &str| home.join(name).display().to_string();
+    let real = |variable: &str, folder: &str| {
+        let home = std::env::var("HOME").unwrap_or_default();
+        std::env::var(variable).unwrap_or_else(|_| format!("{home}/{folder}"))
+    };
     vec![
+        ("CARGO_HOME".to_owned(), real("CARGO_HOME", ".cargo")),
+        ("RUSTUP_HOME".to_owned(), real("RUSTUP_HOME", ".rustup")),
         ("HOME".to_owned(), home.display().to_string()),
         ("XDG_CONFIG_HOME".to_owned(), below(".config")),
         ("XDG_STATE_HOME".to_owned(), below(".local/state")),
@@ -99,6 +106,7 @@ impl Peer {
             root: base.join("work"),
             bodies,
             next_id: 1,
+            patience: PATIENCE,
             _folder: folder,
         }
     }
@@ -156,7 +164,7 @@ impl Peer {
     }
 
     pub(crate) fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + self.patience;
         let mut passed = Vec::new();
         while let Some(body) = self.next_before(deadline) {
             let message: Value = serde_json::from_slice(&body).expect("we write JSON");

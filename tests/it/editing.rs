@@ -1,0 +1,196 @@
+//! An editor takes a repair, and takes it back, through the real server and a real rust-analyzer.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::wire_peer::{Peer, Script};
+
+const BROKEN: &str = "//! 😀\n\npub fn count() -> usize {\n    let map: HashMap<u8, u8> = HashMap::new();\n    map.len()\n}\n";
+
+/// A buffer as a simple editor keeps it, in UTF-8 columns.
+struct Buffer {
+    uri: String,
+    text: String,
+    version: i64,
+}
+
+impl Buffer {
+    fn open(peer: &mut Peer, name: &str, text: &str) -> Self {
+        let uri = format!("file://{}/{name}", peer.root.display());
+        peer.notify(
+            "textDocument/didOpen",
+            &json!({ "textDocument": {
+            "uri": uri, "languageId": "rust", "version": 1, "text": text
+        } }),
+        );
+        Self {
+            uri,
+            text: text.to_owned(),
+            version: 1,
+        }
+    }
+
+    /// Replaces the text and tells the server.
+    fn set(&mut self, peer: &mut Peer, text: String) {
+        self.version += 1;
+        self.text = text;
+        peer.notify(
+            "textDocument/didChange",
+            &json!({
+                "textDocument": { "uri": self.uri, "version": self.version },
+                "contentChanges": [{ "text": self.text }]
+            }),
+        );
+    }
+
+    /// Applies an edit for this document, if it is for the text that it has.
+    fn apply(&mut self, peer: &mut Peer, request: &Value) {
+        let change = &request["params"]["edit"]["documentChanges"][0];
+        assert_eq!(change["textDocument"]["uri"], json!(self.uri));
+        assert_eq!(change["textDocument"]["version"], json!(self.version));
+        assert_eq!(
+            request["params"]["edit"]["documentChanges"]
+                .as_array()
+                .map(Vec::len),
+            Some(1)
+        );
+        let mut edits: Vec<(usize, usize, &str)> = change["edits"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|edit| {
+                let offset = |place: &Value| {
+                    let line =
+                        usize::try_from(place["line"].as_u64().expect("a line")).expect("small");
+                    let before: usize = self
+                        .text
+                        .split_inclusive('\n')
+                        .take(line)
+                        .map(str::len)
+                        .sum();
+                    before
+                        + usize::try_from(place["character"].as_u64().expect("a column"))
+                            .expect("small")
+                };
+                let range = &edit["range"];
+                (
+                    offset(&range["start"]),
+                    offset(&range["end"]),
+                    edit["newText"].as_str().expect("text"),
+                )
+            })
+            .collect();
+        edits.sort_unstable();
+        let mut text = self.text.clone();
+        for (start, end, new) in edits.into_iter().rev() {
+            text.replace_range(start..end, new);
+        }
+        self.set(peer, text);
+        peer.body(
+            json!({ "jsonrpc": "2.0", "id": request["id"], "result": { "applied": true } })
+                .to_string(),
+        );
+    }
+}
+
+/// A peer on a broken crate, with the real rust-analyzer, as a capable editor.
+fn start() -> (Peer, Buffer) {
+    let mut peer = Peer::start(&Script::default());
+    crate::semantics::write_crate(&peer.root, BROKEN);
+    std::fs::remove_file(peer.root.join("scripted.json")).expect("removed");
+    let sources = std::fs::read_dir("/usr/src")
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path().join("library"))
+        .find(|path| path.is_dir());
+    peer.patience = Duration::from_secs(60);
+    let params = json!({
+        "processId": null,
+        "rootUri": format!("file://{}", peer.root.display()),
+        "initializationOptions": { "cargo": { "sysrootSrc": sources }, "checkOnSave": false },
+        "capabilities": {
+            "general": { "positionEncodings": ["utf-8"] },
+            "window": { "workDoneProgress": true },
+            "workspace": {
+                "applyEdit": true,
+                "workspaceEdit": { "documentChanges": true, "resourceOperations": ["create", "delete"] }
+            },
+            "textDocument": { "codeAction": { "codeActionLiteralSupport": { "codeActionKind": { "valueSet": ["quickfix"] } } } },
+            "experimental": { "meliora": { "events": true } }
+        }
+    });
+    let answer = peer.request("initialize", &params);
+    assert_eq!(
+        answer["result"]["capabilities"]["positionEncoding"],
+        "utf-8"
+    );
+    peer.notify("initialized", &json!({}));
+    let buffer = Buffer::open(&mut peer, "src/lib.rs", BROKEN);
+    (peer, buffer)
+}
+
+/// Agrees to everything until the wanted message comes, as editors do.
+fn agreeing(peer: &mut Peer, wanted: impl Fn(&Value) -> bool) -> Value {
+    loop {
+        let message = peer.find(|message| {
+            wanted(message) || message["method"] == "window/workDoneProgress/create"
+        });
+        if wanted(&message) {
+            return message;
+        }
+        peer.body(json!({ "jsonrpc": "2.0", "id": message["id"], "result": null }).to_string());
+    }
+}
+
+#[test]
+fn a_quick_fix_is_proven_applied_and_taken_back() {
+    let (mut peer, mut buffer) = start();
+    let range =
+        json!({ "start": { "line": 3, "character": 13 }, "end": { "line": 3, "character": 20 } });
+    let diagnostic = json!({ "range": range, "severity": 1, "code": "E0433", "message": "cannot find `HashMap`" });
+    let answer = peer.request(
+        "textDocument/codeAction",
+        &json!({
+            "textDocument": { "uri": buffer.uri },
+            "range": range,
+            "context": { "diagnostics": [diagnostic] }
+        }),
+    );
+    let actions = answer["result"].as_array().expect("a list").clone();
+    let ours = actions.last().expect("ours is the last one");
+    assert_eq!(ours["kind"], "quickfix.meliora.fix");
+    assert_eq!(ours["isPreferred"], Value::Null);
+
+    let started = peer.request("workspace/executeCommand", &ours["command"]);
+    assert!(started["result"]["runId"].is_string(), "{started}");
+    let edit = agreeing(&mut peer, |message| {
+        message["method"] == "workspace/applyEdit"
+    });
+    buffer.apply(&mut peer, &edit);
+    assert!(
+        buffer.text.contains("use std::collections::HashMap;"),
+        "{}",
+        buffer.text
+    );
+    let end = agreeing(&mut peer, |message| {
+        message["params"]["event"]["event"] == "finished"
+    });
+    assert_eq!(end["params"]["event"]["outcome"], "applied", "{end}");
+
+    let undo = peer.request(
+        "workspace/executeCommand",
+        &json!({ "command": "meliora.undo" }),
+    );
+    assert!(undo["result"]["runId"].is_string(), "{undo}");
+    let edit = agreeing(&mut peer, |message| {
+        message["method"] == "workspace/applyEdit"
+    });
+    buffer.apply(&mut peer, &edit);
+    assert_eq!(buffer.text, BROKEN);
+    agreeing(&mut peer, |message| {
+        message["params"]["event"]["event"] == "finished"
+            && message["params"]["runId"] == undo["result"]["runId"]
+    });
+}
