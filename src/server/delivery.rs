@@ -375,3 +375,252 @@ fn workspace_edit(
         _ => Ok(json!({ "changes": { uri: edits } })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const URI: &str = "file:///w/a.rs";
+
+    /// A mirror and an editor that the test moves by hand; time moves only when the test says so.
+    struct Desk {
+        documents: Documents,
+        profile: Profile,
+        delivery: Delivery,
+        now: Instant,
+    }
+
+    impl Desk {
+        fn new(
+            editor: &str,
+            edits: &[(&str, Option<&str>, Option<&str>)],
+            open: &[(&str, &str)],
+        ) -> Self {
+            let mut documents = Documents::default();
+            for (name, text) in open {
+                let opened = json!({ "textDocument": {
+                    "uri": format!("file:///w/{name}"), "languageId": "rust", "version": 1, "text": text
+                } });
+                documents.open(serde_json::from_value(opened).expect("the test's own shape"));
+            }
+            let mut set = EditSet::default();
+            for (name, before, after) in edits {
+                set.record((*name).into(), before.map(Arc::from), after.map(Arc::from));
+            }
+            let profile = Profile::from_initialize(&json!({
+                "clientInfo": { "name": editor },
+                "capabilities": { "workspace": { "applyEdit": true, "workspaceEdit": {
+                    "documentChanges": editor != "bare", "resourceOperations": ["create", "delete"]
+                } } }
+            }));
+            let now = Instant::now() + Duration::from_secs(1);
+            Self {
+                documents,
+                profile,
+                delivery: Delivery::new(Path::new("/w"), "test".to_owned(), set, now),
+                now,
+            }
+        }
+
+        fn turn(&mut self) -> Turn {
+            self.delivery.turn(&self.documents, &self.profile, self.now)
+        }
+
+        fn sent(&mut self) -> Value {
+            match self.turn() {
+                Turn::Send(params) => params["edit"].clone(),
+                other => panic!("nothing was sent: {other:?}"),
+            }
+        }
+
+        fn says_applied(&mut self) -> Option<Turn> {
+            self.delivery.answered(Ok(()), &self.documents, self.now)
+        }
+
+        /// The editor's text changes, as if typed long ago.
+        fn becomes(&mut self, uri: &str, version: i64, text: &str) {
+            let changed = json!({
+                "textDocument": { "uri": uri, "version": version },
+                "contentChanges": [{ "text": text }]
+            });
+            self.documents
+                .change(serde_json::from_value(changed).expect("the test's own shape"));
+            self.now += Duration::from_secs(1);
+        }
+    }
+
+    #[test]
+    fn an_edit_counts_only_when_the_editors_own_change_shows_it() {
+        let mut desk = Desk::new(
+            "neovim",
+            &[("a.rs", Some("a\nb\n"), Some("a\nB\n"))],
+            &[("a.rs", "a\nb\n")],
+        );
+        let edit = desk.sent();
+        assert_eq!(edit["documentChanges"][0]["textDocument"]["version"], 1);
+        assert_eq!(
+            edit["documentChanges"][0]["edits"].as_array().map(Vec::len),
+            Some(1)
+        );
+        // It says that it did, and did not: asked once more, then given up.
+        assert_eq!(desk.says_applied(), None);
+        assert_eq!(desk.turn(), Turn::Wait);
+        desk.now += ECHO_WAIT;
+        assert_eq!(desk.sent(), edit);
+        desk.says_applied();
+        desk.now += ECHO_WAIT;
+        assert!(matches!(desk.turn(), Turn::Refused(reason) if reason.contains("and did not")));
+        assert!(desk.delivery.arrived.is_empty());
+    }
+
+    #[test]
+    fn the_echo_counts_also_before_the_answer_and_against_it() {
+        for applied in [Ok(()), Err("no".to_owned())] {
+            let mut desk = Desk::new(
+                "zed",
+                &[("a.rs", Some("a\n"), Some("b\n"))],
+                &[("a.rs", "a\n")],
+            );
+            desk.sent();
+            desk.becomes(URI, 2, "b\n");
+            assert_eq!(
+                desk.delivery.answered(applied, &desk.documents, desk.now),
+                None
+            );
+            assert_eq!(desk.turn(), Turn::Done);
+            assert_eq!(desk.delivery.arrived.files.len(), 1);
+        }
+    }
+
+    #[test]
+    fn documents_are_sent_one_by_one_each_after_the_echo_of_the_last() {
+        let edits = [
+            ("a.rs", Some("a\n"), Some("A\n")),
+            ("b.rs", Some("b\n"), Some("B\n")),
+        ];
+        let mut desk = Desk::new("neovim", &edits, &[("a.rs", "a\n"), ("b.rs", "b\n")]);
+        let first = desk.sent();
+        assert_eq!(first["documentChanges"].as_array().map(Vec::len), Some(1));
+        desk.says_applied();
+        assert_eq!(
+            desk.turn(),
+            Turn::Wait,
+            "the second waits for the echo of the first"
+        );
+        desk.becomes(URI, 2, "A\n");
+        let second = desk.sent();
+        assert_eq!(
+            second["documentChanges"][0]["textDocument"]["uri"],
+            "file:///w/b.rs"
+        );
+        // The second one moved on while the edit was on its way.
+        desk.becomes("file:///w/b.rs", 2, "typed\nb\n");
+        desk.says_applied();
+        desk.now += ECHO_WAIT;
+        match desk.turn() {
+            Turn::Refused(reason) => assert!(reason.contains("1 of 2 files"), "{reason}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_the_user_changed_meanwhile_is_kept_or_the_edit_is_refused() {
+        let edit = [("a.rs", Some("1\n2\n3\n4\n5\n"), Some("1\n2\n3\n4\nfive\n"))];
+        let mut desk = Desk::new("neovim", &edit, &[("a.rs", "one\n2\n3\n4\n5\n")]);
+        assert_eq!(desk.delivery.check(&desk.documents), Ok(()));
+        let sent = desk.sent();
+        assert_eq!(sent["documentChanges"][0]["edits"][0]["newText"], "five\n");
+        desk.becomes(URI, 2, "one\n2\n3\n4\nfive\n");
+        assert_eq!(desk.turn(), Turn::Done);
+        // The images of the run are the texts as they really were.
+        let arrived = &desk.delivery.arrived.files[Path::new("a.rs")];
+        assert_eq!(arrived.before.as_deref(), Some("one\n2\n3\n4\n5\n"));
+
+        let mut desk = Desk::new("neovim", &edit, &[("a.rs", "1\n2\n3\n4\nfunf\n")]);
+        assert!(desk.delivery.check(&desk.documents).is_err());
+        assert!(matches!(desk.turn(), Turn::Refused(_)));
+    }
+
+    #[test]
+    fn nothing_is_sent_while_somebody_types() {
+        let mut desk = Desk::new(
+            "helix",
+            &[("a.rs", Some("a\nx\n"), Some("b\nx\n"))],
+            &[("a.rs", "a\nx\n")],
+        );
+        desk.becomes(URI, 2, "a\nx\ny\n");
+        let typed = desk
+            .documents
+            .get(URI)
+            .and_then(|document| document.changed)
+            .expect("just typed");
+        desk.now = typed + QUIET / 2;
+        desk.delivery.step = Step::Next(desk.now);
+        assert_eq!(desk.turn(), Turn::Wait);
+        desk.now = typed + QUIET;
+        desk.sent();
+
+        let mut desk = Desk::new(
+            "helix",
+            &[("a.rs", Some("a\n"), Some("b\n"))],
+            &[("a.rs", "a\n")],
+        );
+        desk.becomes(URI, 2, "a\n");
+        let typed = desk
+            .documents
+            .get(URI)
+            .and_then(|document| document.changed)
+            .expect("just typed");
+        desk.now = typed;
+        desk.delivery.step = Step::Next(
+            typed
+                .checked_sub(QUIET_WAIT_MAX)
+                .expect("the machine is up that long"),
+        );
+        assert!(matches!(desk.turn(), Turn::Refused(reason) if reason.contains("typed in")));
+    }
+
+    #[test]
+    fn each_editor_gets_the_form_it_understands() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let change = FileEdit {
+            before: Some("a\n".into()),
+            after: Some("b\n".into()),
+        };
+        let create = FileEdit {
+            before: None,
+            after: Some("new\n".into()),
+        };
+        let path = folder.path().join("é.rs");
+        let place = Place {
+            path: &path,
+            document: None,
+            encoding: Encoding::Utf16,
+        };
+        let profile = |params: Value| Profile::from_initialize(&params);
+        let bare = profile(json!({}));
+        let neovim = profile(json!({
+            "clientInfo": { "name": "Neovim" },
+            "capabilities": { "workspace": { "workspaceEdit": { "resourceOperations": ["create"] } } }
+        }));
+        let edit = workspace_edit(&change, &place, &bare).expect("possible");
+        assert!(edit["changes"].is_object() && edit["documentChanges"].is_null());
+        assert!(workspace_edit(&create, &place, &bare).is_err());
+        let edit = workspace_edit(&create, &place, &neovim).expect("possible");
+        assert_eq!(edit["documentChanges"][0]["kind"], "create");
+        assert!(
+            edit["documentChanges"][0]["options"].is_null(),
+            "no ignoreIfExists"
+        );
+        assert!(
+            edit["documentChanges"][0]["uri"]
+                .as_str()
+                .is_some_and(|uri| uri.ends_with("%C3%A9.rs"))
+        );
+        let delete = FileEdit {
+            before: Some("a\n".into()),
+            after: None,
+        };
+        assert!(workspace_edit(&delete, &place, &neovim).is_err());
+    }
+}

@@ -7,8 +7,8 @@
 mod dependencies;
 #[cfg(unix)]
 mod doctor;
-mod editor;
 mod editing;
+mod editor;
 mod model;
 mod placing;
 mod semantics;
