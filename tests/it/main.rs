@@ -10,6 +10,8 @@ mod doctor;
 mod editing;
 mod editor;
 mod model;
+#[cfg(unix)]
+mod neovim;
 mod placing;
 mod semantics;
 mod session;
