@@ -265,7 +265,7 @@ fn script() -> Vec<Reply> {
     vec![edit("hi {name}", "hello {name}"), says("greet says hello")]
 }
 
-fn model<'a>(url: &'a str) -> [(&'a str, &'a str); 4] {
+fn model(url: &str) -> [(&str, &str); 4] {
     [
         ("MELIORA_LSP__ENABLED", "false"),
         ("MELIORA_LLM__PROVIDER", "scripted"),
