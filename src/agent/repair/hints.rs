@@ -39,10 +39,47 @@ pub fn candidates(
     if UNKNOWN_NAME.contains(&code) {
         return respelled(finding, sources, text);
     }
-    if code == "E0308" {
-        return propagated(finding, text);
+    match code {
+        "E0308" => propagated(finding, text),
+        "E0282" | "E0283" => returned(finding, text).into_iter().collect(),
+        _ => Vec::new(),
     }
-    Vec::new()
+}
+
+/// Returns a value of which nobody can tell the type because it is thrown away.
+fn returned(finding: &Finding, text: impl Fn(&Path) -> Option<Arc<str>>) -> Option<Candidate> {
+    let place = &finding.problem.place;
+    let before = text(&place.file)?;
+    let (start, line) = line_at(&before, place.start)?;
+    let is_statement = line.ends_with(';') && !line.contains('=') && !line.starts_with("let ");
+    if !is_statement || line.starts_with("return") {
+        return None;
+    }
+    let keyword = Replacement {
+        start,
+        end: start,
+        text: "return ".to_owned(),
+    };
+    let title = "return this value".to_owned();
+    candidate(
+        &place.file,
+        &before,
+        keyword,
+        title,
+        Kind::Propagation,
+        Rank::Fitting,
+    )
+}
+
+/// The line around a place without its indentation, and where that begins.
+fn line_at(text: &str, place: usize) -> Option<(usize, &str)> {
+    let start = text
+        .get(..place)?
+        .rfind('\n')
+        .map_or(0, |newline| newline + 1);
+    let line = text.get(start..)?.lines().next()?;
+    let indent = line.len() - line.trim_start().len();
+    Some((start + indent, line.trim()))
 }
 
 /// Takes the value out of a result or an option that is matched as if it were the value.
@@ -83,18 +120,10 @@ fn opened(finding: &Finding, text: impl Fn(&Path) -> Option<Arc<str>>) -> Vec<Ca
         let Some(before) = text(&note.file) else {
             continue;
         };
-        let line = before.get(..note.start).map_or(0, |head| {
-            let line = head.rfind('\n').map_or(0, |newline| newline + 1);
-            line + head
-                .get(line..)
-                .unwrap_or_default()
-                .chars()
-                .take_while(|letter| letter.is_whitespace())
-                .map(char::len_utf8)
-                .sum::<usize>()
-        });
+        let Some((line, rest)) = line_at(&before, note.start) else {
+            continue;
+        };
         // Attributes and visibility stand before the place only when the item has them on its own line.
-        let rest = before.get(line..).unwrap_or_default();
         if rest.starts_with("pub") || rest.starts_with('#') {
             continue;
         }
