@@ -27,6 +27,12 @@ const INCOMING_MAX: usize = 256;
 /// Time for the rest of standard error to arrive after the output ended.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Time for the helpers that a server started to end after it.
+const HELPERS_PATIENCE: Duration = Duration::from_millis(300);
+
+/// How often it is looked whether they have.
+const LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// Lines of standard error that are remembered.
 const STDERR_LINES_MAX: usize = 20;
 
@@ -184,8 +190,14 @@ impl Connection {
     /// time is up.
     pub async fn finish(mut self, patience: Duration) {
         self.queue = None;
-        // Either it ended, or it is killed below.
-        let _ = tokio::time::timeout(patience, self.running.wait()).await;
+        let ended = tokio::time::timeout(patience, self.running.wait()).await;
+        if ended.is_ok() {
+            // Its own children notice its end, and clean up behind themselves.
+            let deadline = tokio::time::Instant::now() + HELPERS_PATIENCE;
+            while self.running.is_group_alive() && tokio::time::Instant::now() < deadline {
+                tokio::time::sleep(LOOK_EVERY).await;
+            }
+        }
         self.running.kill();
         // The exit status is collected so that no dead process stays.
         let _ = tokio::time::timeout(patience, self.running.wait()).await;

@@ -101,6 +101,11 @@ impl Running {
         Ok(self.child.wait().await?.code())
     }
 
+    /// Whether anything of the child's group is there still.
+    pub fn is_group_alive(&self) -> bool {
+        self.group.is_some_and(is_group_alive)
+    }
+
     /// Kills the child and everything in its group.
     pub fn kill(&mut self) {
         if let Some(group) = self.group.take() {
@@ -298,6 +303,19 @@ fn kill_group(group: u32) {
         // An error means that the group is gone.
         let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
     }
+}
+
+#[cfg(unix)]
+fn is_group_alive(group: u32) -> bool {
+    i32::try_from(group)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw)
+        .is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
+}
+
+#[cfg(not(unix))]
+fn is_group_alive(_group: u32) -> bool {
+    false
 }
 
 #[cfg(not(unix))]
