@@ -3,9 +3,9 @@
 //! The store blocks on the disk, so the session only sends to it. The thread first settles what an earlier process left
 //! half done, and opens the store when the first event comes.
 
-use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
-
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
@@ -39,14 +39,15 @@ pub enum Entry {
 #[derive(Debug)]
 pub struct Journal {
     sender: SyncSender<Entry>,
+    thread: JoinHandle<()>,
 }
 
 impl Journal {
     /// Starts the thread. What people should know comes as [`Event::Notice`].
     pub fn start(services: Services, workspace: PathBuf, events: mpsc::Sender<Event>) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
-        std::thread::spawn(move || write(&services, &workspace, &events, &receiver));
-        Self { sender }
+        let thread = std::thread::spawn(move || write(&services, &workspace, &events, &receiver));
+        Self { sender, thread }
     }
 
     /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor.
@@ -54,6 +55,13 @@ impl Journal {
         if let Err(TrySendError::Full(entry)) = self.sender.try_send(entry) {
             tracing::warn!(?entry, "the journal cannot keep up; an entry is lost");
         }
+    }
+
+    /// Writes what is left and ends the thread. Blocks.
+    pub fn finish(self) {
+        drop(self.sender);
+        // A thread that panicked has written what it could.
+        let _ = self.thread.join();
     }
 }
 

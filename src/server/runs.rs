@@ -65,15 +65,19 @@ impl Runs {
         waits.then(|| looked + LOOK_EVERY)
     }
 
-    /// Ends the runs: their children end with them.
+    /// Ends the runs: their children end with them, and what they did is written down.
     pub(super) async fn farewell(&mut self) {
         self.working.clear();
+        let journal = self.journal.take();
+        let written = tokio::task::spawn_blocking(move || journal.map(Journal::finish));
         if let Some(runtime) = self.runtime.take() {
             // Shutting down blocks, which this thread must not.
             let ended =
                 tokio::task::spawn_blocking(move || runtime.shutdown_timeout(RUNS_FAREWELL));
             let _ = ended.await;
         }
+        // A disk that hangs does not keep the editor waiting.
+        let _ = tokio::time::timeout(RUNS_FAREWELL, written).await;
     }
 
     /// Names of the runs that work.
