@@ -227,6 +227,13 @@ fn the_readme_names_every_command() {
         .filter(|line| line.starts_with("  ") && !line.starts_with("   "))
         .filter_map(|line| line.split_whitespace().next())
         .filter(|command| *command != "help");
+    let of_editors = meliora::server::capabilities::COMMANDS;
+    for command in of_editors {
+        assert!(
+            readme.contains(&format!("`{command}`")),
+            "README.md does not mention `{command}`: add it to the commands for editors"
+        );
+    }
     for command in commands {
         assert!(
             readme.contains(&format!("meliora {command}")),
