@@ -157,7 +157,7 @@ impl Session {
         self.say(Loudness::Info, &line);
     }
 
-    fn note_applied(&mut self, id: &RunId, edits: EditSet, reverts: Option<&RunId>) {
+    pub(super) fn note_applied(&mut self, id: &RunId, edits: EditSet, reverts: Option<&RunId>) {
         if !edits.is_empty() {
             self.note(Entry::Applied {
                 run: id.clone(),
