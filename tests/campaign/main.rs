@@ -1,9 +1,10 @@
 //! The repair campaign: errors seeded into real crates, one at a time, and how many of them are repaired.
 //!
 //! `operators.rs` breaks code in ways that know nothing of the repair; `sample.rs` keeps the crates; `trial.rs` runs
-//! `meliora fix` on a broken one and judges what came out (`meaning.rs`); `tally.rs` counts. A normal run tries a few errors, a run
-//! with `MELIORA_TEST_LONG` all of them, with and without rust-analyzer. What was repaired differently from the original
-//! is listed with its diff, and counts as wrong unless a person has looked at it: see `reviewed.txt`.
+//! `meliora fix` on a broken one and judges what came out (`meaning.rs`); `tally.rs` counts. A normal run tries a few
+//! errors, a run with `MELIORA_TEST_LONG` all of them, with and without rust-analyzer. What was repaired differently from
+//! the original and passes the crate's tests is listed with its diff for a person to judge; the verdicts are kept in
+//! `reviewed.txt`. The test fails when a repair breaks the crate's tests or was judged wrong.
 #![expect(
     clippy::indexing_slicing,
     reason = "a test that panics has failed, which is what it is for"
