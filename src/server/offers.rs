@@ -120,9 +120,9 @@ fn includes(only: &str, kind: &str) -> bool {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
 }
 
-/// Errors and warnings are problems; remarks and hints are not.
+/// Only errors are offered to be fixed: a repair begins with what the checker refuses.
 fn is_problem(diagnostic: &Value) -> bool {
-    at(diagnostic, "/severity").as_u64().unwrap_or(1) <= 2
+    at(diagnostic, "/severity").as_u64().unwrap_or(1) == 1
 }
 
 fn touches(diagnostic: &Value, range: Span) -> bool {
