@@ -37,8 +37,12 @@ fn serve() -> anyhow::Result<Ending> {
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
-    let ending = runtime.block_on(server::serve(host));
+    // As a task among the others: the runtime looks at the operating system once more before it goes on with the future
+    // that it blocks on, which every message would pay for.
+    let ending = runtime.block_on(async { tokio::spawn(server::serve(host)).await });
     // A blocked read of a terminal must not keep the process alive.
     runtime.shutdown_background();
-    ending.context("cannot use standard input and output")
+    ending
+        .context("the session ended early")?
+        .context("cannot use standard input and output")
 }
