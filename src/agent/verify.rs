@@ -22,8 +22,9 @@ use crate::safety::Policy;
 use crate::semantics;
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem, Severity};
-use crate::tools::build::cargo::{self, Bench};
+use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
+use crate::tools::sandbox::Bench;
 use crate::tools::sandbox::Room;
 use crate::tools::test;
 

@@ -73,18 +73,7 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
     match action {
         Action::ReadFile { path } => match policy.places.classify(path) {
             Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
-            Place::Secret => deny(
-                "secret-files",
-                format!("{} may hold secrets", path.display()),
-            ),
-            Place::Core => deny(
-                "core",
-                format!("{} belongs to what judges the agent", path.display()),
-            ),
-            Place::Outside => deny(
-                "workspace-only",
-                format!("{} is outside the workspace", path.display()),
-            ),
+            place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
         },
         Action::WriteFile { path, bytes } => {
             if *bytes > policy.file_bytes_max {
@@ -159,18 +148,19 @@ fn change(policy: &Policy, path: &Path) -> Decision {
             "modify_protected",
             format!("{} is protected", path.display()),
         ),
-        Place::Secret => deny(
-            "secret-files",
-            format!("{} may hold secrets", path.display()),
-        ),
-        Place::Core => deny(
-            "core",
-            format!("{} belongs to what judges the agent", path.display()),
-        ),
-        Place::Outside => deny(
-            "workspace-only",
-            format!("{} is outside the workspace", path.display()),
-        ),
+        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
+    }
+}
+
+/// The denial of a place that the agent neither reads nor changes.
+fn closed(place: Place, path: &Path) -> Decision {
+    let path = path.display();
+    match place {
+        Place::Secret => deny("secret-files", format!("{path} may hold secrets")),
+        Place::Core => deny("core", format!("{path} belongs to what judges the agent")),
+        Place::Workspace | Place::Protected | Place::Shadow | Place::Outside => {
+            deny("workspace-only", format!("{path} is outside the workspace"))
+        }
     }
 }
 

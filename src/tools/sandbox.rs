@@ -2,12 +2,16 @@
 //! untrusted code).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::host::Host;
+use crate::permit::{Action, Purpose};
 use crate::process::launch::Confinement;
-use crate::process::{Command, Environment};
+use crate::process::{self, Command, Environment, Finished, Limits};
 use crate::redact::names_a_secret;
+use crate::safety::{self, Policy};
 
 /// Variables that tools need to find themselves, the user's toolchains and a place for temporary files.
 const PASSED_ON: [&str; 22] = [
@@ -37,6 +41,9 @@ const PASSED_ON: [&str; 22] = [
 
 /// Families of variables that are passed on as well.
 const PASSED_ON_PREFIXES: [&str; 4] = ["LC_", "CARGO_PROFILE_", "CARGO_BUILD_", "XDG_DATA_"];
+
+/// Bytes of output that are read; a project with more errors than fit has other worries.
+const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
 /// An address where nothing listens: a toolchain manager that wants to download asks there, and fails at once.
 const NOWHERE: &str = "http://127.0.0.1:9";
@@ -98,6 +105,43 @@ impl Room {
         set("CI", "true");
         environment.extend(self.variables.clone());
         environment
+    }
+}
+
+/// What every check in a room needs to know.
+#[derive(Debug, Clone, Copy)]
+pub struct Bench<'a> {
+    /// Folders and environment.
+    pub host: &'a Host,
+    /// What may be started.
+    pub policy: &'a Policy,
+    /// Where it runs.
+    pub room: &'a Room,
+    /// Time that one command may take.
+    pub timeout: Duration,
+}
+
+impl Bench<'_> {
+    /// Runs a program in the room to its end.
+    pub async fn run(
+        self,
+        purpose: Purpose,
+        program: PathBuf,
+        arguments: &[&str],
+    ) -> io::Result<Finished> {
+        let command = self.room.command(self.host, program, arguments);
+        let action = Action::Spawn {
+            purpose,
+            program: command.program.clone(),
+            arguments: command.arguments.clone(),
+            directory: command.directory.clone(),
+        };
+        let permit = safety::permit(self.policy, action).map_err(io::Error::other)?;
+        let limits = Limits {
+            timeout: self.timeout,
+            output_bytes_max: OUTPUT_BYTES_MAX,
+        };
+        process::run(&command, &permit, &[], limits).await
     }
 }
 

@@ -3,31 +3,13 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::rustc::Line;
 use super::{Finding, Report};
-use crate::config::host::Host;
-use crate::permit::{Action, Purpose};
-use crate::process::{self, Finished, Limits};
-use crate::safety::{self, Policy};
-use crate::tools::sandbox::{self, Room};
-
-/// Bytes of compiler output that are read; a project with more errors than fit has other worries.
-const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
-
-/// What every check needs to know.
-#[derive(Debug, Clone, Copy)]
-pub struct Bench<'a> {
-    /// Folders and environment.
-    pub host: &'a Host,
-    /// What may be started.
-    pub policy: &'a Policy,
-    /// Where it runs.
-    pub room: &'a Room,
-    /// Time that one command may take.
-    pub timeout: Duration,
-}
+use crate::permit::Purpose;
+use crate::process::Finished;
+use crate::tools::sandbox::{self, Bench};
 
 /// Checks all packages and targets of the workspace.
 pub async fn check(bench: Bench<'_>) -> Report {
@@ -76,19 +58,7 @@ pub(in crate::tools) async fn run(
             "cargo is not on PATH; install Rust from https://rustup.rs",
         )
     })?;
-    let command = bench.room.command(bench.host, cargo, arguments);
-    let action = Action::Spawn {
-        purpose,
-        program: command.program.clone(),
-        arguments: command.arguments.clone(),
-        directory: command.directory.clone(),
-    };
-    let permit = safety::permit(bench.policy, action).map_err(io::Error::other)?;
-    let limits = Limits {
-        timeout: bench.timeout,
-        output_bytes_max: OUTPUT_BYTES_MAX,
-    };
-    process::run(&command, &permit, &[], limits).await
+    bench.run(purpose, cargo, arguments).await
 }
 
 fn read(tree: &Path, finished: &Finished) -> Report {

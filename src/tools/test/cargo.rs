@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use super::{FAILURES_MAX, Report};
 use crate::permit::Purpose;
-use crate::tools::build::cargo::{self, Bench};
+use crate::tools::build::cargo;
+use crate::tools::sandbox::Bench;
 
 /// Runs the tests of the packages that hold the changed files and of the workspace members that depend on them.
 pub(super) async fn test(bench: Bench<'_>, changed: &[PathBuf]) -> Report {

@@ -6,7 +6,7 @@ mod scripts;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use crate::tools::build::cargo::Bench;
+use crate::tools::sandbox::Bench;
 
 /// Names of failed tests that are kept.
 const FAILURES_MAX: usize = 50;

@@ -6,14 +6,10 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 
 use super::{FAILURES_MAX, Report};
-use crate::permit::{Action, Purpose};
-use crate::process::{self, Finished, Limits};
-use crate::safety;
-use crate::tools::build::cargo::Bench;
+use crate::permit::Purpose;
+use crate::process::Finished;
 use crate::tools::sandbox;
-
-/// Bytes of test output that are read.
-const OUTPUT_BYTES_MAX: usize = 16 * 1024 * 1024;
+use crate::tools::sandbox::Bench;
 
 /// Whether `package.json` has a test script that somebody wrote.
 pub(super) fn has_npm_test(tree: &Path) -> bool {
@@ -30,7 +26,7 @@ pub(super) async fn npm_test(bench: Bench<'_>) -> Report {
     let Some(npm) = sandbox::program(bench.host, "npm") else {
         return failed("npm test", "npm is not on PATH; install Node.js".to_owned());
     };
-    let finished = start(bench, npm, &["test", "--silent"]).await;
+    let finished = bench.run(Purpose::Test, npm, &["test", "--silent"]).await;
     read("npm test", finished, |line| {
         let count = |word: &str| number_beside(line, word);
         let node = |name: &str| {
@@ -50,16 +46,19 @@ pub(super) async fn npm_test(bench: Bench<'_>) -> Report {
 /// Runs pytest with the project's own Python. `None` when that Python has no pytest.
 pub(super) async fn pytest(bench: Bench<'_>) -> Option<Report> {
     let python = python(bench)?;
-    let has_pytest = start(bench, python.clone(), &["-c", "import pytest"]).await;
+    let has_pytest = bench
+        .run(Purpose::Test, python.clone(), &["-c", "import pytest"])
+        .await;
     if !has_pytest.is_ok_and(|finished| finished.success()) {
         return None;
     }
-    let finished = start(
-        bench,
-        python,
-        &["-m", "pytest", "-q", "-p", "no:cacheprovider"],
-    )
-    .await;
+    let finished = bench
+        .run(
+            Purpose::Test,
+            python,
+            &["-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        )
+        .await;
     Some(read("pytest", finished, |line| {
         let is_summary = line.contains(" in ") && line.ends_with('s');
         let count = |word: &str| is_summary.then(|| number_beside(line, word)).flatten();
@@ -73,22 +72,6 @@ fn python(bench: Bench<'_>) -> Option<PathBuf> {
         .map(|path| bench.room.tree.join(path))
         .find(|path| path.is_file())
         .or_else(|| sandbox::program(bench.host, "python3"))
-}
-
-async fn start(bench: Bench<'_>, program: PathBuf, arguments: &[&str]) -> io::Result<Finished> {
-    let command = bench.room.command(bench.host, program, arguments);
-    let action = Action::Spawn {
-        purpose: Purpose::Test,
-        program: command.program.clone(),
-        arguments: command.arguments.clone(),
-        directory: command.directory.clone(),
-    };
-    let permit = safety::permit(bench.policy, action).map_err(io::Error::other)?;
-    let limits = Limits {
-        timeout: bench.timeout,
-        output_bytes_max: OUTPUT_BYTES_MAX,
-    };
-    process::run(&command, &permit, &[], limits).await
 }
 
 /// Reads a runner's output: `counts` gives the passed and failed tests that a line tells, if it tells any.
