@@ -60,7 +60,12 @@ impl Analyzer {
             host,
             command.confinement,
         );
-        setup.command.environment = Environment::Only(room.environment(host));
+        // A build folder of its own: rust-analyzer lets cargo check with a wrapper that compiles nothing, and our checks
+        // would take what that leaves behind for a clean result.
+        let mut environment = room.environment(host);
+        let own = room.target.join("analyzer");
+        environment.insert("CARGO_TARGET_DIR".to_owned(), own.display().to_string());
+        setup.command.environment = Environment::Only(environment);
         let permit = safety::permit(policy, setup.action())
             .map_err(|refusal| refused(&server.name, refusal.to_string()))?;
         let client = Client::start(setup, &permit).await?;
