@@ -55,7 +55,7 @@ pub enum Honesty {
     Refusing,
 }
 
-/// The editors that are known, as `docs` and issues of theirs describe them; `headless` is our own.
+/// The habits of known editors; `headless` is our own, the last one the poorest that the protocol allows.
 pub const PROFILES: [Profile; 6] = [
     Profile {
         name: "headless",

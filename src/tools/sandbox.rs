@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::config::host::Host;
@@ -156,11 +156,6 @@ fn is_passed_on(name: &str) -> bool {
             .iter()
             .any(|prefix| name.starts_with(prefix));
     known && !names_a_secret(name)
-}
-
-/// Whether `path` lies in one of the folders, by name.
-pub fn is_within(path: &Path, folders: &[PathBuf]) -> bool {
-    folders.iter().any(|folder| path.starts_with(folder))
 }
 
 #[cfg(test)]
