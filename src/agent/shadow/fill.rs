@@ -82,6 +82,11 @@ pub(super) fn sync(
         next.save(&saved)
             .map_err(|source| files("write", &saved, source))?;
     }
+    if !shadow.pristine {
+        for path in &report.changed {
+            shadow.forget_compiled(path)?;
+        }
+    }
     shadow.manifest = next;
     shadow.pristine = false;
     shadow.folders_made.clear();

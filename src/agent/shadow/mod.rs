@@ -189,6 +189,10 @@ impl Shadow {
         self.root.join("tmp")
     }
 
+    fn compiled_python(&self) -> PathBuf {
+        self.target().join("pycache")
+    }
+
     /// The only folders that confined children may write.
     pub fn writable(&self) -> Vec<PathBuf> {
         vec![self.tree.clone(), self.target(), self.scratch()]
@@ -203,7 +207,7 @@ impl Shadow {
             ("CARGO_TARGET_DIR".to_owned(), target.display().to_string()),
             (
                 "PYTHONPYCACHEPREFIX".to_owned(),
-                target.join("pycache").display().to_string(),
+                self.compiled_python().display().to_string(),
             ),
         ]);
         for name in ["TMPDIR", "TMP", "TEMP"] {
@@ -278,6 +282,7 @@ impl Shadow {
 
     fn put(&mut self, relative: &Path, text: Option<&str>) -> Result<(), Error> {
         let path = self.tree.join(relative);
+        self.forget_compiled(relative)?;
         let Some(text) = text else {
             place::remove(&path).map_err(|source| files("remove", &path, source))?;
             self.remove_folders_made(relative);
@@ -297,6 +302,13 @@ impl Shadow {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Makes sure that no tool takes what it compiled of a file's earlier text for current.
+    fn forget_compiled(&self, relative: &Path) -> Result<(), Error> {
+        let path = self.tree.join(relative);
+        python::forget_compiled(&self.compiled_python(), &path)
+            .map_err(|source| files("forget what was compiled of", &path, source))
     }
 
     /// Removes folders that [`Shadow::lay`] made and that are empty again.

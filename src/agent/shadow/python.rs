@@ -1,11 +1,13 @@
-//! Finds which sources of the workspace a Python environment imports by absolute path (spec: Safety).
+//! What Python needs to run the shadow's sources, and nothing older or from elsewhere (spec: Safety).
 //!
-//! `pip install -e .` writes the absolute path of the sources into the environment. The shadow links the environment,
+//! Compiled modules are taken for current when the source has the same size and the same modification time in whole
+//! seconds; two texts of a proposal are laid in less. `pip install -e .` writes the absolute path of the sources into the environment. The shadow links the environment,
 //! so its Python would import the original instead of the proposal; the same folders of the shadow have to come
 //! first.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
+use std::{fs, io};
 
 /// Bytes of one file of an environment that are looked at.
 const FILE_BYTES_MAX: u64 = 1_000_000;
@@ -22,7 +24,7 @@ pub(super) fn editable_sources(
             .metadata()
             .is_ok_and(|metadata| metadata.len() <= FILE_BYTES_MAX);
         let Some(text) = is_small
-            .then(|| std::fs::read_to_string(&file).ok())
+            .then(|| fs::read_to_string(&file).ok())
             .flatten()
         else {
             continue;
@@ -42,10 +44,36 @@ pub(super) fn editable_sources(
     sources
 }
 
+/// Removes what was compiled from a source, so that its next import reads the source. `cache` is the folder of
+/// `PYTHONPYCACHEPREFIX`, `source` an absolute path.
+pub(super) fn forget_compiled(cache: &Path, source: &Path) -> io::Result<()> {
+    let is_python = source.extension().is_some_and(|extension| extension == "py");
+    let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else {
+        return Ok(());
+    };
+    let inside: PathBuf = folder
+        .components()
+        .filter(|part| matches!(part, Component::Normal(_)))
+        .collect();
+    let entries = is_python.then(|| fs::read_dir(cache.join(inside)));
+    let Some(Ok(entries)) = entries else {
+        return Ok(());
+    };
+    let stem = stem.as_encoded_bytes();
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let rest = name.as_encoded_bytes().strip_prefix(stem);
+        if rest.is_some_and(|rest| rest.starts_with(b".")) {
+            fs::remove_file(entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 /// Path lists and import finders of an environment.
 fn installed_files(environment: &Path) -> Vec<PathBuf> {
     let folders = |folder: &Path| -> Vec<PathBuf> {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         entries.map(|entry| entry.path()).collect()
     };
     let mut libraries: Vec<PathBuf> = folders(&environment.join("lib"))

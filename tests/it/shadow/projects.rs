@@ -206,16 +206,23 @@ fn python_finds_the_same_problems_in_an_untouched_shadow() {
     assert_eq!(run(shadow.tree(), shadow.environment()), original);
     assert_eq!(original.0, "original outside\n");
     assert!(original.1.contains("SyntaxError"), "{}", original.1);
-    let proposal = edit(
-        "src/pkg/inner.py",
-        Some("value = 'original'\n"),
-        Some("value = 'proposed'\n"),
-    );
-    shadow.lay(&proposal).expect("laid");
-    assert_eq!(
-        run(shadow.tree(), shadow.environment()).0,
-        "proposed outside\n"
-    );
+    // Texts of one length, laid within one second: a compiled module must not be taken for that of another.
+    for word in ["proposed", "reworked", "polished"] {
+        let text = format!("value = '{word}'\n");
+        let proposal = edit(
+            "src/pkg/inner.py",
+            Some("value = 'original'\n"),
+            Some(&text),
+        );
+        shadow.lay(&proposal).expect("laid");
+        let printed = run(shadow.tree(), shadow.environment()).0;
+        assert_eq!(printed, format!("{word} outside\n"));
+        shadow.lift(&proposal).expect("lifted");
+    }
+    let overlay = Overlay::from([("src/pkg/inner.py".into(), "value = 'unsaved!'\n".into())]);
+    shadow.sync(&overlay).expect("synced");
+    let printed = run(shadow.tree(), shadow.environment()).0;
+    assert_eq!(printed, "unsaved! outside\n");
 }
 
 /// The figures of `docs/BENCHMARKS.md`: run it alone, with `--release` and `--nocapture`.
