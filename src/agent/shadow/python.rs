@@ -23,10 +23,7 @@ pub(super) fn editable_sources(
         let is_small = file
             .metadata()
             .is_ok_and(|metadata| metadata.len() <= FILE_BYTES_MAX);
-        let Some(text) = is_small
-            .then(|| fs::read_to_string(&file).ok())
-            .flatten()
-        else {
+        let Some(text) = is_small.then(|| fs::read_to_string(&file).ok()).flatten() else {
             continue;
         };
         let is_path_list = file.extension().is_some_and(|extension| extension == "pth");
@@ -47,7 +44,9 @@ pub(super) fn editable_sources(
 /// Removes what was compiled from a source, so that its next import reads the source. `cache` is the folder of
 /// `PYTHONPYCACHEPREFIX`, `source` an absolute path.
 pub(super) fn forget_compiled(cache: &Path, source: &Path) -> io::Result<()> {
-    let is_python = source.extension().is_some_and(|extension| extension == "py");
+    let is_python = source
+        .extension()
+        .is_some_and(|extension| extension == "py");
     let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else {
         return Ok(());
     };
