@@ -127,6 +127,8 @@ impl Connection {
         let (Some(stdin), Some(stdout), Some(stderr)) = streams else {
             return Err(std::io::Error::other("the child has no pipes"));
         };
+        process::pipe::widen(&stdin);
+        process::pipe::widen(&stdout);
         let (queue, drain) = queue::bounded(QUEUE_BYTES_MAX);
         let last_words = LastWords::default();
         let (said, all_said) = oneshot::channel();

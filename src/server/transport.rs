@@ -14,7 +14,10 @@ use rustix::fs::FileType;
 use tokio::fs::File;
 use tokio::io::{AsyncRead, AsyncWrite};
 #[cfg(unix)]
-use tokio::net::unix::pipe;
+use tokio::net::unix::pipe::{Receiver, Sender};
+
+#[cfg(unix)]
+use crate::process::pipe;
 
 /// A stream that can be read.
 pub type Input = Box<dyn AsyncRead + Send + Unpin>;
@@ -30,8 +33,9 @@ pub fn open() -> std::io::Result<(Input, Output)> {
 #[cfg(unix)]
 fn input() -> std::io::Result<Input> {
     let stream = std::io::stdin().as_fd().try_clone_to_owned()?;
+    pipe::widen(&stream);
     Ok(match unix::kind(&stream) {
-        FileType::Fifo => Box::new(pipe::Receiver::from_owned_fd(stream)?),
+        FileType::Fifo => Box::new(Receiver::from_owned_fd(stream)?),
         FileType::Socket => Box::new(unix::socket(stream)?),
         _ => Box::new(File::from_std(stream.into())),
     })
@@ -40,8 +44,9 @@ fn input() -> std::io::Result<Input> {
 #[cfg(unix)]
 fn output() -> std::io::Result<Output> {
     let stream = std::io::stdout().as_fd().try_clone_to_owned()?;
+    pipe::widen(&stream);
     Ok(match unix::kind(&stream) {
-        FileType::Fifo => Box::new(pipe::Sender::from_owned_fd(stream)?),
+        FileType::Fifo => Box::new(Sender::from_owned_fd(stream)?),
         FileType::Socket => Box::new(unix::socket(stream)?),
         _ => Box::new(File::from_std(stream.into())),
     })
