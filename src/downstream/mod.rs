@@ -1,9 +1,11 @@
 //! The language servers behind us (spec: LSP Manager).
 //!
 //! [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`registry`] knows which servers exist and where
-//! they are, [`connection`] is one running child. Nothing here knows what a message means beyond its id and method.
+//! they are, [`connection`] is one running child. [`protocol`] is what the protocol says of each method and where in its
+//! messages the things are that we look at.
 
 pub mod connection;
+pub mod protocol;
 pub mod queue;
 pub mod registry;
 pub mod wire;

@@ -1,4 +1,8 @@
 //! Where a message of the editor goes (spec: LSP Manager, routing).
+//!
+//! What the protocol itself says of a method is in [`protocol`]; here is only what we do about it ourselves.
+
+use crate::downstream::protocol::{self, Method, Scope};
 
 /// What is done with a method.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,14 +71,43 @@ pub fn route(method: &str) -> Route {
         "workspace/executeCommand" => Route::Execute,
         "$/cancelRequest" => Route::Cancel,
         "window/workDoneProgress/cancel" => Route::StopWork,
-        "$/setTrace"
-        | "workspace/didChangeConfiguration"
-        | "workspace/didChangeWatchedFiles"
-        | "workspace/didChangeWorkspaceFolders"
-        | "workspace/didCreateFiles"
-        | "workspace/didRenameFiles"
-        | "workspace/didDeleteFiles" => Route::Broadcast,
         _ if method.starts_with("meliora/") => Route::Ours,
-        _ => Route::Document,
+        _ => match protocol::method(method) {
+            Some(Method {
+                scope: Scope::Everyone,
+                ..
+            }) => Route::Broadcast,
+            _ => Route::Document,
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_protocol_tells_everybody_is_broadcast_and_the_rest_goes_to_a_document() {
+        for method in [
+            "$/setTrace",
+            "$/progress",
+            "workspace/didChangeConfiguration",
+            "workspace/didChangeWatchedFiles",
+            "workspace/didChangeWorkspaceFolders",
+            "workspace/didCreateFiles",
+            "workspace/didRenameFiles",
+            "workspace/didDeleteFiles",
+        ] {
+            assert_eq!(route(method), Route::Broadcast, "{method}");
+        }
+        for method in [
+            "textDocument/hover",
+            "textDocument/didSave",
+            "notebookDocument/didOpen",
+            "rust-analyzer/expandMacro",
+            "$/unknown",
+        ] {
+            assert_eq!(route(method), Route::Document, "{method}");
+        }
     }
 }

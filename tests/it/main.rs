@@ -13,6 +13,7 @@ mod model;
 #[cfg(unix)]
 mod neovim;
 mod placing;
+mod protocol;
 mod semantics;
 mod session;
 mod shadow;
