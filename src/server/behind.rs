@@ -1,17 +1,20 @@
 //! One language server behind us, through its life (spec: LSP Manager, server lifecycle).
 //!
 //! It starts with the best program of its name. A program that ends before it answers `initialize` (rustup's shim without
-//! the component does) is left for the next one, and nothing that was queued meanwhile is lost.
+//! the component does) is left for the next one, and nothing that was queued meanwhile is lost. One that worked and then
+//! dies rests for a moment and is started again ([`super::restart`]); what comes for it waits, except changes of texts,
+//! because it is given the present texts when it is back.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use serde_json::Value;
 
 use super::capabilities::Sync;
 use super::session::Event;
+use super::waiting::{Waiting, is_told_on_return};
 use crate::config::host::Host;
 use crate::downstream::connection::{Connection, Feed};
 use crate::downstream::queue::QueueError;
@@ -20,13 +23,24 @@ use crate::permit::Purpose;
 use crate::process::{Command, Environment};
 use crate::safety;
 
+/// Deaths within [`DEATHS_WINDOW`] after which a server is not started again by itself.
+pub const DEATHS_MAX: usize = 5;
+
+/// The time in which deaths count together.
+pub const DEATHS_WINDOW: Duration = Duration::from_secs(180);
+
+/// Rest after the first death; each further one doubles it.
+const REST: Duration = Duration::from_millis(100);
+
 /// A language server behind us.
 #[derive(Debug)]
 pub struct Behind {
     /// What it is.
     pub spec: registry::Server,
-    /// How often it was started: words of an earlier start are not listened to.
+    /// Changes with every start and end: words of an earlier start are not listened to.
     pub attempt: u32,
+    /// How often it had to come back: what it made in an earlier life is not its own any more.
+    pub generation: u32,
     /// Where it is in its life.
     pub phase: Phase,
     /// Its answer to `initialize`.
@@ -37,9 +51,17 @@ pub struct Behind {
     pub published: BTreeSet<String>,
     /// Tokens of work that it began and did not end, as JSON.
     pub working: BTreeSet<String>,
+    /// Whether it got its `initialized`, or will as the first of what waits.
+    pub greeted: bool,
+    /// How often it was tried again because a text was opened for it.
+    pub tries: u32,
     connection: Option<Connection>,
     candidates: VecDeque<PathBuf>,
     tried: Vec<(PathBuf, String)>,
+    /// The program that has answered `initialize` once.
+    proven: Option<PathBuf>,
+    waiting: Waiting,
+    deaths: VecDeque<Instant>,
     initialize: Bytes,
     directory: PathBuf,
 }
@@ -47,17 +69,43 @@ pub struct Behind {
 /// Where a server is in its life.
 #[derive(Debug)]
 pub enum Phase {
-    /// It has not answered `initialize` yet; these messages wait.
+    /// It has not answered `initialize` yet; messages wait.
     Starting {
-        /// Messages for it, in order.
-        queued: Vec<Bytes>,
         /// Since when.
         since: Instant,
+    },
+    /// It died and will be started again; messages wait.
+    Resting {
+        /// When.
+        until: Instant,
     },
     /// It works.
     Running,
     /// It is gone, for this reason.
     Ended(String),
+}
+
+/// What becomes of a server that died.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// It is started again after a rest. `first`: it had not died before, as far as that counts.
+    Returns {
+        /// Whether it is the first death that counts.
+        first: bool,
+    },
+    /// It died too often to be started again.
+    Loops,
+    /// It is not started again.
+    Stays,
+}
+
+/// What a server needs because time went by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// It has rested: it is to be started.
+    Start,
+    /// It has not answered `initialize` in time.
+    TooLate,
 }
 
 impl Behind {
@@ -73,16 +121,21 @@ impl Behind {
             candidates: registry::candidates(&spec, host, trusted).into(),
             spec,
             attempt: 0,
+            generation: 0,
             phase: Phase::Starting {
-                queued: Vec::new(),
                 since: Instant::now(),
             },
             answer: Value::Null,
             sync: Sync::of(&Value::Null),
             published: BTreeSet::new(),
             working: BTreeSet::new(),
+            greeted: false,
+            tries: 0,
             connection: None,
             tried: Vec::new(),
+            proven: None,
+            waiting: Waiting::default(),
+            deaths: VecDeque::new(),
             initialize,
             directory: directory.to_owned(),
         }
@@ -146,74 +199,162 @@ impl Behind {
         }
     }
 
+    /// Makes it ready to be started again with this greeting: by the program that worked, else by each that may be it.
+    pub fn prepare(&mut self, host: &Host, trusted: Option<&Path>, initialize: Bytes) {
+        self.initialize = initialize;
+        self.candidates = match &self.proven {
+            Some(program) if program.exists() => [program.clone()].into(),
+            _ => registry::candidates(&self.spec, host, trusted).into(),
+        };
+        self.phase = Phase::Starting {
+            since: Instant::now(),
+        };
+    }
+
+    /// The body it is greeted with.
+    pub fn greeting(&self) -> Bytes {
+        self.initialize.clone()
+    }
+
+    /// Whether the program that is being started has worked before: its end is a death, not a wrong guess.
+    pub fn is_proven(&self) -> bool {
+        self.proven.is_some()
+    }
+
     /// Whether it works.
     pub fn is_running(&self) -> bool {
         matches!(self.phase, Phase::Running)
     }
 
-    /// Whether it has not answered `initialize` yet.
+    /// Whether it does not work yet but is about to: messages for it wait.
     pub fn is_starting(&self) -> bool {
-        matches!(self.phase, Phase::Starting { .. })
+        matches!(self.phase, Phase::Starting { .. } | Phase::Resting { .. })
     }
 
-    /// Whether this is the answer to its `initialize`, and takes it.
-    pub fn initialized(&mut self, answer: Value) {
+    /// Takes its answer to `initialize` and gives the messages that waited for it, in order.
+    pub fn initialized(&mut self, answer: Value) -> Vec<Bytes> {
         self.sync = Sync::of(crate::text::json::at(&answer, "/capabilities"));
         self.answer = answer;
-        let before = std::mem::replace(&mut self.phase, Phase::Running);
-        if let Phase::Starting { queued, .. } = before {
-            for body in queued {
-                // Its closed output tells when it is gone.
-                let _ = self.send(body);
-            }
-        }
+        self.phase = Phase::Running;
+        self.proven = self.program().map(Path::to_owned);
+        self.waiting.take()
     }
 
     /// Sends it a message, or queues it until it has answered `initialize`.
     pub fn send(&mut self, body: Bytes) -> Result<(), QueueError> {
-        match (&mut self.phase, &self.connection) {
-            (Phase::Starting { queued, .. }, _) => {
-                queued.push(body);
-                Ok(())
-            }
+        match (&self.phase, &self.connection) {
             (Phase::Running, Some(connection)) => connection.send(body),
+            (Phase::Starting { .. } | Phase::Resting { .. }, _) => {
+                if self.generation > 0 && is_told_on_return(&body) {
+                    return Ok(());
+                }
+                self.waiting.push(body)
+            }
             (Phase::Running | Phase::Ended(_), _) => Err(QueueError::Closed),
         }
     }
 
     /// Puts a message before all that wait for its answer to `initialize`.
     pub fn send_first(&mut self, body: Bytes) {
-        if let Phase::Starting { queued, .. } = &mut self.phase {
-            queued.insert(0, body);
+        if self.is_starting() {
+            self.waiting.push_first(body);
         }
     }
 
     /// Takes a waiting request back. `false`: it was sent already.
     pub fn unqueue(&mut self, is_it: impl Fn(&Bytes) -> bool) -> bool {
-        match &mut self.phase {
-            Phase::Starting { queued, .. } => {
-                let before = queued.len();
-                queued.retain(|body| !is_it(body));
-                queued.len() < before
-            }
-            Phase::Running | Phase::Ended(_) => false,
-        }
+        self.waiting.remove(is_it)
     }
 
-    /// Notes that it is gone and gives its connection, to be ended, and a sentence for people.
-    pub fn end(&mut self, reason: &str) -> (Option<Connection>, String) {
+    /// Whether a request with these id bytes waits for it.
+    pub fn is_waiting(&self, raw_id: &[u8]) -> bool {
+        self.waiting.has_request(raw_id)
+    }
+
+    /// Notes that it is gone and gives its connection, to be ended, what becomes of it, and a sentence for people.
+    pub fn end(
+        &mut self,
+        reason: &str,
+        now: Instant,
+        may_return: bool,
+    ) -> (Option<Connection>, Fate, String) {
         let connection = self.connection.take();
         let said = connection
             .as_ref()
             .map(|connection| last_line(&connection.last_words().text()))
             .unwrap_or_default();
-        let sentence = if said.is_empty() {
+        let sentence = if !self.is_proven() {
+            reason.to_owned()
+        } else if said.is_empty() {
             format!("{} ended: {reason}", self.spec.name)
         } else {
             format!("{} ended: {reason}; it said: {said}", self.spec.name)
         };
-        self.phase = Phase::Ended(sentence.clone());
-        (connection, sentence)
+        self.attempt += 1;
+        self.generation += 1;
+        self.greeted = false;
+        let fate = if may_return && self.is_proven() {
+            self.count_death(now)
+        } else {
+            Fate::Stays
+        };
+        if let Fate::Returns { .. } = fate {
+            let doublings = u32::try_from(self.deaths.len() - 1).unwrap_or(u32::MAX);
+            self.rest(now + REST * 2_u32.saturating_pow(doublings));
+        } else {
+            self.waiting.take();
+            self.phase = Phase::Ended(sentence.clone());
+        }
+        (connection, fate, sentence)
+    }
+
+    fn count_death(&mut self, now: Instant) -> Fate {
+        self.deaths
+            .retain(|death| now.duration_since(*death) < DEATHS_WINDOW);
+        self.deaths.push_back(now);
+        match self.deaths.len() {
+            DEATHS_MAX.. => Fate::Loops,
+            deaths => Fate::Returns { first: deaths == 1 },
+        }
+    }
+
+    /// Lets it be started again then.
+    pub fn rest(&mut self, until: Instant) {
+        self.phase = Phase::Resting { until };
+    }
+
+    /// Forgets how often it died: somebody wants it back, whatever happened.
+    pub fn forgive(&mut self) {
+        self.deaths.clear();
+        self.tries = 0;
+    }
+
+    /// When time makes a difference to it. `patience`: how long its answer to `initialize` may take.
+    pub fn deadline(&self, patience: Duration) -> Option<Instant> {
+        let own = match self.phase {
+            Phase::Starting { since } => since + patience,
+            Phase::Resting { until } => until,
+            Phase::Running | Phase::Ended(_) => return None,
+        };
+        let waits = self.waiting.deadline().filter(|_| self.generation > 0);
+        Some(waits.map_or(own, |deadline| own.min(deadline)))
+    }
+
+    /// What it needs now.
+    pub fn due(&self, now: Instant, patience: Duration) -> Option<Due> {
+        match self.phase {
+            Phase::Starting { since } if now >= since + patience => Some(Due::TooLate),
+            Phase::Resting { until } if now >= until => Some(Due::Start),
+            _ => None,
+        }
+    }
+
+    /// Takes out the requests that have waited too long for its return, and gives their ids.
+    pub fn take_overdue(&mut self, now: Instant) -> Vec<Bytes> {
+        if self.generation == 0 {
+            return Vec::new();
+        }
+        self.waiting.take_overdue(now)
     }
 
     /// Takes the connection out, to end it.

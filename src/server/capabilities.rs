@@ -11,12 +11,13 @@ use crate::text::position::Encoding;
 pub const COMMAND_PREFIX: &str = "meliora.";
 
 /// The commands we carry out.
-pub const COMMANDS: [&str; 6] = [
+pub const COMMANDS: [&str; 7] = [
     "meliora.fix",
     "meliora.fixAll",
     "meliora.do",
     "meliora.undo",
     "meliora.cancel",
+    "meliora.restart",
     "meliora.status",
 ];
 

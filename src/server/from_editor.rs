@@ -87,7 +87,13 @@ impl Session {
             Route::Text(text) => self.text(text, message),
             Route::Cancel => self.cancel(message),
             Route::StopWork => self.stop_work(message),
-            Route::Broadcast => self.broadcast(message),
+            Route::Broadcast => {
+                self.standing.note(method, &message.body, &self.greeting);
+                if method == "workspace/didChangeConfiguration" {
+                    self.try_all_again();
+                }
+                self.broadcast(message);
+            }
             Route::Ours => self.ours(method, message).await,
             Route::Execute => self.execute(method, message).await,
             Route::ResolveAction => self.resolve_action(message),
@@ -165,6 +171,7 @@ impl Session {
             // Opened twice: the server decides what it makes of it.
         } else if let Some(server) = self.server_for(&language.unwrap_or_default()) {
             self.owners.insert(uri.clone(), server);
+            self.try_again(server);
         } else {
             self.unowned += 1;
             return;
@@ -369,6 +376,7 @@ impl Session {
         if message.is_request {
             let request = FromEditor {
                 raw_id: message.raw_id.clone(),
+                body: message.body.clone(),
                 server,
                 then,
                 cancelled: None,
@@ -380,15 +388,19 @@ impl Session {
 
     /// The answer when no server has the document: nothing, and what is ours.
     fn answer_without_server(&mut self, message: Message, then: Then) {
-        if !message.is_request {
-            return;
+        if message.is_request {
+            self.answer_nothing(&message.raw_id, then);
         }
+    }
+
+    /// Answers a request with nothing but what is ours.
+    pub(super) fn answer_nothing(&mut self, raw_id: &[u8], then: Then) {
         let result = match then {
             Then::AddActions(actions) => Value::from(actions),
             Then::NoteDiagnostics(_) => json!({ "kind": "full", "items": [] }),
             Then::Forward => Value::Null,
         };
-        self.tell(messages::answer(&message.raw_id, &result));
+        self.tell(messages::answer(raw_id, &result));
     }
 
     /// Sends bytes to a server. One that does not read for so long that its queue is full is given up.

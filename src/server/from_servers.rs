@@ -66,9 +66,7 @@ impl Session {
         let mut message: Value = serde_json::from_slice(body).unwrap_or_default();
         if at(&message, "/result").is_object() {
             let answer = crate::text::json::take(&mut message, "result");
-            if let Some(behind) = self.servers.get_mut(server) {
-                behind.initialized(answer);
-            }
+            self.server_works(server, answer);
         } else {
             let said = text(&message, "/error/message");
             let reason = format!("{} refused to start: {said}", self.name_of(server));
@@ -172,77 +170,7 @@ impl Session {
         }
     }
 
-    /// The output of a server ended.
-    fn server_closed(&mut self, server: usize, reason: &str) {
-        let Some(behind) = self.servers.get_mut(server) else {
-            return;
-        };
-        if behind.is_starting() {
-            behind.give_up_program(reason);
-            let feed = self.feed(server);
-            let host = std::sync::Arc::clone(&self.host);
-            let Some(behind) = self.servers.get_mut(server) else {
-                return;
-            };
-            match behind.start(&host, feed) {
-                Ok(()) => return,
-                Err(reason) => self.server_gone(server, &reason),
-            }
-        } else if behind.is_running() {
-            self.server_gone(server, reason);
-        }
-        let now = Instant::now();
-        self.try_answer(now);
-        self.try_shut_down(now);
-    }
-
-    /// Cleans up behind a server that is gone: everything that waits for it is answered, what it showed is taken back, and
-    /// the user is told once.
-    pub(super) fn server_gone(&mut self, server: usize, reason: &str) {
-        let Some(behind) = self.servers.get_mut(server) else {
-            return;
-        };
-        let was_running = behind.is_running();
-        let (connection, sentence) = behind.end(reason);
-        let sentence = if was_running {
-            sentence
-        } else {
-            reason.to_owned()
-        };
-        let published = std::mem::take(&mut behind.published);
-        let working = std::mem::take(&mut behind.working);
-        if let Some(connection) = connection {
-            tokio::spawn(connection.finish(std::time::Duration::ZERO));
-        }
-        for request in self.requests.take_of_server(server) {
-            self.fail(request, &sentence);
-        }
-        for uri in published {
-            let params = json!({ "uri": uri, "diagnostics": [] });
-            self.tell(messages::notification(
-                "textDocument/publishDiagnostics",
-                &params,
-            ));
-        }
-        for token in working {
-            let token: Value = serde_json::from_str(&token).unwrap_or_default();
-            let params = json!({ "token": token, "value": { "kind": "end" } });
-            self.tell(messages::notification("$/progress", &params));
-        }
-        self.diagnostics.forget_server(server);
-        let shutting_down = matches!(
-            self.stage,
-            Stage::ShuttingDown(_) | Stage::ShutDown | Stage::Leaving(_)
-        );
-        if !shutting_down {
-            let text = format!(
-                "{sentence}; its features are off, restart the editor's language server to get them back"
-            );
-            self.say(Loudness::Error, if was_running { &text } else { &sentence });
-        }
-    }
-
-    fn name_of(&self, server: usize) -> String {
+    pub(super) fn name_of(&self, server: usize) -> String {
         self.servers
             .get(server)
             .map(|server| server.spec.name.clone())

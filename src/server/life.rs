@@ -168,6 +168,7 @@ impl Session {
         let greeting = self.greeting_in(self.documents.encoding);
         let server = self.start_server(spec, greeting);
         if let Some(behind) = self.servers.get_mut(server) {
+            behind.greeted = true;
             behind.send_first(messages::notification("initialized", &json!({})));
         }
         Some(server)
@@ -212,7 +213,8 @@ impl Session {
 
     /// `initialized`: the editor can hear what there is to say.
     pub(super) fn initialized(&mut self, body: &Bytes) {
-        for server in &mut self.servers {
+        for server in self.servers.iter_mut().filter(|server| !server.greeted) {
+            server.greeted = true;
             // A server that is gone was already told of.
             let _ = server.send(body.clone());
         }

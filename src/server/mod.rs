@@ -21,10 +21,12 @@ pub mod parent;
 pub mod profile;
 pub mod progress;
 pub mod requests;
+mod restart;
 pub mod routes;
 pub mod runs;
 pub mod session;
 pub mod transport;
+pub mod waiting;
 
 use std::sync::Arc;
 

@@ -45,6 +45,8 @@ impl Id {
 pub struct FromEditor {
     /// The id as the editor wrote it.
     pub raw_id: Bytes,
+    /// All of it, to ask again.
+    pub body: Bytes,
     /// Which server has it.
     pub server: usize,
     /// What is done with the answer.
@@ -210,6 +212,7 @@ mod tests {
     fn request(server: usize) -> FromEditor {
         FromEditor {
             raw_id: Bytes::from_static(b"1"),
+            body: Bytes::new(),
             server,
             then: Then::Forward,
             cancelled: None,

@@ -20,6 +20,7 @@ use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::requests::{FromEditor, Requests, Then};
+use super::restart::Standing;
 use super::runs::Runs;
 use crate::agent::task::Report;
 use crate::agent::undo::Plan;
@@ -96,6 +97,8 @@ pub struct Session {
     pub(super) documents: Documents,
     pub(super) diagnostics: Diagnostics,
     pub(super) servers: Vec<Behind>,
+    /// What a server that comes back has to hear again.
+    pub(super) standing: Standing,
     /// Which server has which open document.
     pub(super) owners: HashMap<String, usize>,
     /// Open documents that no server has.
@@ -126,6 +129,7 @@ impl Session {
             documents: Documents::default(),
             diagnostics: Diagnostics::default(),
             servers: Vec::new(),
+            standing: Standing::default(),
             owners: HashMap::new(),
             unowned: 0,
             last_asked: 0,
@@ -224,6 +228,7 @@ impl Session {
             json!({
                 "name": server.spec.name,
                 "running": server.is_running(),
+                "restarts": server.generation,
                 "program": server.program(),
                 "pid": server.pid(),
             })
@@ -244,6 +249,7 @@ impl Session {
         [
             self.requests.deadline(),
             self.stage.deadline(),
+            self.servers_deadline(),
             self.runs.deadline(),
         ]
         .into_iter()
@@ -261,6 +267,7 @@ impl Session {
             ));
         }
         self.stage_tick(now);
+        self.servers_tick(now);
         self.advance_all();
     }
 
@@ -276,6 +283,13 @@ impl Session {
         match self.stage {
             Stage::Running => self.tell(messages::show(loudness, text)),
             _ => self.notices.push((loudness, text.to_owned())),
+        }
+    }
+
+    /// Adds a line to the editor's log, once the editor listens.
+    pub(super) fn log(&mut self, loudness: Loudness, text: &str) {
+        if let Stage::Running = self.stage {
+            self.tell(messages::log(loudness, text));
         }
     }
 

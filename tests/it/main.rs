@@ -14,6 +14,7 @@ mod model;
 mod neovim;
 mod placing;
 mod protocol;
+mod restart;
 mod semantics;
 mod session;
 mod shadow;

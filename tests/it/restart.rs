@@ -1,0 +1,288 @@
+//! Servers die and come back, and the editor hardly notices.
+
+use serde_json::{Value, json};
+
+use crate::wire_peer::{Peer, Script, eventually};
+
+fn open(peer: &mut Peer, name: &str, text: &str) -> String {
+    let uri = format!("file://{}/{name}", peer.root.display());
+    peer.notify(
+        "textDocument/didOpen",
+        &json!({ "textDocument": { "uri": uri, "languageId": "scripted", "version": 1, "text": text } }),
+    );
+    uri
+}
+
+fn replace(peer: &mut Peer, uri: &str, version: i64, text: &str) {
+    peer.notify(
+        "textDocument/didChange",
+        &json!({ "textDocument": { "uri": uri, "version": version }, "contentChanges": [{ "text": text }] }),
+    );
+}
+
+fn crash(peer: &mut Peer) {
+    let answer = peer.request("test/crash", &json!({}));
+    assert_eq!(answer["error"]["code"], -32803, "{answer}");
+}
+
+/// What the server received, by method, since it was last greeted.
+fn heard(peer: &Peer) -> Vec<Value> {
+    let all: Vec<Value> = peer
+        .received()
+        .iter()
+        .map(|body| serde_json::from_slice(body).expect("JSON"))
+        .collect();
+    let last = all
+        .iter()
+        .rposition(|message| message["method"] == "initialize");
+    all[last.expect("it was greeted")..].to_vec()
+}
+
+fn methods(messages: &[Value]) -> Vec<&str> {
+    messages
+        .iter()
+        .filter_map(|message| message["method"].as_str())
+        .collect()
+}
+
+fn shown(message: &Value) -> bool {
+    message["method"] == "window/showMessage"
+}
+
+fn published(message: &Value) -> bool {
+    message["method"] == "textDocument/publishDiagnostics"
+}
+
+/// A script with an option that names a file beside the workspace: the peer and that file. The file is there already.
+fn with_file(option: &str) -> (Peer, std::path::PathBuf, tempfile::TempDir) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("file");
+    let name = file.display().to_string();
+    let peer = Peer::start(&Script {
+        options: &[option, &name],
+        ..Script::default()
+    });
+    std::fs::write(&file, "").expect("written");
+    (peer, file, folder)
+}
+
+#[test]
+fn a_server_that_dies_comes_back_with_the_texts_as_they_are_now() {
+    let mut peer = Peer::ready(&Script::default());
+    let first = open(&mut peer, "a.txt", "fine\n");
+    let closed = open(&mut peer, "b.txt", "fine\n");
+    replace(&mut peer, &first, 7, "now wrong\n");
+    peer.notify(
+        "textDocument/didClose",
+        &json!({ "textDocument": { "uri": closed } }),
+    );
+    let before = heard(&peer)[0].clone();
+    peer.find(|message| published(message) && message["params"]["version"] == 7);
+    crash(&mut peer);
+    let cleared = peer.find(published);
+    assert_eq!(cleared["params"]["diagnostics"], json!([]));
+    let said = peer.find(shown);
+    assert!(
+        said["params"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("started again")
+    );
+    let again = peer.find(published);
+    assert_eq!(again["params"]["uri"], json!(first));
+    assert_eq!(again["params"]["version"], 7);
+    assert_eq!(
+        again["params"]["diagnostics"][0]["message"],
+        "this is wrong"
+    );
+    let second = heard(&peer);
+    assert_eq!(second[0], before, "the greeting is the same");
+    assert_eq!(
+        methods(&second),
+        ["initialize", "initialized", "textDocument/didOpen"]
+    );
+    // And edits go on from there.
+    replace(&mut peer, &first, 8, "all fine\n");
+    let uri = json!({ "textDocument": { "uri": first } });
+    assert_eq!(peer.request("test/text", &uri)["result"], "all fine\n");
+    assert!(!peer.until_now().iter().any(shown), "one line is enough");
+}
+
+#[test]
+fn edits_and_questions_made_while_a_server_is_away_arrive_once_and_in_order() {
+    let (mut peer, gate, _folder) = with_file("--gate");
+    std::fs::remove_file(&gate).expect("removed");
+    peer.greet(&json!({}));
+    let uri = open(&mut peer, "a.txt", "one\n");
+    peer.find(published);
+    std::fs::write(&gate, "").expect("written");
+    crash(&mut peer);
+    eventually("the second start", || {
+        methods(&heard(&peer)) == ["initialize"]
+    });
+    replace(&mut peer, &uri, 2, "two\n");
+    peer.notify("test/first", &json!({}));
+    let named = json!({ "textDocument": { "uri": uri } });
+    let asked = peer.ask("test/text", &named);
+    replace(&mut peer, &uri, 3, "three\n");
+    peer.notify("test/second", &json!({}));
+    let given_up = peer.ask("textDocument/hover", &named);
+    peer.notify("$/cancelRequest", &json!({ "id": given_up }));
+    assert_eq!(peer.answer_to(&json!(given_up))["error"]["code"], -32800);
+    std::fs::remove_file(&gate).expect("removed");
+    assert_eq!(peer.answer_to(&json!(asked))["result"], "three\n");
+    eventually("the last notification", || {
+        methods(&heard(&peer))
+            == [
+                "initialize",
+                "initialized",
+                "textDocument/didOpen",
+                "test/first",
+                "test/text",
+                "test/second",
+            ]
+    });
+    assert_eq!(heard(&peer)[2]["params"]["textDocument"]["version"], 3);
+}
+
+#[test]
+fn questions_are_asked_again_when_their_server_dies_and_orders_are_not() {
+    let mut peer = Peer::ready(&Script::default());
+    let mark = peer.root.with_file_name("mark");
+    let order = peer.ask("test/never", &json!({}));
+    let question = peer.ask("textDocument/hover", &json!({ "fatal": mark }));
+    assert_eq!(peer.answer_to(&json!(order))["error"]["code"], -32803);
+    assert_eq!(
+        peer.answer_to(&json!(question))["result"]["contents"],
+        "hover"
+    );
+    assert!(!methods(&heard(&peer)).contains(&"test/never"));
+}
+
+#[test]
+fn a_server_that_dies_again_and_again_stays_off_until_it_is_wanted_back() {
+    let mut peer = Peer::ready(&Script::default());
+    let uri = open(&mut peer, "a.txt", "poison\n");
+    let first = peer.find(shown);
+    assert!(
+        first["params"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("started again")
+    );
+    let last = peer.find(shown);
+    let text = last["params"]["message"].as_str().expect("text");
+    assert!(
+        text.contains("meliora.restart") && text.contains("boom"),
+        "{text}"
+    );
+    // What is asked is answered, with nothing.
+    let hover = peer.request(
+        "textDocument/hover",
+        &json!({ "textDocument": { "uri": uri } }),
+    );
+    assert_eq!(hover.get("result"), Some(&Value::Null));
+    replace(&mut peer, &uri, 2, "wrong\n");
+    let restart = |peer: &mut Peer, name: &str| {
+        peer.request(
+            "workspace/executeCommand",
+            &json!({ "command": "meliora.restart", "arguments": [name] }),
+        )
+    };
+    let unknown = restart(&mut peer, "nobody");
+    assert!(
+        unknown["error"]["message"]
+            .as_str()
+            .expect("text")
+            .contains("scripted"),
+        "{unknown}"
+    );
+    let answer = restart(&mut peer, "scripted");
+    assert_eq!(answer["result"]["restarted"], json!(["scripted"]));
+    let again = peer.find(published);
+    assert_eq!(again["params"]["version"], 2);
+}
+
+#[test]
+fn a_server_that_works_is_restarted_by_command_and_the_old_one_ends() {
+    let mut peer = Peer::ready(&Script::default());
+    open(&mut peer, "a.txt", "wrong\n");
+    peer.find(published);
+    let old = peer.pids();
+    let order = peer.ask("test/never", &json!({}));
+    let command = peer.ask(
+        "workspace/executeCommand",
+        &json!({ "command": "meliora.restart" }),
+    );
+    assert_eq!(peer.answer_to(&json!(order))["error"]["code"], -32803);
+    let answer = peer.answer_to(&json!(command));
+    assert_eq!(answer["result"]["restarted"], json!(["scripted"]));
+    let again =
+        peer.find(|message| published(message) && message["params"]["diagnostics"] != json!([]));
+    assert_eq!(again["params"]["version"], 1);
+    assert_ne!(peer.pids(), old);
+    eventually("the end of the old server", || {
+        !crate::wire_peer::is_alive(old[0])
+    });
+}
+
+#[test]
+fn settings_and_folders_of_now_are_told_to_a_server_that_comes_back() {
+    let mut peer = Peer::ready(&Script::default());
+    let folder = json!({ "uri": "file:///elsewhere", "name": "elsewhere" });
+    peer.notify(
+        "workspace/didChangeWorkspaceFolders",
+        &json!({ "event": { "added": [folder], "removed": [] } }),
+    );
+    for number in [1, 2] {
+        peer.notify(
+            "workspace/didChangeConfiguration",
+            &json!({ "settings": { "number": number } }),
+        );
+    }
+    peer.notify("$/setTrace", &json!({ "value": "verbose" }));
+    crash(&mut peer);
+    peer.request("textDocument/hover", &json!({}));
+    let heard = heard(&peer);
+    assert_eq!(
+        methods(&heard),
+        [
+            "initialize",
+            "initialized",
+            "$/setTrace",
+            "workspace/didChangeConfiguration",
+            "textDocument/hover"
+        ]
+    );
+    assert_eq!(heard[0]["params"]["workspaceFolders"], json!([folder]));
+    assert_eq!(heard[3]["params"]["settings"]["number"], 2);
+}
+
+#[test]
+fn a_server_that_does_not_start_is_tried_again_when_something_changed() {
+    for by_configuration in [true, false] {
+        let (mut peer, obstacle, _folder) = with_file("--crash-if");
+        peer.greet(&json!({}));
+        let said = peer.find(shown);
+        assert!(
+            said["params"]["message"]
+                .as_str()
+                .expect("text")
+                .contains("no licence")
+        );
+        let uri = open(&mut peer, "a.txt", "wrong\n");
+        peer.request("textDocument/hover", &json!({}));
+        std::fs::remove_file(&obstacle).expect("removed");
+        if by_configuration {
+            peer.notify(
+                "workspace/didChangeConfiguration",
+                &json!({ "settings": null }),
+            );
+        } else {
+            open(&mut peer, "b.txt", "fine\n");
+        }
+        let again = peer.find(published);
+        assert_eq!(again["params"]["uri"], json!(uri));
+        assert!(!peer.until_now().iter().any(shown), "it was told once");
+    }
+}
