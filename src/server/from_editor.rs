@@ -159,7 +159,7 @@ impl Session {
     }
 
     fn opened(&mut self, body: Bytes) {
-        let Some(opened) = messages::params(&body) else {
+        let Some(opened) = messages::text_params(&body) else {
             return self.unreadable("textDocument/didOpen");
         };
         let uri = self.documents.open(opened);
@@ -191,13 +191,13 @@ impl Session {
     fn changed(&mut self, body: Bytes) {
         if self.servers.len() == 1 && self.unowned == 0 && self.wants(0, Changes::Pieces) {
             self.send(0, body.clone());
-            match messages::params(&body) {
+            match messages::text_params(&body) {
                 Some(changed) => drop(self.documents.change(changed)),
                 None => self.unreadable("textDocument/didChange"),
             }
             return;
         }
-        let Some(changed) = messages::params(&body) else {
+        let Some(changed) = messages::text_params(&body) else {
             return self.unreadable("textDocument/didChange");
         };
         let uri = self.documents.change(changed);

@@ -2,8 +2,11 @@
 
 use bytes::Bytes;
 use serde::Deserialize;
+use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
+
+use crate::text::json::readable;
 
 /// Why a request was not carried out, as the protocol counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -111,6 +114,11 @@ pub fn params<'body, T: Deserialize<'body>>(body: &'body [u8]) -> Option<T> {
     serde_json::from_slice::<Message<T>>(body)
         .ok()
         .map(|message| message.params)
+}
+
+/// The same for a message that carries a text, which may hold half a character.
+pub fn text_params<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
+    params(body).or_else(|| params(readable(body).as_bytes()))
 }
 
 /// What a response says.
