@@ -14,7 +14,7 @@ use super::messages::{self, Loudness};
 use super::requests::{Id, Then, ToEditor};
 use super::session::Session;
 use crate::downstream::connection::Incoming;
-use crate::downstream::wire::{Envelope, Kind, with_id};
+use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::{at, text};
 
 impl Session {
@@ -41,6 +41,12 @@ impl Session {
     /// One message of a server.
     pub(super) fn server_message(&mut self, server: usize, body: Bytes) {
         let Some(envelope) = Envelope::peek(&body) else {
+            if let Some(parts) = split_batch(&body) {
+                for part in parts {
+                    self.server_message(server, part);
+                }
+                return;
+            }
             let text = format!("{} sent a message that is not JSON", self.name_of(server));
             return self.tell(messages::log(Loudness::Warning, &text));
         };
