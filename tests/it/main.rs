@@ -4,6 +4,8 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+#[cfg(unix)]
+mod chaos;
 mod dependencies;
 #[cfg(unix)]
 mod doctor;
@@ -15,6 +17,7 @@ mod neovim;
 mod placing;
 mod protocol;
 mod restart;
+mod seed;
 mod semantics;
 mod session;
 mod shadow;

@@ -74,9 +74,14 @@ pub(crate) fn environment(folder: &Path) -> Vec<(String, String)> {
 
 impl Peer {
     pub(crate) fn start(script: &Script<'_>) -> Self {
+        Self::prepared(|folder| workspace(folder, script))
+    }
+
+    /// Started in the workspace that `prepare` makes in a folder, with its home beside it.
+    pub(crate) fn prepared(prepare: impl FnOnce(&Path) -> PathBuf) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
-        let root = workspace(&base, script);
+        let root = prepare(&base);
         let mut child = Command::new(env!("CARGO_BIN_EXE_meliora"))
             .envs(environment(&base))
             .current_dir(&root)
@@ -103,7 +108,7 @@ impl Peer {
         Self {
             stdin: child.stdin.take(),
             child,
-            root: base.join("work"),
+            root,
             bodies,
             next_id: 1,
             patience: PATIENCE,
@@ -195,7 +200,7 @@ impl Peer {
         }
     }
 
-    fn next_before(&mut self, deadline: Instant) -> Option<Vec<u8>> {
+    pub(crate) fn next_before(&mut self, deadline: Instant) -> Option<Vec<u8>> {
         let left = deadline.saturating_duration_since(Instant::now());
         self.bodies.recv_timeout(left).ok()
     }
