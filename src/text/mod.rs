@@ -7,5 +7,6 @@ pub mod locate;
 pub mod location;
 pub mod position;
 pub mod problem;
+pub mod raw;
 pub mod search;
 pub mod staging;
