@@ -42,15 +42,15 @@ impl Analyzer {
             name: name.to_owned(),
             reason,
         };
-        let Some(server) = registry::wanted(&servers, &room.tree).into_iter().next() else {
+        let Some(post) = registry::wanted(&servers, &room.tree).into_iter().next() else {
             return Err(refused(
                 "a language server",
                 "none is known for this kind of project".to_owned(),
             ));
         };
-        let found = registry::discover(server, host, None)
+        let (server, found) = registry::fill(&post, host, None)
             .await
-            .map_err(|missing| refused(&server.name, missing.to_string()))?;
+            .map_err(|missing| refused(&missing.names, missing.to_string()))?;
         let command = room.command(host, found.program, &[]);
         let mut setup = Setup::shadow(
             &server.name,

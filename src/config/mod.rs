@@ -4,13 +4,18 @@
 //! [`host::Host`] is the same for what the machine gives: folders, the environment, our own executable. Only this
 //! folder and `cli/` look at the process environment.
 
+pub mod features;
 pub mod host;
 pub mod layers;
+pub mod names;
+pub mod servers;
 pub mod trust;
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
+
+pub use servers::Server;
 
 /// Every setting, with the embedded defaults for what nobody set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
@@ -155,7 +160,7 @@ pub struct Lsp {
     pub enabled: bool,
     /// Seconds that a server may take to answer `initialize` before we go on without it.
     pub timeout: u64,
-    /// Servers beside the built-in ones; an entry with the name of a built-in one replaces it.
+    /// Servers beside the built-in ones; an entry with the name of a built-in one replaces or adjusts it.
     pub servers: Vec<Server>,
 }
 
@@ -167,22 +172,6 @@ impl Default for Lsp {
             servers: Vec::new(),
         }
     }
-}
-
-/// `[[lsp.servers]]`: one language server.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Server {
-    /// Name for people, logs and status.
-    pub name: String,
-    /// Program: a name looked up on `PATH`, or an absolute path.
-    pub command: String,
-    /// Its arguments.
-    pub args: Vec<String>,
-    /// Language ids (as in `textDocument/didOpen`) it serves.
-    pub filetypes: Vec<String>,
-    /// Files or folders whose presence in a parent folder makes that folder a root for this server.
-    pub root_patterns: Vec<String>,
 }
 
 /// `[safety]`: what the agent may do. A repository can tighten these, never loosen them.

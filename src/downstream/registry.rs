@@ -7,13 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use bytes::Bytes;
 use ignore::WalkBuilder;
+use serde_json::Value;
 
-use crate::config;
-use crate::config::host::Host;
+use super::builtin;
+use crate::config::features::{self, Feature};
+use crate::config::host::{self, Host};
+use crate::config::{self, names};
 use crate::permit::Purpose;
 use crate::process::{self, Environment, Limits};
 use crate::safety;
+use crate::text::json;
+
+pub use builtin::built_in;
 
 /// Time that a program may take to say its version.
 const PROBE_TIMEOUT: Duration = Duration::from_secs(3);
@@ -33,6 +40,8 @@ pub struct Server {
     pub command: String,
     /// Its arguments.
     pub arguments: Vec<String>,
+    /// Added to its environment.
+    pub environment: BTreeMap<String, String>,
     /// Language ids, as in `textDocument/didOpen`, it serves.
     pub languages: Vec<String>,
     /// Files or folders whose presence in a folder makes that folder a root for this server.
@@ -41,117 +50,257 @@ pub struct Server {
     pub endings: Vec<String>,
     /// How to get it, as a sentence for people.
     pub hint: String,
+    /// Laid over the editor's `initializationOptions`; null: nothing.
+    pub initialization_options: Value,
+    /// Its settings; null: none.
+    pub settings: Value,
+    /// It is used for these features only; none: for all.
+    pub only_features: Vec<Feature>,
+    /// It is not used for these features.
+    pub except_features: Vec<Feature>,
+    /// Where several servers can answer, the one with the highest number is first.
+    pub priority: i32,
+    /// What it is one of several for: of the servers of one group, the first that answers is used.
+    pub group: String,
+    /// Whether it only complements others: nobody misses it where it is not installed.
+    pub is_complement: bool,
+    /// Whether its files lie in projects of every kind: they alone are no reason to start it.
+    pub is_everywhere: bool,
+    /// Whether its program may carry a number, as in `clangd-19`.
+    pub is_numbered: bool,
+    /// How it says its version.
+    pub version: Version,
 }
 
-/// The language servers that are known without any configuration.
-pub fn built_in() -> Vec<Server> {
-    let entry = |name: &str,
-                 args: &[&str],
-                 languages: &[&str],
-                 roots: &[&str],
-                 endings: &[&str],
-                 hint: &str| {
-        let owned = |texts: &[&str]| texts.iter().map(|text| (*text).to_owned()).collect();
-        Server {
-            name: name.to_owned(),
-            command: name.to_owned(),
-            arguments: owned(args),
-            languages: owned(languages),
-            root_patterns: owned(roots),
-            endings: owned(endings),
-            hint: hint.to_owned(),
+/// How a server says its version.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Version {
+    /// Asked with `--version`, else with `version`.
+    Asked,
+    /// A program beside it says it for it.
+    Beside(&'static str),
+    /// As [`Version::Asked`]; it is this server only from this number on.
+    From(u32),
+}
+
+impl Server {
+    /// Whether it serves texts of a language. Who serves TypeScript serves its React dialect.
+    pub fn speaks(&self, language: &str) -> bool {
+        let knows = |language: &str| self.languages.iter().any(|known| known == language);
+        knows(language) || language.strip_suffix("react").is_some_and(knows)
+    }
+
+    /// Whether it is used for a method: what the user said, before what it can do.
+    pub fn takes_part(&self, method: &str) -> bool {
+        features::takes_part(&self.only_features, &self.except_features, method)
+    }
+
+    /// What the user set for a section such as `python.analysis`; of all, when the section is empty. Keys with dots in
+    /// them count as well as nested ones.
+    pub fn section(&self, section: &str) -> Option<&Value> {
+        if section.is_empty() {
+            return (!self.settings.is_null()).then_some(&self.settings);
         }
-    };
-    vec![
-        entry(
-            "rust-analyzer",
-            &[],
-            &["rust"],
-            &["Cargo.toml", "rust-project.json"],
-            &["rs"],
-            "install it with `rustup component add rust-analyzer` or from your system's packages",
-        ),
-        entry(
-            "typescript-language-server",
-            &["--stdio"],
-            &[
-                "typescript",
-                "typescriptreact",
-                "javascript",
-                "javascriptreact",
-            ],
-            &["tsconfig.json", "jsconfig.json", "package.json"],
-            &["ts", "tsx", "mts", "cts", "js", "jsx", "mjs", "cjs"],
-            "install it with `npm install --global typescript-language-server typescript`",
-        ),
-        entry(
-            "pylsp",
-            &[],
-            &["python"],
-            &[
-                "pyproject.toml",
-                "setup.py",
-                "setup.cfg",
-                "requirements.txt",
-                "Pipfile",
-            ],
-            &["py", "pyi"],
-            "install it with `pip install 'python-lsp-server[all]'`",
-        ),
-        entry(
-            "gopls",
-            &[],
-            &["go", "go.mod", "gomod", "go.work", "gotmpl"],
-            &["go.mod", "go.work"],
-            &["go"],
-            "install it with `go install golang.org/x/tools/gopls@latest`",
-        ),
-    ]
+        within(&self.settings, section)
+    }
+
+    /// The body of the editor's `initialize` with this server's options laid over the editor's.
+    pub fn greeting(&self, initialize: &Bytes) -> Bytes {
+        if self.initialization_options.is_null() {
+            return initialize.clone();
+        }
+        let Ok(mut message) = serde_json::from_slice::<Value>(initialize) else {
+            return initialize.clone();
+        };
+        let mut params = json::take(&mut message, "params");
+        let mut options = json::take(&mut params, "initializationOptions");
+        json::lay_over(&mut options, &self.initialization_options);
+        json::set(&mut params, "initializationOptions", options);
+        json::set(&mut message, "params", params);
+        Bytes::from(message.to_string())
+    }
 }
 
-/// The built-in servers and those of the configuration; a configured one replaces the built-in one of its name.
+fn within<'value>(value: &'value Value, section: &str) -> Option<&'value Value> {
+    let object = value.as_object()?;
+    object.iter().find_map(|(key, inner)| {
+        let rest = section.strip_prefix(key.as_str())?;
+        if rest.is_empty() {
+            Some(inner)
+        } else {
+            within(inner, rest.strip_prefix('.')?)
+        }
+    })
+}
+
+/// A place among the servers of a workspace, and who may fill it: the first that answers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Post {
+    /// Never empty, best first.
+    pub alternatives: Vec<Server>,
+    /// Whether the user should know when nobody fills it.
+    pub is_needed: bool,
+}
+
+/// A program that may be a server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Candidate {
+    /// The server that it would be.
+    pub server: Server,
+    /// Its executable.
+    pub program: PathBuf,
+}
+
+impl Post {
+    /// The server that is tried first.
+    pub fn first(&self) -> &Server {
+        self.alternatives.first().expect("a post is never empty")
+    }
+
+    /// Whether any of its servers serves texts of a language.
+    pub fn speaks(&self, language: &str) -> bool {
+        self.alternatives
+            .iter()
+            .any(|server| server.speaks(language))
+    }
+
+    /// Every program that may fill it, in the order in which they are tried.
+    pub fn candidates(&self, host: &Host, trusted: Option<&Path>) -> Vec<Candidate> {
+        let of = |server: &Server| {
+            let programs = candidates(server, host, trusted).into_iter();
+            let server = server.clone();
+            programs.map(move |program| Candidate {
+                server: server.clone(),
+                program,
+            })
+        };
+        self.alternatives.iter().flat_map(of).collect()
+    }
+
+    fn is_complement(&self) -> bool {
+        self.alternatives.iter().all(|server| server.is_complement)
+    }
+
+    fn is_everywhere(&self) -> bool {
+        self.alternatives.iter().all(|server| server.is_everywhere)
+    }
+
+    /// Why nobody fills it.
+    pub fn missing(&self, tried: Vec<(PathBuf, String)>) -> Missing {
+        let names: Vec<&str> = self
+            .alternatives
+            .iter()
+            .map(|server| server.name.as_str())
+            .collect();
+        Missing {
+            names: names.join(", "),
+            tried,
+            hint: self.first().hint.clone(),
+        }
+    }
+}
+
+/// The built-in servers and those of the configuration, which come first. A configured one with a command replaces the
+/// built-in one of its name and all that are alternatives to it; one without adjusts the built-in one.
 pub fn servers(config: &config::Lsp) -> Vec<Server> {
-    let known = built_in();
+    let models = built_in();
+    let mut known = models.clone();
     let mut result: Vec<Server> = Vec::new();
-    for custom in config
+    for custom in &config.servers {
+        let name = custom.shown_name();
+        let model = models.iter().find(|server| server.name == name);
+        if custom.command.is_empty() {
+            let server = known.iter_mut().find(|server| server.name == name);
+            server.into_iter().for_each(|server| adjust(server, custom));
+            continue;
+        }
+        let mut server = model.map_or_else(|| stranger(name, &custom.command), Clone::clone);
+        let group = std::mem::take(&mut server.group);
+        known.retain(|other| other.name != name && !is_same_group(&other.group, &group));
+        adjust(&mut server, custom);
+        result.push(server);
+    }
+    let disabled: BTreeSet<&str> = config
         .servers
         .iter()
-        .filter(|server| !server.command.is_empty())
-    {
-        let model = known.iter().find(|server| server.name == custom.name);
-        let or_known = |given: &[String], known: fn(&Server) -> &Vec<String>| match model {
-            Some(model) if given.is_empty() => known(model).clone(),
-            _ => given.to_vec(),
-        };
-        let languages = or_known(&custom.filetypes, |model| &model.languages);
-        let endings = match model {
-            Some(model) => model.endings.clone(),
-            None => languages
-                .iter()
-                .flat_map(|language| endings_of(language))
-                .collect(),
-        };
-        result.push(Server {
-            name: if custom.name.is_empty() {
-                custom.command.clone()
-            } else {
-                custom.name.clone()
-            },
-            command: custom.command.clone(),
-            arguments: custom.args.clone(),
-            languages,
-            root_patterns: or_known(&custom.root_patterns, |model| &model.root_patterns),
-            endings,
-            hint: "check `lsp.servers` in the configuration".to_owned(),
-        });
-    }
-    let names: BTreeSet<String> = result.iter().map(|server| server.name.clone()).collect();
-    result.extend(
-        known
-            .into_iter()
-            .filter(|server| !names.contains(&server.name)),
-    );
+        .filter(|server| !server.enabled)
+        .map(config::Server::shown_name)
+        .collect();
+    result.extend(known);
+    result.retain(|server| !disabled.contains(server.name.as_str()));
     result
+}
+
+/// What is wrong with the entries of the configuration, as sentences for people.
+pub fn complaints(config: &config::Lsp) -> Vec<String> {
+    let known = built_in();
+    let is_known = |name: &str| known.iter().any(|server| server.name == name);
+    config
+        .servers
+        .iter()
+        .filter(|custom| custom.command.is_empty() && !is_known(&custom.name))
+        .map(|custom| {
+            let known = known.iter().map(|server| server.name.as_str());
+            let unknown = names::unknown("server", &custom.name, known);
+            format!("an entry of lsp.servers has no `command` and is no built-in one: {unknown}")
+        })
+        .collect()
+}
+
+fn adjust(server: &mut Server, custom: &config::Server) {
+    if !custom.command.is_empty() {
+        server.command.clone_from(&custom.command);
+        server.is_numbered = false;
+        "check `lsp.servers` in the configuration".clone_into(&mut server.hint);
+    }
+    if let Some(arguments) = &custom.args {
+        server.arguments.clone_from(arguments);
+    }
+    if !custom.filetypes.is_empty() {
+        server.languages.clone_from(&custom.filetypes);
+        let endings = custom.filetypes.iter().flat_map(|name| endings_of(name));
+        let endings: BTreeSet<String> = endings.collect();
+        server.endings = endings.into_iter().collect();
+    }
+    if !custom.root_patterns.is_empty() {
+        server.root_patterns.clone_from(&custom.root_patterns);
+    }
+    server.environment.extend(custom.env.clone());
+    server
+        .initialization_options
+        .clone_from(&custom.initialization_options);
+    server.settings.clone_from(&custom.settings);
+    server.only_features.clone_from(&custom.only_features);
+    server.except_features.clone_from(&custom.except_features);
+    server.priority = custom.priority.unwrap_or(server.priority);
+}
+
+/// A server that is not built in.
+fn stranger(name: &str, command: &str) -> Server {
+    Server {
+        name: name.to_owned(),
+        command: command.to_owned(),
+        arguments: Vec::new(),
+        environment: BTreeMap::new(),
+        languages: Vec::new(),
+        root_patterns: Vec::new(),
+        endings: Vec::new(),
+        hint: String::new(),
+        initialization_options: Value::Null,
+        settings: Value::Null,
+        only_features: Vec::new(),
+        except_features: Vec::new(),
+        priority: 0,
+        group: String::new(),
+        is_complement: false,
+        is_everywhere: false,
+        is_numbered: false,
+        version: Version::Asked,
+    }
+}
+
+fn is_same_group(left: &str, right: &str) -> bool {
+    !left.is_empty() && left == right
 }
 
 fn endings_of(language: &str) -> Vec<String> {
@@ -161,24 +310,57 @@ fn endings_of(language: &str) -> Vec<String> {
         .map_or_else(|| vec![language.to_owned()], |server| server.endings)
 }
 
-/// The servers that a workspace needs, best first: those with a root pattern in the root folder, then those whose root
-/// pattern or file endings lie below it.
-pub fn wanted<'servers>(servers: &'servers [Server], root: &Path) -> Vec<&'servers Server> {
-    let at_root = |server: &&Server| {
-        server
-            .root_patterns
-            .iter()
-            .any(|pattern| root.join(pattern).exists())
+/// The posts that servers make: one for each group, one for each server without.
+pub fn posts(servers: &[Server]) -> Vec<Post> {
+    let mut result: Vec<Post> = Vec::new();
+    for server in servers {
+        let post = result
+            .iter_mut()
+            .find(|post| is_same_group(&post.first().group, &server.group));
+        match post {
+            Some(post) => post.alternatives.push(server.clone()),
+            None => result.push(Post {
+                alternatives: vec![server.clone()],
+                is_needed: true,
+            }),
+        }
+    }
+    result
+}
+
+/// The posts that a workspace has, best first: those with a root pattern in the root folder, then those with files below
+/// it; what only complements others comes last. Those in the root folder are needed; where there are none, the one with
+/// the most files.
+pub fn wanted(servers: &[Server], root: &Path) -> Vec<Post> {
+    let is_at_root = |post: &Post| {
+        let mut patterns = post.alternatives.iter().flat_map(|one| &one.root_patterns);
+        patterns.any(|pattern| root.join(pattern).exists())
     };
-    let mut result: Vec<&Server> = servers.iter().filter(at_root).collect();
-    let counts = count_below(servers, root);
-    let mut below: Vec<(&Server, usize)> = servers
-        .iter()
-        .filter(|server| !result.iter().any(|known| known.name == server.name))
-        .filter_map(|server| Some((server, *counts.get(&server.name)?)))
-        .collect();
-    below.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
-    result.extend(below.into_iter().map(|(server, _)| server));
+    let (mut result, rest): (Vec<Post>, Vec<Post>) =
+        posts(servers).into_iter().partition(is_at_root);
+    if !rest.is_empty() {
+        let counts = count_below(servers, root);
+        let mut below: Vec<(usize, Post)> = rest
+            .into_iter()
+            .filter_map(|post| {
+                let names = post.alternatives.iter().map(|one| &one.name);
+                let count = names.filter_map(|name| counts.get(name)).max()?;
+                Some((*count, post))
+            })
+            .collect();
+        below.sort_by_key(|(count, _)| std::cmp::Reverse(*count));
+        let has_root = !result.is_empty();
+        for (place, (_, mut post)) in below.into_iter().enumerate() {
+            post.is_needed = place == 0 && !has_root;
+            if post.is_needed || !post.is_everywhere() {
+                result.push(post);
+            }
+        }
+    }
+    for post in &mut result {
+        post.is_needed &= !post.is_complement();
+    }
+    result.sort_by_key(Post::is_complement);
     result
 }
 
@@ -220,16 +402,18 @@ pub fn root_for(server: &Server, file: &Path, workspace: &Path) -> PathBuf {
 }
 
 /// Every place where the server may be, in the order in which they are tried: `PATH`, then folders that package
-/// managers use, then the workspace's own `node_modules` when the user trusts the workspace.
+/// managers use, then the workspace's own `node_modules` and virtual environment when the user trusts the workspace.
 pub fn candidates(server: &Server, host: &Host, trusted: Option<&Path>) -> Vec<PathBuf> {
-    let mut result = host.programs(&server.command);
     // Somebody may have put us in the server's place on PATH; starting ourselves would never end.
     let ours = host.executable.canonicalize().ok();
-    result.retain(|path| ours.is_none() || path.canonicalize().ok() != ours);
+    let is_other = |path: &PathBuf| ours.is_none() || path.canonicalize().ok() != ours;
     if Path::new(&server.command).is_absolute() {
-        return result;
+        return [PathBuf::from(&server.command)]
+            .into_iter()
+            .filter(is_other)
+            .collect();
     }
-    let folders = [
+    let more = [
         PathBuf::from("/usr/local/bin"),
         PathBuf::from("/usr/bin"),
         host.home.join(".local/bin"),
@@ -237,14 +421,46 @@ pub fn candidates(server: &Server, host: &Host, trusted: Option<&Path>) -> Vec<P
         host.home.join(".cargo/bin"),
         PathBuf::from("/opt/homebrew/bin"),
     ];
-    let of_workspace = trusted.map(|root| root.join("node_modules/.bin"));
-    for folder in folders.into_iter().chain(of_workspace) {
-        let path = folder.join(&server.command);
-        if path.is_file() && !result.contains(&path) {
+    let of_workspace = trusted.into_iter().flat_map(|root| {
+        ["node_modules/.bin", ".venv/bin", "venv/bin"].map(|folder| root.join(folder))
+    });
+    let folders: Vec<PathBuf> = host
+        .search_path()
+        .into_iter()
+        .chain(more)
+        .chain(of_workspace)
+        .collect();
+    let mut result: Vec<PathBuf> = Vec::new();
+    let mut add = |path: PathBuf| {
+        if host::is_executable(&path) && is_other(&path) && !result.contains(&path) {
             result.push(path);
         }
+    };
+    for folder in &folders {
+        add(folder.join(&server.command));
+    }
+    if server.is_numbered {
+        numbered(&server.command, &folders)
+            .into_iter()
+            .for_each(add);
     }
     result
+}
+
+/// Programs of a name with a number behind it, the highest number first.
+fn numbered(command: &str, folders: &[PathBuf]) -> Vec<PathBuf> {
+    let number =
+        |name: &str| -> Option<u32> { name.strip_prefix(command)?.strip_prefix('-')?.parse().ok() };
+    let entries = folders
+        .iter()
+        .filter_map(|folder| std::fs::read_dir(folder).ok());
+    let mut found: Vec<(u32, PathBuf)> = entries
+        .flatten()
+        .flatten()
+        .filter_map(|entry| Some((number(entry.file_name().to_str()?)?, entry.path())))
+        .collect();
+    found.sort_by_key(|(number, _)| std::cmp::Reverse(*number));
+    found.into_iter().map(|(_, path)| path).collect()
 }
 
 /// A server that answered.
@@ -258,10 +474,10 @@ pub struct Found {
 
 /// Why a server was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{name} was not found{}; {hint}", self.tried_text())]
+#[error("{} not found{}; {hint}", self.names_text(), self.tried_text())]
 pub struct Missing {
-    /// Name of the server.
-    pub name: String,
+    /// Names of the servers, any of which would do, with commas between them.
+    pub names: String,
     /// Executables that were tried, and what they answered.
     pub tried: Vec<(PathBuf, String)>,
     /// How to get it.
@@ -269,6 +485,13 @@ pub struct Missing {
 }
 
 impl Missing {
+    fn names_text(&self) -> String {
+        match self.names.rsplit_once(", ") {
+            None => format!("{} was", self.names),
+            Some((names, last)) => format!("none of {names} and {last} was"),
+        }
+    }
+
     fn tried_text(&self) -> String {
         let tried: Vec<String> = self
             .tried
@@ -279,28 +502,58 @@ impl Missing {
     }
 }
 
-/// Finds the first candidate that answers `--version`.
+/// Finds the first program of a server that says its version.
 pub async fn discover(
     server: &Server,
     host: &Host,
     trusted: Option<&Path>,
 ) -> Result<Found, Missing> {
+    let post = Post {
+        alternatives: vec![server.clone()],
+        is_needed: true,
+    };
+    let (_, found) = fill(&post, host, trusted).await?;
+    Ok(found)
+}
+
+/// Finds the first server of a post that says its version.
+pub async fn fill(
+    post: &Post,
+    host: &Host,
+    trusted: Option<&Path>,
+) -> Result<(Server, Found), Missing> {
     let mut tried = Vec::new();
-    for program in candidates(server, host, trusted) {
-        match probe(&program, host).await {
-            Ok(version) => return Ok(Found { program, version }),
+    for Candidate { server, program } in post.candidates(host, trusted) {
+        match probe(&server, &program, host).await {
+            Ok(version) => return Ok((server, Found { program, version })),
             Err(answer) => tried.push((program, answer)),
         }
     }
-    Err(Missing {
-        name: server.name.clone(),
-        tried,
-        hint: server.hint.clone(),
-    })
+    Err(post.missing(tried))
 }
 
 /// Asks a language server for its version; the error is what it answered instead.
-pub async fn probe(program: &Path, host: &Host) -> Result<String, String> {
+pub async fn probe(server: &Server, program: &Path, host: &Host) -> Result<String, String> {
+    let beside;
+    let program = match server.version {
+        Version::Asked | Version::From(_) => program,
+        Version::Beside(name) => {
+            beside = program.with_file_name(name);
+            &beside
+        }
+    };
+    let version = ask_version(program, host).await?;
+    if let Version::From(least) = server.version
+        && major(&version).is_none_or(|major| major < least)
+    {
+        return Err(format!(
+            "{version} is no language server; {least} and later are"
+        ));
+    }
+    Ok(version)
+}
+
+async fn ask_version(program: &Path, host: &Host) -> Result<String, String> {
     // gopls knows `version` only as a word.
     let mut answer = String::new();
     for argument in ["--version", "version"] {
@@ -311,6 +564,12 @@ pub async fn probe(program: &Path, host: &Host) -> Result<String, String> {
         }
     }
     Err(answer)
+}
+
+/// The first number of a version, as in `Version 7.0.2`.
+fn major(version: &str) -> Option<u32> {
+    let mut digits = version.split(|character: char| !character.is_ascii_digit());
+    digits.find_map(|digits| digits.parse().ok())
 }
 
 /// Asks an installed program something that it answers in one line; the error is what it said instead.
@@ -380,8 +639,21 @@ pub fn language_of(path: &Path) -> &'static str {
 mod tests {
     use super::*;
 
-    fn names(servers: &[&Server]) -> Vec<String> {
-        servers.iter().map(|server| server.name.clone()).collect()
+    fn names(posts: &[Post]) -> Vec<String> {
+        let name = |post: &Post| {
+            let needed = if post.is_needed { "" } else { "?" };
+            format!("{}{needed}", post.first().name)
+        };
+        posts.iter().map(name).collect()
+    }
+
+    fn configured(text: &str) -> config::Lsp {
+        toml::from_str::<config::Config>(text).expect("TOML").lsp
+    }
+
+    fn all_names(text: &str) -> Vec<String> {
+        let servers = servers(&configured(text)).into_iter();
+        servers.map(|server| server.name).collect()
     }
 
     #[test]
@@ -391,42 +663,114 @@ mod tests {
         std::fs::write(root.join("pyproject.toml"), "").expect("written");
         std::fs::create_dir_all(root.join("native/src")).expect("created");
         std::fs::write(root.join("native/src/lib.rs"), "").expect("written");
+        std::fs::write(root.join("build.sh"), "").expect("written");
         std::fs::create_dir_all(root.join("node_modules/x")).expect("created");
         std::fs::write(root.join("node_modules/x/a.js"), "").expect("written");
         let all = built_in();
-        assert_eq!(names(&wanted(&all, root)), ["pylsp", "rust-analyzer"]);
+        assert_eq!(
+            names(&wanted(&all, root)),
+            ["basedpyright", "rust-analyzer?", "ruff?"]
+        );
         std::fs::write(root.join("native/Cargo.toml"), "").expect("written");
         assert_eq!(
             root_for(&all[0], &root.join("native/src/lib.rs"), root),
             root.join("native")
         );
-        assert_eq!(root_for(&all[3], &root.join("x/main.go"), root), root);
+        assert_eq!(root_for(&all[8], &root.join("x/main.go"), root), root);
+        std::fs::remove_file(root.join("pyproject.toml")).expect("removed");
+        std::fs::remove_dir_all(root.join("native")).expect("removed");
+        assert_eq!(names(&wanted(&all, root)), ["bash-language-server"]);
     }
 
     #[test]
-    fn a_configured_server_replaces_the_built_in_one_of_its_name() {
-        let config = config::Lsp {
-            servers: vec![
-                config::Server {
-                    name: "pylsp".to_owned(),
-                    command: "/opt/pylsp".to_owned(),
-                    ..config::Server::default()
-                },
-                config::Server {
-                    command: "zls".to_owned(),
-                    filetypes: vec!["zig".to_owned()],
-                    ..config::Server::default()
-                },
-            ],
-            ..config::Lsp::default()
-        };
-        let all = servers(&config);
-        assert_eq!(all.len(), 5);
+    fn a_configured_server_replaces_the_built_in_one_and_its_alternatives() {
+        let known = all_names("");
+        assert_eq!(known.len(), 12);
+        let text = "[[lsp.servers]]\nname = 'pylsp'\ncommand = '/opt/pylsp'\n\
+                    [[lsp.servers]]\ncommand = 'zls'\nfiletypes = ['zig']\n";
+        let all = servers(&configured(text));
+        assert_eq!(all.len(), 10);
         assert_eq!(all[0].languages, ["python"]);
         assert_eq!(all[0].root_patterns[0], "pyproject.toml");
         assert_eq!(
             (all[1].name.as_str(), all[1].endings[0].as_str()),
             ("zls", "zig")
         );
+        // Whoever wants two of a group has both.
+        let text = format!("{text}[[lsp.servers]]\nname = 'ty'\ncommand = 'ty'\n");
+        let all = servers(&configured(&text));
+        let ty = all.iter().find(|server| server.name == "ty");
+        assert_eq!(posts(&all).len(), all.len() - 2);
+        assert_eq!(
+            ty.map(|ty| ty.arguments.clone()),
+            Some(vec!["server".to_owned()])
+        );
+    }
+
+    #[test]
+    fn an_entry_without_a_command_adjusts_the_built_in_server() {
+        let text = "[[lsp.servers]]\nname = 'ruff'\npriority = 5\nexcept_features = ['hover']\n\
+                    [lsp.servers.settings.ruff]\nlineLength = 90\n\
+                    [[lsp.servers]]\nname = 'vtsls'\nenabled = false\n";
+        let all = servers(&configured(text));
+        let ruff = all
+            .iter()
+            .find(|server| server.name == "ruff")
+            .expect("there");
+        assert_eq!(ruff.arguments, ["server"]);
+        assert_eq!(ruff.priority, 5);
+        assert!(!ruff.takes_part("textDocument/hover"));
+        assert!(ruff.takes_part("textDocument/codeAction"));
+        assert_eq!(ruff.section("ruff.lineLength"), Some(&Value::from(90)));
+        assert_eq!(ruff.section("ruf"), None);
+        assert!(!all.iter().any(|server| server.name == "vtsls"));
+        let wrong = configured("[[lsp.servers]]\nname = 'rufff'\n");
+        assert_eq!(
+            complaints(&wrong),
+            [
+                "an entry of lsp.servers has no `command` and is no built-in one: \
+              unknown server `rufff`, did you mean `ruff`?"
+            ]
+        );
+    }
+
+    #[test]
+    fn the_block_of_the_specification_is_understood() {
+        let text = "[[lsp.servers]]\nname = \"rust-analyzer\"\ncommand = \"rust-analyzer\"\n\
+                    filetypes = [\"rust\"]\nroot_patterns = [\"Cargo.toml\"]\n\n\
+                    [[lsp.servers]]\nname = \"typescript-language-server\"\n\
+                    command = \"typescript-language-server\"\nargs = [\"--stdio\"]\n\
+                    filetypes = [\"typescript\", \"javascript\"]\n\
+                    root_patterns = [\"package.json\", \"tsconfig.json\"]\n";
+        let all = servers(&configured(text));
+        assert_eq!(all[0].root_patterns, ["Cargo.toml"]);
+        assert!(all[1].speaks("typescriptreact") && all[1].endings.contains(&"tsx".to_owned()));
+        assert!(!all.iter().any(|server| server.name == "tsc"));
+    }
+
+    #[test]
+    fn options_are_laid_over_those_of_the_editor() {
+        let mut server = built_in().remove(0);
+        let editors = Bytes::from_static(
+            br#"{"id":1,"params":{"initializationOptions":{"a":{"b":1,"c":2}},"x":0}}"#,
+        );
+        assert_eq!(server.greeting(&editors), editors);
+        server.initialization_options = serde_json::json!({ "a": { "b": 3 }, "d": null });
+        let ours: Value = serde_json::from_slice(&server.greeting(&editors)).expect("JSON");
+        assert_eq!(
+            ours["params"],
+            serde_json::json!({ "initializationOptions": { "a": { "b": 3, "c": 2 }, "d": null }, "x": 0 })
+        );
+    }
+
+    #[test]
+    fn versions_are_read_as_their_first_number() {
+        for (text, expected) in [
+            ("Version 7.0.2", Some(7)),
+            ("5.9.3", Some(5)),
+            ("none", None),
+        ] {
+            assert_eq!(major(text), expected, "{text}");
+        }
     }
 }

@@ -5,7 +5,7 @@
 //! dies rests for a moment and is started again ([`super::restart`]); what comes for it waits, except changes of texts,
 //! because it is given the present texts when it is back.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,7 @@ const REST: Duration = Duration::from_millis(100);
 /// A language server behind us.
 #[derive(Debug)]
 pub struct Behind {
-    /// What it is.
+    /// What it is, of the servers that may have its post.
     pub spec: registry::Server,
     /// Changes with every start and end: words of an earlier start are not listened to.
     pub attempt: u32,
@@ -56,10 +56,11 @@ pub struct Behind {
     /// How often it was tried again because a text was opened for it.
     pub tries: u32,
     connection: Option<Connection>,
-    candidates: VecDeque<PathBuf>,
+    post: registry::Post,
+    candidates: VecDeque<registry::Candidate>,
     tried: Vec<(PathBuf, String)>,
     /// The program that has answered `initialize` once.
-    proven: Option<PathBuf>,
+    proven: Option<registry::Candidate>,
     waiting: Waiting,
     deaths: VecDeque<Instant>,
     initialize: Bytes,
@@ -111,15 +112,16 @@ pub enum Due {
 impl Behind {
     /// Prepares a server; [`Behind::start`] starts it. `initialize` is the body it is greeted with.
     pub fn new(
-        spec: registry::Server,
+        post: registry::Post,
         host: &Host,
         trusted: Option<&Path>,
         directory: &Path,
         initialize: Bytes,
     ) -> Self {
         Self {
-            candidates: registry::candidates(&spec, host, trusted).into(),
-            spec,
+            candidates: post.candidates(host, trusted).into(),
+            spec: post.first().clone(),
+            post,
             attempt: 0,
             generation: 0,
             phase: Phase::Starting {
@@ -148,13 +150,15 @@ impl Behind {
         mut feed: impl FnMut(u32) -> Feed<Event>,
     ) -> Result<(), String> {
         self.connection = None;
-        while let Some(program) = self.candidates.pop_front() {
+        while let Some(candidate) = self.candidates.pop_front() {
+            let program = candidate.program;
+            self.spec = candidate.server;
             self.attempt += 1;
             let command = Command {
                 program: program.clone(),
                 arguments: self.spec.arguments.clone(),
                 directory: self.directory.clone(),
-                environment: Environment::Inherited(BTreeMap::new()),
+                environment: Environment::Inherited(self.spec.environment.clone()),
                 confinement: None,
                 launcher: host.executable.clone(),
             };
@@ -169,18 +173,14 @@ impl Behind {
             match started {
                 Ok(connection) => {
                     // A server that is gone at once says so by its closed output.
-                    let _ = connection.send(self.initialize.clone());
+                    let _ = connection.send(self.spec.greeting(&self.initialize));
                     self.connection = Some(connection);
                     return Ok(());
                 }
                 Err(error) => self.tried.push((program, error.to_string())),
             }
         }
-        let missing = registry::Missing {
-            name: self.spec.name.clone(),
-            tried: std::mem::take(&mut self.tried),
-            hint: self.spec.hint.clone(),
-        };
+        let missing = self.post.missing(std::mem::take(&mut self.tried));
         let reason = missing.to_string();
         self.phase = Phase::Ended(reason.clone());
         Err(reason)
@@ -203,8 +203,8 @@ impl Behind {
     pub fn prepare(&mut self, host: &Host, trusted: Option<&Path>, initialize: Bytes) {
         self.initialize = initialize;
         self.candidates = match &self.proven {
-            Some(program) if program.exists() => [program.clone()].into(),
-            _ => registry::candidates(&self.spec, host, trusted).into(),
+            Some(proven) if proven.program.exists() => [proven.clone()].into(),
+            _ => self.post.candidates(host, trusted).into(),
         };
         self.phase = Phase::Starting {
             since: Instant::now(),
@@ -219,6 +219,21 @@ impl Behind {
     /// Whether the program that is being started has worked before: its end is a death, not a wrong guess.
     pub fn is_proven(&self) -> bool {
         self.proven.is_some()
+    }
+
+    /// Whether a text of this language is for it: for any that may have its post, until one has it.
+    pub fn speaks(&self, language: &str) -> bool {
+        match self.phase {
+            Phase::Running => self.spec.speaks(language),
+            Phase::Starting { .. } | Phase::Resting { .. } | Phase::Ended(_) => {
+                self.post.speaks(language)
+            }
+        }
+    }
+
+    /// Whether there is another program that may have its post.
+    pub fn has_alternative(&self) -> bool {
+        !self.candidates.is_empty()
     }
 
     /// Whether it works.
@@ -236,7 +251,10 @@ impl Behind {
         self.sync = Sync::of(crate::text::json::at(&answer, "/capabilities"));
         self.answer = answer;
         self.phase = Phase::Running;
-        self.proven = self.program().map(Path::to_owned);
+        self.proven = self.program().map(|program| registry::Candidate {
+            program: program.to_owned(),
+            server: self.spec.clone(),
+        });
         self.waiting.take()
     }
 

@@ -9,6 +9,7 @@ use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
+use super::behind::Behind;
 use super::life::Stage;
 use super::messages::{self, Loudness};
 use super::requests::{Id, Then, ToEditor};
@@ -50,10 +51,7 @@ impl Session {
             let text = format!("{} sent a message that is not JSON", self.name_of(server));
             return self.tell(messages::log(Loudness::Warning, &text));
         };
-        let is_starting = self
-            .servers
-            .get(server)
-            .is_some_and(super::behind::Behind::is_starting);
+        let is_starting = self.servers.get(server).is_some_and(Behind::is_starting);
         if is_starting && envelope.kind == Kind::Response {
             return self.server_initialized(server, &body);
         }
@@ -76,6 +74,13 @@ impl Session {
         } else {
             let said = text(&message, "/error/message");
             let reason = format!("{} refused to start: {said}", self.name_of(server));
+            let has_alternative = self
+                .servers
+                .get(server)
+                .is_some_and(Behind::has_alternative);
+            if has_alternative {
+                return self.server_closed(server, &reason);
+            }
             self.server_gone(server, &reason);
         }
         self.try_answer(Instant::now());

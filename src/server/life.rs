@@ -107,8 +107,14 @@ impl Session {
     }
 
     fn start_servers(&mut self, body: &Bytes) {
-        let all = registry::servers(&self.config.lsp);
-        let wanted = registry::wanted(&all, &self.root);
+        for complaint in registry::complaints(&self.config.lsp) {
+            self.say(Loudness::Warning, &complaint);
+        }
+        let trusted = self.trusted_root();
+        let mut wanted = registry::wanted(&registry::servers(&self.config.lsp), &self.root);
+        wanted.retain(|post| {
+            post.is_needed || !post.candidates(&self.host, trusted.as_deref()).is_empty()
+        });
         // Servers that count columns differently cannot be told apart by the editor: all of them know UTF-16.
         let greeting = if wanted.len() == 1 {
             body.clone()
@@ -120,9 +126,14 @@ impl Session {
                         ~/.config/agent/config.toml";
             self.say(Loudness::Warning, text);
         }
-        for spec in wanted {
-            self.start_server(spec.clone(), greeting.clone());
+        for post in wanted {
+            self.start_server(post, greeting.clone());
         }
+    }
+
+    /// The workspace, when the user trusts it.
+    fn trusted_root(&self) -> Option<PathBuf> {
+        trust::is_trusted(&self.host, &self.root).then(|| self.root.clone())
     }
 
     /// The editor's `initialize`, offering only one encoding.
@@ -138,15 +149,15 @@ impl Session {
     }
 
     /// Starts a server and gives its number.
-    fn start_server(&mut self, spec: registry::Server, greeting: Bytes) -> usize {
-        let trusted = trust::is_trusted(&self.host, &self.root).then_some(self.root.as_path());
+    fn start_server(&mut self, post: registry::Post, greeting: Bytes) -> usize {
+        let trusted = self.trusted_root();
         let directory = if self.root.is_dir() {
             self.root.clone()
         } else {
             PathBuf::from("/")
         };
         let server = self.servers.len();
-        let mut behind = Behind::new(spec, &self.host, trusted, &directory, greeting);
+        let mut behind = Behind::new(post, &self.host, trusted.as_deref(), &directory, greeting);
         let started = behind.start(&self.host, self.feed(server));
         self.servers.push(behind);
         if let Err(reason) = started {
@@ -157,16 +168,18 @@ impl Session {
 
     /// The server for a language: a running one, or one that is started for it.
     pub(super) fn server_for(&mut self, language: &str) -> Option<usize> {
-        let fits = |spec: &registry::Server| spec.languages.iter().any(|known| known == language);
-        if let Some(server) = self.servers.iter().position(|server| fits(&server.spec)) {
+        let speaks = |server: &Behind| server.speaks(language);
+        if let Some(server) = self.servers.iter().position(speaks) {
             return Some(server);
         }
         if !self.config.lsp.enabled {
             return None;
         }
-        let spec = registry::servers(&self.config.lsp).into_iter().find(fits)?;
+        let post = registry::posts(&registry::servers(&self.config.lsp))
+            .into_iter()
+            .find(|post| post.speaks(language))?;
         let greeting = self.greeting_in(self.documents.encoding);
-        let server = self.start_server(spec, greeting);
+        let server = self.start_server(post, greeting);
         if let Some(behind) = self.servers.get_mut(server) {
             behind.greeted = true;
             behind.send_first(messages::notification("initialized", &json!({})));

@@ -75,6 +75,18 @@ fn surrogate(text: &str) -> Option<u16> {
     (0xD800..=0xDFFF).contains(&unit).then_some(unit)
 }
 
+/// Lays a value over another: objects are merged key by key, anything else is replaced.
+pub fn lay_over(under: &mut Value, over: &Value) {
+    match (under, over) {
+        (Value::Object(below), Value::Object(above)) => {
+            for (key, value) in above {
+                lay_over(below.entry(key).or_insert(Value::Null), value);
+            }
+        }
+        (under, over) => under.clone_from(over),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,7 +7,7 @@ use futures::future::join_all;
 use super::{Finding, Standing};
 use crate::config;
 use crate::config::host::Host;
-use crate::downstream::registry::{self, Server};
+use crate::downstream::registry::{self, Post, Server};
 
 /// Where Debian and its relatives keep the sources of the standard library.
 const SYSTEM_RUST_SOURCES: &str = "/usr/src";
@@ -115,15 +115,17 @@ pub(super) async fn language_servers(
     trusted: Option<&Path>,
 ) -> Vec<Finding> {
     let servers = registry::servers(config);
-    let wanted: Vec<&Server> = project
+    let wanted: Vec<Post> = project
         .map(|root| registry::wanted(&servers, root))
         .unwrap_or_default();
-    let looks = servers.iter().map(|server| {
-        let needed = wanted.iter().any(|wanted| wanted.name == server.name);
-        language_server(host, server, trusted, needed)
+    let posts = registry::posts(&servers);
+    let looks = posts.iter().map(|post| {
+        let needed = wanted
+            .iter()
+            .any(|wanted| wanted.is_needed && wanted.alternatives == post.alternatives);
+        post_findings(host, post, trusted, needed)
     });
     let mut findings = join_all(looks).await.concat();
-    let is_there = |finding: &Finding| finding.standing == Standing::Good;
     let some_server = findings.iter().any(is_there);
     if findings
         .iter()
@@ -139,15 +141,45 @@ pub(super) async fn language_servers(
     findings
 }
 
-async fn language_server(
+/// Every server of a post: the first that answers is used. Where none is there, only a needed one is missed.
+async fn post_findings(
     host: &Host,
-    server: &Server,
+    post: &Post,
     trusted: Option<&Path>,
     needed: bool,
 ) -> Vec<Finding> {
+    let looks = post
+        .alternatives
+        .iter()
+        .map(|server| language_server(host, server, trusted));
+    let mut found = join_all(looks).await;
+    let used = found.iter().position(|found| found.iter().any(is_there));
+    for (place, findings) in found.iter_mut().enumerate() {
+        for finding in findings.iter_mut() {
+            let is_missing = finding.standing == Standing::Missing;
+            if is_there(finding) && used.is_some_and(|used| used < place) {
+                finding
+                    .detail
+                    .push_str("; used where the ones above are missing");
+            } else if is_missing && used.is_some() {
+                finding.advice = None;
+            } else if is_missing && needed {
+                finding.standing = Standing::Caution;
+                "not found, and this project has files for it".clone_into(&mut finding.detail);
+            }
+        }
+    }
+    found.concat()
+}
+
+fn is_there(finding: &Finding) -> bool {
+    finding.standing == Standing::Good
+}
+
+async fn language_server(host: &Host, server: &Server, trusted: Option<&Path>) -> Vec<Finding> {
     let mut findings = Vec::new();
     for program in registry::candidates(server, host, trusted) {
-        match registry::probe(&program, host).await {
+        match registry::probe(server, &program, host).await {
             Ok(version) => {
                 findings.insert(
                     0,
@@ -159,15 +191,8 @@ async fn language_server(
         }
     }
     if findings.is_empty() {
-        let (standing, detail) = if needed {
-            (
-                Standing::Caution,
-                "not found, and this project has files for it",
-            )
-        } else {
-            (Standing::Missing, "not found")
-        };
-        findings.push(Finding::new(standing, &server.name, detail).advise(server.hint.as_str()));
+        let missing = Finding::new(Standing::Missing, &server.name, "not found");
+        findings.push(missing.advise(server.hint.as_str()));
     }
     findings
 }
