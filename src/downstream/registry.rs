@@ -210,8 +210,9 @@ pub fn servers(config: &config::Lsp) -> Vec<Server> {
         let name = custom.shown_name();
         let model = models.iter().find(|server| server.name == name);
         if custom.command.is_empty() {
-            let server = known.iter_mut().find(|server| server.name == name);
-            server.into_iter().for_each(|server| adjust(server, custom));
+            if let Some(server) = known.iter_mut().find(|server| server.name == name) {
+                adjust(server, custom);
+            }
             continue;
         }
         let mut server = model.map_or_else(|| stranger(name, &custom.command), Clone::clone);

@@ -51,6 +51,8 @@ pub struct Behind {
     pub published: BTreeSet<String>,
     /// Tokens of work that it began and did not end, as JSON.
     pub working: BTreeSet<String>,
+    /// Methods that it takes since it said so after its start.
+    pub registered: BTreeSet<String>,
     /// Whether it got its `initialized`, or will as the first of what waits.
     pub greeted: bool,
     /// How often it was tried again because a text was opened for it.
@@ -131,6 +133,7 @@ impl Behind {
             sync: Sync::of(&Value::Null),
             published: BTreeSet::new(),
             working: BTreeSet::new(),
+            registered: BTreeSet::new(),
             greeted: false,
             tries: 0,
             connection: None,
@@ -231,6 +234,11 @@ impl Behind {
         }
     }
 
+    /// Whether this is the post that it has.
+    pub fn has_post(&self, post: &registry::Post) -> bool {
+        self.post.first().name == post.first().name
+    }
+
     /// Whether there is another program that may have its post.
     pub fn has_alternative(&self) -> bool {
         !self.candidates.is_empty()
@@ -311,6 +319,7 @@ impl Behind {
         self.attempt += 1;
         self.generation += 1;
         self.greeted = false;
+        self.registered.clear();
         let fate = if may_return && self.is_proven() {
             self.count_death(now)
         } else {

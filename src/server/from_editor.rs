@@ -10,36 +10,23 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::Ending;
 use super::capabilities::{COMMAND_PREFIX, COMMANDS, Changes};
 use super::frontend::Frontend;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
-use super::requests::{FromEditor, Id, Then, ToEditor};
+use super::requests::{Heard, Id, Then, ToEditor};
 use super::routes::{Life, Route, Text, route};
 use super::session::Session;
+use super::{Ending, ask};
 use crate::downstream::queue::QueueError;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
-use crate::text::json::{list, text};
+use crate::text::json::text;
 
 /// A message of the editor and what routing knows of it.
-struct Message {
-    body: Bytes,
-    raw_id: Bytes,
-    is_request: bool,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Placed<'body> {
-    #[serde(borrow, default)]
-    text_document: Option<Document<'body>>,
-}
-
-#[derive(Deserialize)]
-struct Document<'body> {
-    #[serde(borrow)]
-    uri: Cow<'body, str>,
+pub(super) struct Message {
+    pub(super) body: Bytes,
+    pub(super) raw_id: Bytes,
+    pub(super) is_request: bool,
 }
 
 impl Session {
@@ -96,10 +83,10 @@ impl Session {
             }
             Route::Ours => self.ours(method, message).await,
             Route::Execute => self.execute(method, message).await,
-            Route::ResolveAction => self.resolve_action(message),
+            Route::ResolveAction => self.resolve_action(method, message),
             Route::PullDiagnostics => {
-                let uri = uri_of(&message.body).unwrap_or_default();
-                self.ask_document(message, Then::NoteDiagnostics(uri));
+                let uri = ask::document_of(&message.body, method).unwrap_or_default();
+                self.pass_on(method, message, Then::NoteDiagnostics(uri));
             }
             Route::CodeAction => {
                 let actions = self.offers(&message.body);
@@ -108,9 +95,9 @@ impl Session {
                 } else {
                     Then::AddActions(actions)
                 };
-                self.ask_document(message, then);
+                self.pass_on(method, message, then);
             }
-            Route::Document => self.ask_document(message, Then::Forward),
+            Route::Document => self.pass_on(method, message, Then::Forward),
         }
     }
 
@@ -163,33 +150,27 @@ impl Session {
             return self.unreadable("textDocument/didOpen");
         };
         let uri = self.documents.open(opened);
-        let language = self
-            .documents
-            .get(&uri)
-            .map(|document| document.language.clone());
-        if self.owners.contains_key(&uri) {
-            // Opened twice: the server decides what it makes of it.
-        } else if let Some(server) = self.server_for(&language.unwrap_or_default()) {
-            self.owners.insert(uri.clone(), server);
-            self.try_again(server);
-        } else {
-            self.unowned += 1;
-            return;
+        if !self.attached.has(&uri) {
+            let servers = self.servers_for(&uri);
+            for server in &servers {
+                self.try_again(*server);
+            }
+            self.attached.attach(&uri, servers);
         }
-        if let Some(server) = self.owners.get(&uri).copied() {
+        for server in self.attached.of(&uri).to_vec() {
             self.last_asked = server;
-            if self
+            let hears = self
                 .servers
                 .get(server)
-                .is_some_and(|server| server.sync.open_close || server.is_starting())
-            {
-                self.send(server, body);
+                .is_some_and(|server| server.sync.open_close || server.is_starting());
+            if hears {
+                self.send(server, body.clone());
             }
         }
     }
 
     fn changed(&mut self, body: Bytes) {
-        if self.servers.len() == 1 && self.unowned == 0 && self.wants(0, Changes::Pieces) {
+        if self.is_alone() && self.wants(0, Changes::Pieces) {
             self.send(0, body.clone());
             match messages::text_params(&body) {
                 Some(changed) => drop(self.documents.change(changed)),
@@ -201,24 +182,27 @@ impl Session {
             return self.unreadable("textDocument/didChange");
         };
         let uri = self.documents.change(changed);
-        if let Some(server) = self.owners.get(&uri).copied() {
+        let mut whole = None;
+        for server in self.attached.of(&uri).to_vec() {
             if self.wants(server, Changes::Pieces) {
-                self.send(server, body);
+                self.send(server, body.clone());
             } else if self.wants(server, Changes::Whole) {
-                let whole = self.documents.get(&uri).map(|document| {
-                    json!({
-                        "textDocument": { "uri": uri, "version": document.version },
-                        "contentChanges": [{ "text": document.text() }],
-                    })
-                });
-                if let Some(params) = whole {
-                    self.send(
-                        server,
-                        messages::notification("textDocument/didChange", &params),
-                    );
+                let known = whole.get_or_insert_with(|| self.whole_change(&uri));
+                if let Some(body) = known.clone() {
+                    self.send(server, body);
                 }
             }
         }
+    }
+
+    /// A change that gives the whole text, for servers that know no pieces.
+    fn whole_change(&self, uri: &str) -> Option<Bytes> {
+        let document = self.documents.get(uri)?;
+        let params = json!({
+            "textDocument": { "uri": uri, "version": document.version },
+            "contentChanges": [{ "text": document.text() }],
+        });
+        Some(messages::notification("textDocument/didChange", &params))
     }
 
     fn closed(&mut self, body: Bytes) {
@@ -226,9 +210,8 @@ impl Session {
             return self.unreadable("textDocument/didClose");
         };
         let uri = self.documents.close(named);
-        match self.owners.remove(&uri) {
-            Some(server) => self.send(server, body),
-            None => self.unowned = self.unowned.saturating_sub(1),
+        for server in self.attached.detach(&uri) {
+            self.send(server, body.clone());
         }
     }
 
@@ -254,26 +237,29 @@ impl Session {
             return;
         };
         let id = Id::read(params.id.get().as_bytes());
-        let Some(server) = self.requests.cancel(&id, Instant::now()) else {
-            return;
-        };
         let is_it = |body: &Bytes| {
             Envelope::peek(body).is_some_and(|envelope| {
                 envelope.kind == Kind::Request && Id::read(envelope.id(body)) == id
             })
         };
-        let unqueued = self
-            .servers
-            .get_mut(server)
-            .is_some_and(|server| server.unqueue(is_it));
-        if !unqueued {
-            self.send(server, message.body);
-        } else if let Some(request) = self.requests.take(&id) {
-            self.tell(messages::failure(
-                &request.raw_id,
-                Failure::Cancelled,
-                "cancelled",
-            ));
+        for server in self.requests.cancel(&id, Instant::now()) {
+            let unqueued = self
+                .servers
+                .get_mut(server)
+                .is_some_and(|server| server.unqueue(is_it));
+            if !unqueued {
+                self.send(server, message.body.clone());
+                continue;
+            }
+            match self.requests.given_up(server, &id, Instant::now()) {
+                Heard::Answer(request) => self.tell(messages::failure(
+                    &request.raw_id,
+                    Failure::Cancelled,
+                    "cancelled",
+                )),
+                Heard::Part(step) => self.take_step(id.clone(), step),
+                Heard::Nothing => {}
+            }
         }
     }
 
@@ -295,7 +281,7 @@ impl Session {
 
     fn broadcast(&mut self, message: Message) {
         if message.is_request {
-            return self.ask_document(message, Then::Forward);
+            return self.ask_server(self.last_asked, message, Then::Forward);
         }
         for server in 0..self.servers.len() {
             self.send(server, message.body.clone());
@@ -327,80 +313,17 @@ impl Session {
         if COMMANDS.contains(&command.as_str()) {
             return self.ours(method, message).await;
         }
-        let owner = self.servers.iter().position(|server| {
-            let commands = list(
-                &server.answer,
-                "/capabilities/executeCommandProvider/commands",
-            );
-            commands.iter().any(|known| known == command.as_str())
-        });
-        self.ask_server(owner.unwrap_or(self.last_asked), message, Then::Forward);
+        let owner = self.command_owner(&command);
+        self.ask_server(owner, message, Then::Forward);
     }
 
-    fn resolve_action(&mut self, message: Message) {
+    fn resolve_action(&mut self, method: &str, message: Message) {
         let action: Value = messages::params(&message.body).unwrap_or_default();
         if text(&action, "/command/command").starts_with(COMMAND_PREFIX) {
             self.tell(messages::answer(&message.raw_id, &action));
         } else {
-            self.ask_server(self.last_asked, message, Then::Forward);
+            self.pass_on(method, message, Then::Forward);
         }
-    }
-
-    /// Sends a message to the server of the document that it names.
-    fn ask_document(&mut self, message: Message, then: Then) {
-        let only_one = self.servers.len() == 1 && self.unowned == 0;
-        if only_one {
-            return self.ask_server(0, message, then);
-        }
-        match uri_of(&message.body) {
-            None => self.ask_server(self.last_asked, message, then),
-            Some(uri) => match self.owners.get(&uri).copied() {
-                Some(server) => self.ask_server(server, message, then),
-                None if self.documents.get(&uri).is_none() => {
-                    self.ask_server(self.last_asked, message, then);
-                }
-                None => self.answer_without_server(message, then),
-            },
-        }
-    }
-
-    fn ask_server(&mut self, server: usize, message: Message, then: Then) {
-        let alive = self
-            .servers
-            .get(server)
-            .is_some_and(|server| server.is_running() || server.is_starting());
-        if !alive {
-            return self.answer_without_server(message, then);
-        }
-        self.last_asked = server;
-        if message.is_request {
-            let request = FromEditor {
-                raw_id: message.raw_id.clone(),
-                body: message.body.clone(),
-                server,
-                then,
-                cancelled: None,
-            };
-            self.requests.accept(Id::read(&message.raw_id), request);
-        }
-        self.send(server, message.body);
-    }
-
-    /// The answer when no server has the document: nothing, and what is ours.
-    fn answer_without_server(&mut self, message: Message, then: Then) {
-        if message.is_request {
-            self.answer_nothing(&message.raw_id, then);
-        }
-    }
-
-    /// Answers a request with nothing but what is ours.
-    pub(super) fn answer_nothing(&mut self, raw_id: &[u8], then: Then) {
-        let result = match then {
-            Then::AddActions(actions) => Value::from(actions),
-            Then::NoteDiagnostics(_) => json!({ "kind": "full", "items": [] }),
-            Then::Forward => Value::Null,
-        };
-        self.tell(messages::answer(raw_id, &result));
     }
 
     /// Sends bytes to a server. One that does not read for so long that its queue is full is given up.
@@ -410,9 +333,4 @@ impl Session {
             self.server_gone(server, "it does not read what it is sent");
         }
     }
-}
-
-fn uri_of(body: &[u8]) -> Option<String> {
-    let placed: Placed<'_> = messages::params(body)?;
-    Some(placed.text_document?.uri.into_owned())
 }

@@ -12,11 +12,11 @@ use serde_json::{Value, json};
 use super::behind::Behind;
 use super::life::Stage;
 use super::messages::{self, Loudness};
-use super::requests::{Id, Then, ToEditor};
+use super::requests::{Id, ToEditor};
 use super::session::Session;
 use crate::downstream::connection::Incoming;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
-use crate::text::json::{at, text};
+use crate::text::json::{at, list, text};
 
 impl Session {
     pub(super) fn server_event(&mut self, server: usize, attempt: u32, incoming: Incoming) {
@@ -86,34 +86,40 @@ impl Session {
         self.try_answer(Instant::now());
     }
 
-    fn server_answer(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
-        let id = Id::read(envelope.id(&body));
-        let Some(request) = self.requests.answered(server, &id) else {
-            if let Id::Text(id) = &id {
-                self.note_shut_down(server, id);
-            }
+    fn server_request(&mut self, server: usize, envelope: Envelope, body: Bytes) {
+        let Some(range) = envelope.id.clone() else {
             return;
         };
-        match request.then {
-            Then::Forward => self.tell(body),
-            Then::AddActions(actions) => {
-                let more = messages::with_more(&request.raw_id, &body, &actions);
-                self.tell(more.unwrap_or(body));
-            }
-            Then::NoteDiagnostics(uri) => {
-                self.diagnostics.pull(&uri, &body);
-                self.tell(body);
-            }
-        }
-    }
-
-    fn server_request(&mut self, server: usize, envelope: Envelope, body: Bytes) {
-        let Some(range) = envelope.id else { return };
         let raw_id = body.slice(range.clone());
+        self.note_registrations(server, &envelope, &body);
         let id = self
             .requests
             .ask_editor(ToEditor::Forwarded { server, raw_id });
         self.tell(with_id(&body, range, format!("\"{id}\"").as_bytes()));
+    }
+
+    /// Notes which methods a server takes since it said so, for finding out whom to ask.
+    fn note_registrations(&mut self, server: usize, envelope: &Envelope, body: &Bytes) {
+        let method = envelope.method(body);
+        let is_new = method == "client/registerCapability";
+        if !is_new && method != "client/unregisterCapability" {
+            return;
+        }
+        let params: Value = messages::params(body).unwrap_or_default();
+        let Some(behind) = self.servers.get_mut(server) else {
+            return;
+        };
+        // The protocol has lived with a slip of the pen.
+        for key in ["/registrations", "/unregisterations", "/unregistrations"] {
+            for registration in list(&params, key) {
+                let method = text(registration, "/method").to_owned();
+                if is_new {
+                    behind.registered.insert(method);
+                } else {
+                    behind.registered.remove(&method);
+                }
+            }
+        }
     }
 
     fn server_notification(&mut self, server: usize, envelope: &Envelope, body: Bytes) {

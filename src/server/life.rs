@@ -166,25 +166,30 @@ impl Session {
         server
     }
 
-    /// The server for a language: a running one, or one that is started for it.
-    pub(super) fn server_for(&mut self, language: &str) -> Option<usize> {
-        let speaks = |server: &Behind| server.speaks(language);
-        if let Some(server) = self.servers.iter().position(speaks) {
-            return Some(server);
-        }
+    /// Starts the servers for a language that are not there yet.
+    pub(super) fn start_servers_for(&mut self, language: &str) {
         if !self.config.lsp.enabled {
-            return None;
+            return;
         }
-        let post = registry::posts(&registry::servers(&self.config.lsp))
-            .into_iter()
-            .find(|post| post.speaks(language))?;
-        let greeting = self.greeting_in(self.documents.encoding);
-        let server = self.start_server(post, greeting);
-        if let Some(behind) = self.servers.get_mut(server) {
-            behind.greeted = true;
-            behind.send_first(messages::notification("initialized", &json!({})));
+        let trusted = self.trusted_root();
+        let mut posts = registry::posts(&registry::servers(&self.config.lsp));
+        posts.retain(|post| {
+            let is_there = self.servers.iter().any(|server| server.has_post(post));
+            !is_there && post.speaks(language)
+        });
+        let has_one = self.servers.iter().any(|server| server.speaks(language));
+        for (place, post) in posts.into_iter().enumerate() {
+            let is_missed = place == 0 && !has_one;
+            if !is_missed && post.candidates(&self.host, trusted.as_deref()).is_empty() {
+                continue;
+            }
+            let greeting = self.greeting_in(self.documents.encoding);
+            let server = self.start_server(post, greeting);
+            if let Some(behind) = self.servers.get_mut(server) {
+                behind.greeted = true;
+                behind.send_first(messages::notification("initialized", &json!({})));
+            }
         }
-        Some(server)
     }
 
     /// Answers `initialize` when the best server has answered and the others had their time.

@@ -67,6 +67,28 @@ pub fn failure(raw_id: &[u8], failure: Failure, message: &str) -> Bytes {
     with_raw_id(raw_id, "error", &error.to_string())
 }
 
+/// The answer with a result that is JSON already.
+pub fn raw_answer(raw_id: &[u8], result: &str) -> Bytes {
+    with_raw_id(raw_id, "result", result)
+}
+
+/// The answer with an error as a server wrote it.
+pub fn raw_failure(raw_id: &[u8], error: &RawValue) -> Bytes {
+    with_raw_id(raw_id, "error", error.get())
+}
+
+/// The same message with other parameters.
+pub fn with_params(raw_id: &[u8], method: &str, params: &str) -> Bytes {
+    let method = json!(method);
+    let id = String::from_utf8_lossy(raw_id);
+    let body = if raw_id.is_empty() {
+        format!(r#"{{"jsonrpc":"2.0","method":{method},"params":{params}}}"#)
+    } else {
+        format!(r#"{{"jsonrpc":"2.0","id":{id},"method":{method},"params":{params}}}"#)
+    };
+    Bytes::from(body)
+}
+
 fn with_raw_id(raw_id: &[u8], key: &str, value: &str) -> Bytes {
     let mut body = Vec::with_capacity(raw_id.len() + value.len() + 48);
     body.extend_from_slice(br#"{"jsonrpc":"2.0","id":"#);

@@ -4,12 +4,16 @@
 //! [`routes`] to the servers behind us ([`behind`]) as the bytes that came, or to our own half ([`frontend`]). What
 //! the servers say goes back the same way; [`requests`] knows who waits for what.
 
+mod answers;
+mod ask;
+pub mod attached;
 pub mod behind;
 pub mod capabilities;
 mod commands;
 mod deliveries;
 pub mod delivery;
 pub mod diagnostics;
+pub mod fan;
 mod from_editor;
 mod from_servers;
 pub mod frontend;

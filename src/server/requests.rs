@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use serde_json::Value;
 
+use super::fan::{Fan, Step};
+use crate::downstream::protocol::Method;
 use crate::event::RunId;
 
 /// Time that a server gets to answer a request that the editor cancelled, before we answer it.
@@ -58,12 +60,44 @@ pub struct FromEditor {
     pub raw_id: Bytes,
     /// All of it, to ask again.
     pub body: Bytes,
-    /// Which server has it.
-    pub server: usize,
+    /// Who has it.
+    pub asked: Asked,
+    /// What is asked, where the answer has to be looked at.
+    pub method: Option<&'static Method>,
     /// What is done with the answer.
     pub then: Then,
     /// When the editor cancelled it.
     pub cancelled: Option<Instant>,
+}
+
+/// Who has a request.
+#[derive(Debug)]
+pub enum Asked {
+    /// One server: its answer is handed on.
+    One(usize),
+    /// Several servers, whose answers become one.
+    Several(Box<Fan>),
+}
+
+impl Asked {
+    /// The servers that have it and have not answered.
+    pub fn waiting(&self) -> Vec<usize> {
+        match self {
+            Self::One(server) => vec![*server],
+            Self::Several(fan) => fan.waiting().collect(),
+        }
+    }
+}
+
+/// What a server's answer means.
+#[derive(Debug)]
+pub enum Heard {
+    /// Nobody waits for it.
+    Nothing,
+    /// It answers this request.
+    Answer(FromEditor),
+    /// It is one of several answers; this comes next.
+    Part(Step),
 }
 
 /// What is done with a server's answer.
@@ -118,24 +152,54 @@ impl Requests {
         self.from_editor.insert(id, request);
     }
 
-    /// Takes out the request that `server` answers; `None` when nobody waits for that answer.
-    pub fn answered(&mut self, server: usize, id: &Id) -> Option<FromEditor> {
-        let waits = self
+    /// Takes the answer of a server. A request that it alone has is taken out.
+    pub fn heard(&mut self, server: usize, id: &Id, body: &Bytes, now: Instant) -> Heard {
+        match self
             .from_editor
-            .get(id)
-            .is_some_and(|request| request.server == server);
-        if waits {
-            self.from_editor.remove(id)
-        } else {
-            None
+            .get_mut(id)
+            .map(|request| &mut request.asked)
+        {
+            Some(Asked::One(asked)) if *asked == server => self
+                .from_editor
+                .remove(id)
+                .map_or(Heard::Nothing, Heard::Answer),
+            Some(Asked::Several(fan)) if fan.waits_for(server) => {
+                Heard::Part(fan.answered(server, body.clone(), now))
+            }
+            Some(_) | None => Heard::Nothing,
         }
     }
 
-    /// Notes that the editor cancelled a request, and gives the server that has it.
-    pub fn cancel(&mut self, id: &Id, now: Instant) -> Option<usize> {
-        let request = self.from_editor.get_mut(id)?;
+    /// Notes that a server will not answer a request; the same as [`Requests::heard`] otherwise.
+    pub fn given_up(&mut self, server: usize, id: &Id, now: Instant) -> Heard {
+        match self
+            .from_editor
+            .get_mut(id)
+            .map(|request| &mut request.asked)
+        {
+            Some(Asked::One(asked)) if *asked == server => self
+                .from_editor
+                .remove(id)
+                .map_or(Heard::Nothing, Heard::Answer),
+            Some(Asked::Several(fan)) if fan.waits_for(server) => {
+                Heard::Part(fan.gone(server, now))
+            }
+            Some(_) | None => Heard::Nothing,
+        }
+    }
+
+    /// Notes that the editor cancelled a request, and gives the servers that have it.
+    pub fn cancel(&mut self, id: &Id, now: Instant) -> Vec<usize> {
+        let Some(request) = self.from_editor.get_mut(id) else {
+            return Vec::new();
+        };
         request.cancelled.get_or_insert(now);
-        Some(request.server)
+        request.asked.waiting()
+    }
+
+    /// The request with this id.
+    pub fn get(&self, id: &Id) -> Option<&FromEditor> {
+        self.from_editor.get(id)
     }
 
     /// Takes out one request, whoever has it.
@@ -143,12 +207,34 @@ impl Requests {
         self.from_editor.remove(id)
     }
 
-    /// Takes out the requests that a server will never answer.
+    /// Takes out the requests that only this server has, which will never answer.
     pub fn take_of_server(&mut self, server: usize) -> Vec<FromEditor> {
         self.to_editor.retain(|_, request| {
             !matches!(request, ToEditor::Forwarded { server: asked, .. } if *asked == server)
         });
-        self.take_where(|request| request.server == server)
+        self.take_where(|request| matches!(request.asked, Asked::One(asked) if asked == server))
+    }
+
+    /// Notes that a server will answer nothing any more, and gives what comes next for each request that it shared.
+    pub fn lost(&mut self, server: usize, now: Instant) -> Vec<(Id, Step)> {
+        let fans = self.from_editor.iter_mut();
+        let steps = fans.filter_map(|(id, request)| match &mut request.asked {
+            Asked::Several(fan) if fan.waits_for(server) => {
+                Some((id.clone(), fan.gone(server, now)))
+            }
+            Asked::Several(_) | Asked::One(_) => None,
+        });
+        steps.collect()
+    }
+
+    /// What comes next for the shared requests whose time is up.
+    pub fn late(&mut self, now: Instant) -> Vec<(Id, Step)> {
+        let fans = self.from_editor.iter_mut();
+        let steps = fans.filter_map(|(id, request)| match &mut request.asked {
+            Asked::Several(fan) => Some((id.clone(), fan.overdue(now))),
+            Asked::One(_) => None,
+        });
+        steps.filter(|(_, step)| *step != Step::Wait).collect()
     }
 
     /// Takes out the cancelled requests that a server did not answer in time.
@@ -160,12 +246,17 @@ impl Requests {
         })
     }
 
-    /// When the next cancelled request is overdue.
+    /// When the next cancelled request is overdue, or the time of one is up that several servers share.
     pub fn deadline(&self) -> Option<Instant> {
-        self.from_editor
-            .values()
-            .filter_map(|request| Some(request.cancelled? + CANCEL_PATIENCE))
-            .min()
+        let deadlines = self.from_editor.values().filter_map(|request| {
+            let cancelled = request.cancelled.map(|since| since + CANCEL_PATIENCE);
+            let shared = match &request.asked {
+                Asked::Several(fan) => fan.deadline(),
+                Asked::One(_) => None,
+            };
+            [cancelled, shared].into_iter().flatten().min()
+        });
+        deadlines.min()
     }
 
     /// Notes a request to the editor and gives its id, without quotes.
@@ -224,7 +315,8 @@ mod tests {
         FromEditor {
             raw_id: Bytes::from_static(b"1"),
             body: Bytes::new(),
-            server,
+            asked: Asked::One(server),
+            method: None,
             then: Then::Forward,
             cancelled: None,
         }
@@ -247,9 +339,11 @@ mod tests {
     fn a_request_is_taken_out_once_and_only_by_its_server() {
         let mut requests = Requests::new();
         requests.accept(Id::Number(1), request(0));
-        assert!(requests.answered(1, &Id::Number(1)).is_none());
-        assert!(requests.answered(0, &Id::Number(1)).is_some());
-        assert!(requests.answered(0, &Id::Number(1)).is_none());
+        let now = Instant::now();
+        let mut heard = |server| requests.heard(server, &Id::Number(1), &Bytes::new(), now);
+        assert!(matches!(heard(1), Heard::Nothing));
+        assert!(matches!(heard(0), Heard::Answer(_)));
+        assert!(matches!(heard(0), Heard::Nothing));
     }
 
     #[test]
@@ -259,7 +353,7 @@ mod tests {
         requests.accept(Id::Number(2), request(0));
         let now = Instant::now();
         assert_eq!(requests.deadline(), None);
-        assert_eq!(requests.cancel(&Id::Number(1), now), Some(0));
+        assert_eq!(requests.cancel(&Id::Number(1), now), [0]);
         assert!(requests.take_overdue(now).is_empty());
         assert_eq!(requests.take_overdue(now + CANCEL_PATIENCE).len(), 1);
         assert_eq!(requests.take_of_server(0).len(), 1);

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::behind::{Behind, DEATHS_MAX, DEATHS_WINDOW, Due, Fate, Phase};
 use super::life::Stage;
 use super::messages::{self, Loudness};
-use super::requests::{FromEditor, Id};
+use super::requests::{FromEditor, Heard, Id};
 use super::session::{FAREWELL, Session};
 use crate::config::trust;
 use crate::downstream::wire::Envelope;
@@ -140,6 +140,9 @@ impl Session {
                 None => {}
             }
         }
+        for (id, step) in self.requests.lost(server, Instant::now()) {
+            self.take_step(id, step);
+        }
         let Some(behind) = self.servers.get_mut(server) else {
             return;
         };
@@ -251,7 +254,7 @@ impl Session {
     ) -> impl Iterator<Item = &crate::text::documents::Document> {
         self.documents
             .iter()
-            .filter(move |document| self.owners.get(&document.uri) == Some(&server))
+            .filter(move |document| self.attached.of(&document.uri).contains(&server))
     }
 
     /// When a server that does not work yet has to be looked at.
@@ -286,9 +289,14 @@ impl Session {
                 .get_mut(server)
                 .map(|behind| behind.take_overdue(now));
             for raw_id in overdue.unwrap_or_default() {
-                if let Some(request) = self.requests.answered(server, &Id::read(&raw_id)) {
-                    let text = format!("{} is not back yet", self.name_of(server));
-                    self.fail(request, &text);
+                let id = Id::read(&raw_id);
+                match self.requests.given_up(server, &id, now) {
+                    Heard::Answer(request) => {
+                        let text = format!("{} is not back yet", self.name_of(server));
+                        self.fail(request, &text);
+                    }
+                    Heard::Part(step) => self.take_step(id, step),
+                    Heard::Nothing => {}
                 }
             }
         }

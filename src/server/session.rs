@@ -3,7 +3,6 @@
 //! Readers, servers, handlers and runs send [`Event`]s; one loop takes them in order and alone changes the session. It
 //! never waits for anybody: what takes time is a task that sends an event when it is done.
 
-use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +12,8 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Ending;
+use super::answers::Traces;
+use super::attached::Attached;
 use super::behind::Behind;
 use super::diagnostics::Diagnostics;
 use super::frontend::{Ask, Frontend};
@@ -99,10 +100,10 @@ pub struct Session {
     pub(super) servers: Vec<Behind>,
     /// What a server that comes back has to hear again.
     pub(super) standing: Standing,
-    /// Which server has which open document.
-    pub(super) owners: HashMap<String, usize>,
-    /// Open documents that no server has.
-    pub(super) unowned: usize,
+    /// Which servers have which open document.
+    pub(super) attached: Attached,
+    /// Which server said what, where a later message does not tell whom it is for.
+    pub(super) traces: Traces,
     /// The server that was asked last: it gets what names no document.
     pub(super) last_asked: usize,
     pub(super) requests: Requests,
@@ -130,8 +131,8 @@ impl Session {
             diagnostics: Diagnostics::default(),
             servers: Vec::new(),
             standing: Standing::default(),
-            owners: HashMap::new(),
-            unowned: 0,
+            attached: Attached::default(),
+            traces: Traces::default(),
             last_asked: 0,
             requests: Requests::new(),
             runs: Runs::default(),
@@ -265,6 +266,9 @@ impl Session {
                 Failure::Cancelled,
                 message,
             ));
+        }
+        for (id, step) in self.requests.late(now) {
+            self.take_step(id, step);
         }
         self.stage_tick(now);
         self.servers_tick(now);

@@ -20,6 +20,7 @@ mod restart;
 mod seed;
 mod semantics;
 mod session;
+mod several;
 mod shadow;
 mod small_model;
 mod source;

@@ -1,0 +1,222 @@
+//! What becomes of the servers' answers (spec: LSP Manager, merging).
+//!
+//! The answer of a server that is alone is handed on as it came. With several, items that come back later are tagged
+//! with their server, and what says whose a command or an address is, is remembered.
+
+use std::collections::HashMap;
+use std::time::Instant;
+
+use bytes::Bytes;
+use memchr::memmem;
+use serde_json::json;
+
+use super::fan::Step;
+use super::messages;
+use super::requests::{Asked, FromEditor, Heard, Id, Then};
+use super::session::Session;
+use crate::downstream::merge::Taste;
+use crate::downstream::protocol::{self, Combine, Method, Scope};
+use crate::downstream::tagged::{self, Tag};
+use crate::downstream::wire::Envelope;
+use crate::text::json::at;
+
+/// Commands and schemes that are remembered.
+const TRACES_MAX: usize = 10_000;
+
+/// Which server said what, where a later message does not tell whom it is for.
+#[derive(Debug, Default)]
+pub(super) struct Traces {
+    commands: HashMap<String, usize>,
+    schemes: HashMap<String, usize>,
+}
+
+impl Traces {
+    /// The server that offered a command.
+    pub(super) fn command(&self, command: &str) -> Option<usize> {
+        self.commands.get(command).copied()
+    }
+
+    /// The server that made up the scheme of an address, such as `jdt:`.
+    pub(super) fn scheme(&self, uri: &str) -> Option<usize> {
+        let (scheme, _) = uri.split_once(':')?;
+        self.schemes.get(scheme).copied()
+    }
+
+    /// Remembers what an answer of a server offers and addresses.
+    fn note(&mut self, server: usize, body: &[u8]) {
+        for command in strings_after(body, b"\"command\"") {
+            if self.commands.len() < TRACES_MAX && !command.is_empty() {
+                self.commands.insert(command.to_owned(), server);
+            }
+        }
+        for key in [&b"\"uri\""[..], b"\"targetUri\""] {
+            for uri in strings_after(body, key) {
+                let Some((scheme, _)) = uri.split_once(':') else {
+                    continue;
+                };
+                let is_special = !matches!(scheme, "file" | "untitled" | "http" | "https");
+                if is_special && self.schemes.len() < TRACES_MAX {
+                    self.schemes.insert(scheme.to_owned(), server);
+                }
+            }
+        }
+    }
+}
+
+/// The string values of a key, wherever it stands. Those with escapes are left out.
+fn strings_after<'body>(
+    body: &'body [u8],
+    key: &'body [u8],
+) -> impl Iterator<Item = &'body str> + use<'body> {
+    memmem::find_iter(body, key).filter_map(move |at| {
+        let rest = body.get(at + key.len()..)?.trim_ascii_start();
+        let rest = rest.strip_prefix(b":")?.trim_ascii_start();
+        let rest = rest.strip_prefix(b"\"")?;
+        let end = memchr::memchr2(b'"', b'\\', rest)?;
+        let is_plain = rest.get(end) == Some(&b'"');
+        let text = std::str::from_utf8(rest.get(..end)?).ok()?;
+        is_plain.then_some(text)
+    })
+}
+
+impl Session {
+    pub(super) fn server_answer(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
+        let id = Id::read(envelope.id(&body));
+        match self.requests.heard(server, &id, &body, Instant::now()) {
+            Heard::Answer(request) => {
+                let body = self.looked_over(server, &request, body);
+                self.deliver(request, body);
+            }
+            Heard::Part(step) => {
+                self.traces.note(server, &body);
+                self.take_step(id, step);
+            }
+            Heard::Nothing => {
+                if let Id::Text(id) = &id {
+                    self.note_shut_down(server, id);
+                }
+            }
+        }
+    }
+
+    /// Goes on with a request that several servers share.
+    pub(super) fn take_step(&mut self, id: Id, step: Step) {
+        let mut step = step;
+        while let Step::Ask(server) = step {
+            let body = self.requests.get(&id).map(|request| request.body.clone());
+            let alive = self
+                .servers
+                .get(server)
+                .is_some_and(|behind| behind.is_running() || behind.is_starting());
+            if let (Some(body), true) = (body, alive) {
+                return self.send(server, body);
+            }
+            match self.requests.given_up(server, &id, Instant::now()) {
+                Heard::Part(next) => step = next,
+                Heard::Answer(_) | Heard::Nothing => return,
+            }
+        }
+        if step == Step::Finish
+            && let Some(request) = self.requests.take(&id)
+        {
+            self.finish(request);
+        }
+    }
+
+    fn finish(&mut self, request: FromEditor) {
+        let Asked::Several(fan) = &request.asked else {
+            return;
+        };
+        let capabilities = at(&self.greeting, "/capabilities");
+        let mut taste = Taste::of(capabilities, fan.method.name);
+        taste.tags = comes_back(fan.method);
+        if fan.method.combine == Combine::Actions {
+            taste = taste.asked_for(&messages::params(&request.body).unwrap_or_default());
+        }
+        let name = |server: usize| {
+            let behind = self.servers.get(server);
+            behind.map_or("", |behind| behind.spec.name.as_str())
+        };
+        let body = fan.answer(&request.raw_id, &taste, name);
+        let id: Option<&serde_json::value::RawValue> = serde_json::from_slice(&request.raw_id).ok();
+        let cancel = messages::notification("$/cancelRequest", &json!({ "id": id }));
+        for server in request.asked.waiting() {
+            self.send(server, cancel.clone());
+        }
+        self.deliver(request, body);
+    }
+
+    /// Gives the editor its answer, with what is ours.
+    fn deliver(&mut self, request: FromEditor, body: Bytes) {
+        match request.then {
+            Then::Forward => self.tell(body),
+            Then::AddActions(actions) => {
+                let more = messages::with_more(&request.raw_id, &body, &actions);
+                self.tell(more.unwrap_or(body));
+            }
+            Then::NoteDiagnostics(uri) => {
+                self.diagnostics.pull(&uri, &body);
+                self.tell(body);
+            }
+        }
+    }
+
+    /// The answer of one of several servers, with its items tagged where they come back.
+    fn looked_over(&mut self, server: usize, request: &FromEditor, body: Bytes) -> Bytes {
+        let Some(method) = request.method else {
+            return body;
+        };
+        self.traces.note(server, &body);
+        let generation = self.servers.get(server).map(|behind| behind.generation);
+        let result = messages::response(&body).and_then(|response| response.result);
+        match (result, generation) {
+            (Some(result), Some(generation)) if comes_back(method) => {
+                let tag = Tag { server, generation };
+                let result = tagged::tag_all(result.get(), tag);
+                messages::raw_answer(&request.raw_id, &result)
+            }
+            _ => body,
+        }
+    }
+}
+
+/// Whether the items of a method's result come back as the subject of another request.
+fn comes_back(method: &Method) -> bool {
+    let registration = method.registration;
+    !registration.is_empty()
+        && protocol::methods()
+            .iter()
+            .any(|other| other.scope == Scope::Item && other.registration == registration)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn commands_and_schemes_lead_back_to_their_server() {
+        let mut traces = Traces::default();
+        let body = br#"{"result":[{"command":{"title":"t","command" : "x.run"}},{"uri":"jdt://c","targetUri":"file:///a"}]}"#;
+        traces.note(3, body);
+        assert_eq!(traces.command("x.run"), Some(3));
+        assert_eq!(traces.command("x.other"), None);
+        assert_eq!(traces.scheme("jdt://other"), Some(3));
+        assert_eq!(traces.scheme("file:///a"), None);
+    }
+
+    #[test]
+    fn items_that_are_resolved_later_come_back() {
+        for (name, expected) in [
+            ("textDocument/completion", true),
+            ("completionItem/resolve", true),
+            ("textDocument/prepareCallHierarchy", true),
+            ("callHierarchy/incomingCalls", true),
+            ("workspace/symbol", true),
+            ("textDocument/hover", false),
+            ("textDocument/definition", false),
+        ] {
+            let method = protocol::method(name).expect("the protocol has it");
+            assert_eq!(comes_back(method), expected, "{name}");
+        }
+    }
+}
