@@ -3,7 +3,7 @@
 //! [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`builtin`] and [`registry`] know which servers
 //! exist and where they are, [`connection`] is one running child. [`protocol`] is what the protocol says of each method
 //! and where in its messages the things are that we look at; [`merge`] makes several answers one, [`tagged`] notes in an
-//! item which server made it.
+//! item which server made it, [`transcode`] counts the columns of a message as its receiver does.
 
 pub mod builtin;
 pub mod connection;
@@ -12,4 +12,5 @@ pub mod protocol;
 pub mod queue;
 pub mod registry;
 pub mod tagged;
+pub mod transcode;
 pub mod wire;

@@ -334,29 +334,30 @@ fn unquoted(body: &[u8], range: Range<usize>) -> Option<Range<usize>> {
 }
 
 /// Walks over JSON without reading what it says.
-struct Scanner<'body> {
-    body: &'body [u8],
-    at: usize,
+#[derive(Debug)]
+pub(super) struct Scanner<'body> {
+    pub(super) body: &'body [u8],
+    pub(super) at: usize,
 }
 
 impl Scanner<'_> {
-    fn peek(&self) -> Option<u8> {
+    pub(super) fn peek(&self) -> Option<u8> {
         self.body.get(self.at).copied()
     }
 
-    fn space(&mut self) {
+    pub(super) fn space(&mut self) {
         while self.peek().is_some_and(|byte| byte.is_ascii_whitespace()) {
             self.at += 1;
         }
     }
 
-    fn expect(&mut self, wanted: u8) -> Option<()> {
+    pub(super) fn expect(&mut self, wanted: u8) -> Option<()> {
         self.space();
         (self.peek()? == wanted).then(|| self.at += 1)
     }
 
     /// Steps over a string and gives the bytes between its quotes.
-    fn string(&mut self) -> Option<Range<usize>> {
+    pub(super) fn string(&mut self) -> Option<Range<usize>> {
         self.expect(b'"')?;
         let start = self.at;
         loop {
@@ -371,7 +372,7 @@ impl Scanner<'_> {
     }
 
     /// Steps over one value of any kind.
-    fn skip(&mut self) -> Option<()> {
+    pub(super) fn skip(&mut self) -> Option<()> {
         match self.peek()? {
             b'"' => self.string().map(drop),
             b'{' | b'[' => self.skip_nested(),

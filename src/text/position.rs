@@ -44,7 +44,8 @@ impl Encoding {
         }
     }
 
-    fn width(self, character: char) -> usize {
+    /// How many columns a character takes.
+    pub fn width(self, character: char) -> usize {
         match self {
             Self::Utf8 => character.len_utf8(),
             Self::Utf16 => character.len_utf16(),
@@ -97,18 +98,21 @@ impl Lines {
         self.starts.len()
     }
 
+    /// A line of `text` without its end; `None` beyond the last one.
+    pub fn line<'text>(&self, text: &'text str, line: u32) -> Option<&'text str> {
+        let line = usize::try_from(line).ok()?;
+        let start = self.starts.get(line).copied()?;
+        let end = self.starts.get(line + 1).copied().unwrap_or(text.len());
+        let line = text.get(start..end)?;
+        Some(line.trim_end_matches(['\n', '\r']))
+    }
+
     /// The byte offset of a position in `text`, which must be the text that these lines are of.
     pub fn offset(&self, text: &str, position: Position, encoding: Encoding) -> usize {
         let Some(start) = self.starts.get(position.line as usize).copied() else {
             return text.len();
         };
-        let end = self
-            .starts
-            .get(position.line as usize + 1)
-            .copied()
-            .unwrap_or(text.len());
-        let line = text.get(start..end).unwrap_or_default();
-        let line = line.trim_end_matches(['\n', '\r']);
+        let line = self.line(text, position.line).unwrap_or_default();
         start + column_offset(line, position.character as usize, encoding)
     }
 
