@@ -113,6 +113,54 @@ pub fn present<'de, D: Deserializer<'de>>(
     <&RawValue>::deserialize(deserializer).map(Some)
 }
 
+/// What of an object is written otherwise than it came.
+#[derive(Debug, Default)]
+pub struct Changes<'text> {
+    replaced: Vec<(&'text str, String)>,
+    added: String,
+}
+
+impl<'text> Changes<'text> {
+    /// Writes another value in the place of `own`, which is a piece of the object.
+    pub fn put(&mut self, own: &'text RawValue, with: String) {
+        self.replaced.push((own.get(), with));
+    }
+
+    /// Adds a field. The key is one that needs no escapes.
+    pub fn add(&mut self, key: &str, value: &str) {
+        if !self.added.is_empty() {
+            self.added.push(',');
+        }
+        self.added.push('"');
+        self.added.push_str(key);
+        self.added.push_str("\":");
+        self.added.push_str(value);
+    }
+
+    /// Replaces the value of a field, or adds it.
+    pub fn set(&mut self, own: Option<&'text RawValue>, key: &str, value: String) {
+        match own {
+            Some(own) => self.put(own, value),
+            None => self.add(key, &value),
+        }
+    }
+
+    /// Writes the object.
+    pub fn write(mut self, out: &mut String, object: &str) {
+        let mut rest = object;
+        self.replaced.sort_by_key(|(own, _)| own.as_ptr() as usize);
+        for (own, with) in &self.replaced {
+            let Some(range) = place(rest, own) else {
+                continue;
+            };
+            out.push_str(rest.get(..range.start).unwrap_or_default());
+            out.push_str(with);
+            rest = rest.get(range.end..).unwrap_or_default();
+        }
+        extend_into(out, rest, &self.added);
+    }
+}
+
 /// A JSON list that is being written.
 #[derive(Debug)]
 pub struct List {

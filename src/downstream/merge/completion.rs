@@ -176,7 +176,7 @@ impl<'text> Writer<'text> {
         let Ok(item) = serde_json::from_str::<Item<'_>>(text) else {
             return out.push_str(text);
         };
-        let mut changes = Changes::default();
+        let mut changes = raw::Changes::default();
         let defaults = &self.defaults;
         match (item.commit_characters, defaults.commit_characters) {
             (None, Some(default)) => changes.add("commitCharacters", default.get()),
@@ -221,7 +221,7 @@ impl<'text> Writer<'text> {
         changes.write(out, text);
     }
 
-    fn change_data<'item>(&self, item: &Item<'item>, changes: &mut Changes<'item>) {
+    fn change_data<'item>(&self, item: &Item<'item>, changes: &mut raw::Changes<'item>) {
         let data = match (item.data, self.defaults.data) {
             (Some(own), Some(default)) if self.merges_data => Some(merged(own, default)),
             (Some(own), _) => Some(own.get().to_owned()),
@@ -236,43 +236,6 @@ impl<'text> Writer<'text> {
             Some(own) => changes.put(own, data),
             None => changes.add("data", &data),
         }
-    }
-}
-
-/// What is written otherwise than it came.
-#[derive(Default)]
-struct Changes<'item> {
-    replaced: Vec<(&'item str, String)>,
-    added: String,
-}
-
-impl<'item> Changes<'item> {
-    fn put(&mut self, own: &'item RawValue, with: String) {
-        self.replaced.push((own.get(), with));
-    }
-
-    fn add(&mut self, key: &str, value: &str) {
-        if !self.added.is_empty() {
-            self.added.push(',');
-        }
-        self.added.push('"');
-        self.added.push_str(key);
-        self.added.push_str("\":");
-        self.added.push_str(value);
-    }
-
-    fn write(mut self, out: &mut String, text: &str) {
-        let mut rest = text;
-        self.replaced.sort_by_key(|(own, _)| own.as_ptr() as usize);
-        for (own, with) in &self.replaced {
-            let Some(range) = raw::place(rest, own) else {
-                continue;
-            };
-            out.push_str(rest.get(..range.start).unwrap_or_default());
-            out.push_str(with);
-            rest = rest.get(range.end..).unwrap_or_default();
-        }
-        raw::extend_into(out, rest, &self.added);
     }
 }
 
