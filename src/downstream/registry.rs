@@ -475,7 +475,7 @@ pub struct Found {
 
 /// Why a server was not found.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{} not found{}; {hint}", self.names_text(), self.tried_text())]
+#[error("{} found{}; {hint}", self.names_text(), self.tried_text())]
 pub struct Missing {
     /// Names of the servers, any of which would do, with commas between them.
     pub names: String,
@@ -488,7 +488,7 @@ pub struct Missing {
 impl Missing {
     fn names_text(&self) -> String {
         match self.names.rsplit_once(", ") {
-            None => format!("{} was", self.names),
+            None => format!("{} was not", self.names),
             Some((names, last)) => format!("none of {names} and {last} was"),
         }
     }

@@ -19,6 +19,8 @@ mod protocol;
 mod restart;
 mod seed;
 mod semantics;
+#[cfg(unix)]
+mod servers;
 mod session;
 mod several;
 mod shadow;

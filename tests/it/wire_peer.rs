@@ -79,11 +79,22 @@ impl Peer {
 
     /// Started in the workspace that `prepare` makes in a folder, with its home beside it.
     pub(crate) fn prepared(prepare: impl FnOnce(&Path) -> PathBuf) -> Self {
+        Self::with(&[], &[], prepare)
+    }
+
+    /// The same with arguments, and variables in its environment.
+    pub(crate) fn with(
+        arguments: &[&str],
+        variables: &[(&str, String)],
+        prepare: impl FnOnce(&Path) -> PathBuf,
+    ) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let root = prepare(&base);
         let mut child = Command::new(env!("CARGO_BIN_EXE_meliora"))
+            .args(arguments)
             .envs(environment(&base))
+            .envs(variables.iter().cloned())
             .current_dir(&root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
