@@ -11,6 +11,7 @@ pub mod headless;
 pub mod history;
 pub mod paint;
 pub mod place;
+pub mod proxy;
 pub mod run;
 pub mod serve;
 pub mod session;
@@ -47,6 +48,7 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
+    Proxy(proxy::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -84,6 +86,7 @@ pub fn main() -> ExitCode {
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
+        Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         // Editors give us pipes. A person at a terminal wants to know what this is.
         None if std::io::stdin().is_terminal() => explain(),
         None => serve::run(&serve::Arguments::default()),

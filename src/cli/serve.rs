@@ -9,6 +9,7 @@ use anyhow::Context;
 
 use super::{EXIT_MISSING, paint};
 use crate::config::host::Host;
+use crate::server::role::Role;
 use crate::server::{self, Ending};
 
 /// Serve an editor on standard input and output (what happens without a command).
@@ -21,7 +22,12 @@ pub struct Arguments {
 
 /// Serves the editor that started us. One thread, so that a message passes through without waking another one.
 pub fn run(_: &Arguments) -> ExitCode {
-    match serve() {
+    serve(Role::Agent)
+}
+
+/// Serves in one role or another; the exit code is the protocol's.
+pub(super) fn serve(role: Role) -> ExitCode {
+    match serve_on_streams(role) {
         Ok(Ending::Orderly) => ExitCode::SUCCESS,
         Ok(Ending::Abrupt) => ExitCode::FAILURE,
         Err(error) => {
@@ -31,7 +37,7 @@ pub fn run(_: &Arguments) -> ExitCode {
     }
 }
 
-fn serve() -> anyhow::Result<Ending> {
+fn serve_on_streams(role: Role) -> anyhow::Result<Ending> {
     let host = Arc::new(Host::capture().context("cannot find our own executable")?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -39,7 +45,7 @@ fn serve() -> anyhow::Result<Ending> {
         .context("cannot start the runtime")?;
     // As a task among the others: the runtime looks at the operating system once more before it goes on with the future
     // that it blocks on, which every message would pay for.
-    let ending = runtime.block_on(async { tokio::spawn(server::serve(host)).await });
+    let ending = runtime.block_on(async { tokio::spawn(server::serve(host, role)).await });
     // A blocked read of a terminal must not keep the process alive.
     runtime.shutdown_background();
     ending

@@ -31,6 +31,9 @@ const FILES_LOOKED_AT_MAX: usize = 2_000;
 /// Folders below the root that are looked into for files of a language.
 const DEPTH_MAX: usize = 4;
 
+/// Stands for every language.
+pub const ANY_LANGUAGE: &str = "*";
+
 /// One language server: how it is called and what it is for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Server {
@@ -42,7 +45,7 @@ pub struct Server {
     pub arguments: Vec<String>,
     /// Added to its environment.
     pub environment: BTreeMap<String, String>,
-    /// Language ids, as in `textDocument/didOpen`, it serves.
+    /// Language ids, as in `textDocument/didOpen`, it serves; [`ANY_LANGUAGE`] for all.
     pub languages: Vec<String>,
     /// Files or folders whose presence in a folder makes that folder a root for this server.
     pub root_patterns: Vec<String>,
@@ -86,7 +89,10 @@ pub enum Version {
 impl Server {
     /// Whether it serves texts of a language. Who serves TypeScript serves its React dialect.
     pub fn speaks(&self, language: &str) -> bool {
-        let knows = |language: &str| self.languages.iter().any(|known| known == language);
+        let knows = |language: &str| {
+            let mut known = self.languages.iter();
+            known.any(|known| known == language || known == ANY_LANGUAGE)
+        };
         knows(language) || language.strip_suffix("react").is_some_and(knows)
     }
 
@@ -276,6 +282,20 @@ fn adjust(server: &mut Server, custom: &config::Server) {
     server.priority = custom.priority.unwrap_or(server.priority);
 }
 
+/// A server that is started with these arguments and gets texts of every language.
+pub fn named(name: &str, command: &str, arguments: &[String]) -> Server {
+    let known = built_in().into_iter().find(|server| server.name == name);
+    Server {
+        arguments: arguments.to_vec(),
+        languages: vec![ANY_LANGUAGE.to_owned()],
+        hint: known.map_or_else(
+            || "see that it is installed and on PATH".to_owned(),
+            |known| known.hint,
+        ),
+        ..stranger(name, command)
+    }
+}
+
 /// A server that is not built in.
 fn stranger(name: &str, command: &str) -> Server {
     Server {
@@ -411,7 +431,7 @@ pub fn candidates(server: &Server, host: &Host, trusted: Option<&Path>) -> Vec<P
     if Path::new(&server.command).is_absolute() {
         return [PathBuf::from(&server.command)]
             .into_iter()
-            .filter(is_other)
+            .filter(|path| host::is_executable(path) && is_other(path))
             .collect();
     }
     let more = [

@@ -75,16 +75,33 @@ impl Sync {
     }
 }
 
-/// The result of `initialize`: that of the servers that answered, best first, and our additions. `offered` are the
-/// encodings that the editor offered.
-pub fn result(answers: &[&Value], offered: &Value) -> Value {
+/// The result of `initialize` without the agent: that of the servers that answered, best first.
+pub fn joined(answers: &[&Value]) -> Value {
     let mut result = answers
         .first()
         .map_or_else(|| json!({}), |first| (*first).clone());
+    let others = answers.get(1..).unwrap_or_default();
+    if others.is_empty() {
+        return result;
+    }
     let mut capabilities = at(&result, "/capabilities").clone();
-    for answer in answers.iter().skip(1) {
+    for answer in others {
         capabilities = merged(capabilities, at(answer, "/capabilities").clone());
     }
+    set(&mut result, "capabilities", capabilities);
+    set(
+        &mut result,
+        "serverInfo",
+        json!({ "name": names(answers).join(" + ") }),
+    );
+    result
+}
+
+/// The result of `initialize`: that of the servers that answered, best first, and our additions. `offered` are the
+/// encodings that the editor offered.
+pub fn result(answers: &[&Value], offered: &Value) -> Value {
+    let mut result = joined(answers);
+    let mut capabilities = at(&result, "/capabilities").clone();
     add_ours(&mut capabilities);
     if answers.is_empty() {
         set(
@@ -94,11 +111,7 @@ pub fn result(answers: &[&Value], offered: &Value) -> Value {
         );
     }
     set(&mut result, "capabilities", capabilities);
-    let behind: Vec<&str> = answers
-        .iter()
-        .map(|answer| text(answer, "/serverInfo/name"))
-        .filter(|name| !name.is_empty())
-        .collect();
+    let behind = names(answers);
     let version = if behind.is_empty() {
         env!("CARGO_PKG_VERSION").to_owned()
     } else {
@@ -110,6 +123,15 @@ pub fn result(answers: &[&Value], offered: &Value) -> Value {
         json!({ "name": "meliora", "version": version }),
     );
     result
+}
+
+/// What the servers call themselves.
+fn names<'answer>(answers: &[&'answer Value]) -> Vec<&'answer str> {
+    answers
+        .iter()
+        .map(|answer| text(answer, "/serverInfo/name"))
+        .filter(|name| !name.is_empty())
+        .collect()
 }
 
 /// The encoding when no server has a say: the editor's first choice that we know.

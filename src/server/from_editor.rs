@@ -15,7 +15,7 @@ use super::frontend::Frontend;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
 use super::requests::{Heard, Id, Then, ToEditor};
-use super::routes::{Life, Route, Text, route};
+use super::routes::{Life, Route, Text};
 use super::session::Session;
 use super::{Ending, ask};
 use crate::downstream::queue::QueueError;
@@ -61,7 +61,7 @@ impl Session {
     }
 
     async fn routed(&mut self, method: &str, message: Message) {
-        let route = route(method);
+        let route = self.route(method);
         if let Route::Life(life) = route {
             self.live(life, message);
             return;
@@ -310,7 +310,7 @@ impl Session {
         let command = messages::params::<Params<'_>>(&message.body)
             .map(|params| params.command.into_owned())
             .unwrap_or_default();
-        if COMMANDS.contains(&command.as_str()) {
+        if self.is_agent() && COMMANDS.contains(&command.as_str()) {
             return self.ours(method, message).await;
         }
         let owner = self.command_owner(&command);
@@ -319,7 +319,7 @@ impl Session {
 
     fn resolve_action(&mut self, method: &str, message: Message) {
         let action: Value = messages::params(&message.body).unwrap_or_default();
-        if text(&action, "/command/command").starts_with(COMMAND_PREFIX) {
+        if self.is_agent() && text(&action, "/command/command").starts_with(COMMAND_PREFIX) {
             self.tell(messages::answer(&message.raw_id, &action));
         } else {
             self.pass_on(method, message, Then::Forward);

@@ -70,6 +70,7 @@ impl Session {
         let mut message: Value = serde_json::from_slice(body).unwrap_or_default();
         if at(&message, "/result").is_object() {
             let answer = crate::text::json::take(&mut message, "result");
+            self.keep_answer(body);
             self.server_works(server, answer);
         } else {
             let said = text(&message, "/error/message");

@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::behind::{Behind, Phase};
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
+use super::role::Role;
 use super::session::{FAREWELL, Session};
 use super::{Ending, capabilities, parent};
 use crate::config::{layers, trust};
@@ -48,6 +49,8 @@ pub(super) struct Starting {
     deadline: Instant,
     /// When we go on without those that are slower than the first one.
     grace: Option<Instant>,
+    /// The answer of the only server, for an editor that gets nothing of ours.
+    as_it_came: Option<Bytes>,
     /// What the servers said meanwhile: the editor expects nothing before its answer.
     pub(super) held: Vec<(usize, Bytes)>,
 }
@@ -82,11 +85,7 @@ impl Session {
         let params: Value = messages::params(&body).unwrap_or_default();
         self.profile = Profile::from_initialize(&params);
         self.root = root_of(&params);
-        let loaded = layers::load(&self.host, Some(&self.root));
-        self.config = Arc::new(loaded.config);
-        for notice in loaded.notices {
-            self.say(Loudness::Warning, &notice);
-        }
+        self.configure();
         if let Some(pid) = at(&params, "/processId")
             .as_u64()
             .and_then(|pid| pid.try_into().ok())
@@ -98,30 +97,49 @@ impl Session {
             raw_id,
             deadline: Instant::now() + Duration::from_secs(self.config.lsp.timeout.max(1)),
             grace: None,
+            as_it_came: None,
             held: Vec::new(),
         });
-        if self.config.lsp.enabled {
-            self.start_servers(&body);
-        }
+        self.start_servers(&body);
         self.try_answer(Instant::now());
     }
 
-    fn start_servers(&mut self, body: &Bytes) {
-        for complaint in registry::complaints(&self.config.lsp) {
-            self.say(Loudness::Warning, &complaint);
+    /// Reads the settings. Servers that somebody named are started as they were named, whatever a workspace says.
+    fn configure(&mut self) {
+        let workspace = self.is_agent().then_some(self.root.as_path());
+        let loaded = layers::load(&self.host, workspace);
+        self.config = Arc::new(loaded.config);
+        let complaints = registry::complaints(&self.config.lsp);
+        for notice in loaded.notices.iter().chain(&complaints) {
+            self.say(Loudness::Warning, notice);
+        }
+    }
+
+    /// The posts to be filled from the beginning, best first.
+    fn wanted(&self) -> Vec<registry::Post> {
+        if let Role::Proxy(proxy) = &self.role {
+            return proxy.posts();
+        }
+        if !self.config.lsp.enabled {
+            return Vec::new();
         }
         let trusted = self.trusted_root();
         let mut wanted = registry::wanted(&registry::servers(&self.config.lsp), &self.root);
         wanted.retain(|post| {
             post.is_needed || !post.candidates(&self.host, trusted.as_deref()).is_empty()
         });
+        wanted
+    }
+
+    fn start_servers(&mut self, body: &Bytes) {
+        let wanted = self.wanted();
         // Servers that count columns differently cannot be told apart by the editor: all of them know UTF-16.
         let greeting = if wanted.len() == 1 {
             body.clone()
         } else {
             self.greeting_in(Encoding::Utf16)
         };
-        if wanted.is_empty() {
+        if wanted.is_empty() && self.config.lsp.enabled {
             let text = "no known language server fits this workspace; name one under `lsp.servers` in \
                         ~/.config/agent/config.toml";
             self.say(Loudness::Warning, text);
@@ -151,10 +169,10 @@ impl Session {
     /// Starts a server and gives its number.
     fn start_server(&mut self, post: registry::Post, greeting: Bytes) -> usize {
         let trusted = self.trusted_root();
-        let directory = if self.root.is_dir() {
-            self.root.clone()
-        } else {
-            PathBuf::from("/")
+        let directory = match &self.role {
+            Role::Proxy(proxy) => proxy.directory.clone(),
+            Role::Agent if self.root.is_dir() => self.root.clone(),
+            Role::Agent => PathBuf::from("/"),
         };
         let server = self.servers.len();
         let mut behind = Behind::new(post, &self.host, trusted.as_deref(), &directory, greeting);
@@ -168,7 +186,7 @@ impl Session {
 
     /// Starts the servers for a language that are not there yet.
     pub(super) fn start_servers_for(&mut self, language: &str) {
-        if !self.config.lsp.enabled {
+        if !self.config.lsp.enabled || !self.is_agent() {
             return;
         }
         let trusted = self.trusted_root();
@@ -213,20 +231,55 @@ impl Session {
                 return;
             }
         }
+        let before = std::mem::replace(&mut self.stage, Stage::Running);
+        let Stage::Starting(starting) = before else {
+            return;
+        };
         let running = self.servers.iter().filter(|server| server.is_running());
         let answers: Vec<&Value> = running.map(|server| &server.answer).collect();
-        let offered = at(&self.greeting, "/capabilities/general/positionEncodings");
-        let result = capabilities::result(&answers, offered);
+        let result = match &self.role {
+            Role::Agent => {
+                let offered = at(&self.greeting, "/capabilities/general/positionEncodings");
+                capabilities::result(&answers, offered)
+            }
+            Role::Proxy(_) if answers.is_empty() => {
+                return self.refuse(&starting.raw_id);
+            }
+            Role::Proxy(_) => capabilities::joined(&answers),
+        };
         self.documents.encoding =
             Encoding::from_name(text(&result, "/capabilities/positionEncoding"))
                 .unwrap_or_default();
-        let before = std::mem::replace(&mut self.stage, Stage::Running);
-        if let Stage::Starting(starting) = before {
-            self.tell(messages::answer(&starting.raw_id, &result));
-            for (server, body) in starting.held {
-                self.server_message(server, body);
-            }
+        self.tell(match starting.as_it_came {
+            Some(body) => body,
+            None => messages::answer(&starting.raw_id, &result),
+        });
+        for (server, body) in starting.held {
+            self.server_message(server, body);
         }
+    }
+
+    /// Keeps the answer of the only server to `initialize`: without the agent, the editor gets these bytes.
+    pub(super) fn keep_answer(&mut self, body: &Bytes) {
+        if self.servers.len() == 1
+            && !self.is_agent()
+            && let Stage::Starting(starting) = &mut self.stage
+        {
+            starting.as_it_came = Some(body.clone());
+        }
+    }
+
+    /// Answers `initialize` when none of the servers that somebody named can be started.
+    fn refuse(&mut self, raw_id: &Bytes) {
+        self.stage = Stage::New;
+        self.servers.clear();
+        let reasons: Vec<String> = std::mem::take(&mut self.notices)
+            .into_iter()
+            .map(|(_, reason)| reason)
+            .collect();
+        let reason = reasons.join("; ");
+        tracing::error!("{reason}");
+        self.tell(messages::failure(raw_id, Failure::Failed, &reason));
     }
 
     /// `initialized`: the editor can hear what there is to say.
@@ -236,7 +289,9 @@ impl Session {
             // A server that is gone was already told of.
             let _ = server.send(body.clone());
         }
-        self.start_journal();
+        if self.is_agent() {
+            self.start_journal();
+        }
         for (loudness, text) in std::mem::take(&mut self.notices) {
             self.tell(messages::show(loudness, &text));
         }

@@ -26,6 +26,7 @@ pub mod profile;
 pub mod progress;
 pub mod requests;
 mod restart;
+pub mod role;
 pub mod routes;
 pub mod runs;
 pub mod session;
@@ -39,6 +40,7 @@ use tokio::sync::mpsc;
 use crate::config::host::Host;
 use crate::downstream::connection::{self, Feed, Incoming};
 use crate::downstream::queue;
+use role::Role;
 use session::{Event, Session};
 
 /// Events that may wait for the session.
@@ -58,7 +60,7 @@ pub enum Ending {
 
 /// Serves one editor on the standard streams until it leaves. Call it on a runtime of one thread: then a message passes
 /// from the editor to a server without waking another one.
-pub async fn serve(host: Arc<Host>) -> std::io::Result<Ending> {
+pub async fn serve(host: Arc<Host>, role: Role) -> std::io::Result<Ending> {
     let (input, output) = transport::open()?;
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let (editor, drain) = queue::paced(EDITOR_BYTES_PACE);
@@ -68,7 +70,7 @@ pub async fn serve(host: Arc<Host>) -> std::io::Result<Ending> {
         let reason = connection::read(input, &feed).await;
         feed.put(Incoming::Closed(reason)).await;
     });
-    let ending = Session::new(host, editor, events).run(receiver).await;
+    let ending = Session::new(host, role, editor, events).run(receiver).await;
     reading.abort();
     // The last words are written before the process ends, unless the editor does not read them.
     let _ = tokio::time::timeout(session::FAREWELL, writing).await;

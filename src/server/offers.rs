@@ -44,6 +44,9 @@ struct Context {
 impl Session {
     /// Our code actions for the parameters of a `textDocument/codeAction`.
     pub(super) fn offers(&mut self, body: &Bytes) -> Vec<Value> {
+        if !self.is_agent() {
+            return Vec::new();
+        }
         let Some(asked) = messages::params::<Asked>(body) else {
             return Vec::new();
         };

@@ -22,6 +22,7 @@ use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::requests::{FromEditor, Requests, Then};
 use super::restart::Standing;
+use super::role::Role;
 use super::runs::Runs;
 use crate::agent::task::Report;
 use crate::agent::undo::Plan;
@@ -87,6 +88,7 @@ pub enum Event {
 #[derive(Debug)]
 pub struct Session {
     pub(super) host: Arc<Host>,
+    pub(super) role: Role,
     pub(super) config: Arc<Config>,
     pub(super) editor: Queue,
     pub(super) events: mpsc::Sender<Event>,
@@ -117,9 +119,10 @@ pub struct Session {
 
 impl Session {
     /// A session that has not heard anything yet.
-    pub fn new(host: Arc<Host>, editor: Queue, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(host: Arc<Host>, role: Role, editor: Queue, events: mpsc::Sender<Event>) -> Self {
         Self {
             host,
+            role,
             config: Arc::new(Config::default()),
             editor,
             events,

@@ -16,6 +16,8 @@ mod model;
 mod neovim;
 mod placing;
 mod protocol;
+#[cfg(unix)]
+mod proxy;
 mod restart;
 mod seed;
 mod semantics;
