@@ -1,22 +1,25 @@
 //! The editor's end of a language server on pipes, with blocking calls so that nothing of ours is in the figures.
 
-use std::io::{BufReader, Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use meliora::downstream::wire::{Envelope, Kind};
 use serde_json::{Value, json};
 
-use crate::frame;
+use crate::frame::{Reader, framed};
 
 /// A language server that was started for one measurement.
 pub(crate) struct Peer {
     child: Child,
     stdin: ChildStdin,
-    stdout: BufReader<ChildStdout>,
+    stdout: Reader<ChildStdout>,
     next_id: u64,
     /// From before the program was started to the answer to `initialize`.
     pub(crate) started_in: Duration,
+    /// Notifications that came so far.
+    pub(crate) notified: usize,
 }
 
 impl Peer {
@@ -35,9 +38,10 @@ impl Peer {
         let mut peer = Self {
             child,
             stdin,
-            stdout: BufReader::with_capacity(1 << 16, stdout),
+            stdout: Reader::new(stdout),
             next_id: 1,
             started_in: Duration::ZERO,
+            notified: 0,
         };
         let uri = format!("file://{}", root.display());
         let answer = peer.call(
@@ -46,7 +50,13 @@ impl Peer {
                 "processId": std::process::id(),
                 "rootUri": uri,
                 "workspaceFolders": [{"uri": uri, "name": "bench"}],
-                "capabilities": {"general": {"positionEncodings": ["utf-8", "utf-16"]}},
+                // Some proxies look into these without asking whether they are there.
+                "capabilities": {
+                    "general": {"positionEncodings": ["utf-8", "utf-16"]},
+                    "textDocument": {"publishDiagnostics": {}, "codeAction": {}},
+                    "window": {},
+                    "workspace": {},
+                },
                 "initializationOptions": options,
             }),
         );
@@ -67,43 +77,88 @@ impl Peer {
     /// Sends a request and gives the answer to it.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         let id = self.take_id();
-        self.send(&body(Some(id), method, &params.to_string()));
-        serde_json::from_slice(&self.answer_to(id)).expect("the answer is JSON")
+        self.send(&message(Some(id), method, &params.to_string()));
+        let body = self.answer_to(id);
+        serde_json::from_slice(body).expect("the answer is JSON")
     }
 
     /// Sends a notification.
     pub(crate) fn notify(&mut self, method: &str, params: &Value) {
-        self.send(&body(None, method, &params.to_string()));
+        self.send(&message(None, method, &params.to_string()));
     }
 
-    /// Sends a request whose parameters are ready as text, waits for the answer, and gives the time that took.
-    pub(crate) fn time_request(&mut self, method: &str, params: &str) -> Duration {
+    /// Sends a request whose parameters are ready as text, waits for the answer, and gives the time that took. When
+    /// `result` is given, the answer must be this and nothing else, byte for byte.
+    pub(crate) fn time_request(
+        &mut self,
+        method: &str,
+        params: &str,
+        result: Option<&str>,
+    ) -> Duration {
         let id = self.take_id();
-        let message = body(Some(id), method, params);
+        let message = message(Some(id), method, params);
         let begin = Instant::now();
         self.send(&message);
-        self.answer_to(id);
-        begin.elapsed()
-    }
-
-    /// Sends a notification that the echo server answers with a short one, and gives the time until that is here.
-    pub(crate) fn time_notification(&mut self, params: &str) -> Duration {
-        let message = body(None, "bench/ping", params);
-        let begin = Instant::now();
-        self.send(&message);
-        self.pong();
-        begin.elapsed()
+        let body = self.answer_to(id);
+        let time = begin.elapsed();
+        if let Some(result) = result {
+            check(body, id, result);
+        }
+        time
     }
 
     /// Sends many notifications without waiting, then one request, and gives the time until that is answered.
     pub(crate) fn time_stream(&mut self, params: &str, count: usize) -> Duration {
-        let message = body(None, "bench/swallow", params);
+        let message = message(None, "bench/swallow", params);
         let begin = Instant::now();
         for _ in 0..count {
             self.send(&message);
         }
-        self.call("bench/echo", &json!({}));
+        self.call("bench/sink", &json!({}));
         begin.elapsed()
+    }
+
+    /// Sends many short requests, never more than `flight` of them unanswered, and gives the time for all.
+    pub(crate) fn time_pipelined(&mut self, count: usize, flight: usize) -> Duration {
+        let params =
+            r#"{"textDocument":{"uri":"file:///bench/1.rs"},"position":{"line":1,"character":2}}"#;
+        let first = self.next_id;
+        let messages: Vec<Vec<u8>> = (0..count)
+            .map(|_| message(Some(self.take_id()), "bench/sink", params))
+            .collect();
+        let begin = Instant::now();
+        let (mut sent, mut answered) = (0, 0);
+        let mut batch = Vec::new();
+        while answered < count {
+            while sent < count && sent - answered < flight {
+                batch.extend_from_slice(&messages[sent]);
+                sent += 1;
+            }
+            if !batch.is_empty() {
+                self.stdin.write_all(&batch).expect("the server reads");
+                batch.clear();
+            }
+            loop {
+                if let Some(id) = self.hear() {
+                    let in_flight = first + u64::try_from(sent).expect("it fits");
+                    assert!(id > first && id <= in_flight, "an answer that nobody asked");
+                    answered += 1;
+                }
+                if !self.stdout.is_ready() {
+                    break;
+                }
+            }
+        }
+        begin.elapsed()
+    }
+
+    /// Has the server publish many diagnostics, and gives the time until the request that asks for it is answered, and
+    /// how many came.
+    pub(crate) fn time_burst(&mut self, count: usize) -> (Duration, usize) {
+        let before = self.notified;
+        let params = format!(r#"{{"count":{count}}}"#);
+        let time = self.time_request("bench/burst", &params, None);
+        (time, self.notified - before)
     }
 
     /// Ends the server as the protocol says, and waits for its process.
@@ -111,9 +166,6 @@ impl Peer {
         self.call("shutdown", &Value::Null);
         self.notify("exit", &Value::Null);
         drop(self.stdin);
-        let mut rest = Vec::new();
-        // What it still says is of no interest.
-        let _ = self.stdout.read_to_end(&mut rest);
         let deadline = Instant::now() + Duration::from_secs(10);
         while self.child.try_wait().expect("the child is ours").is_none() {
             if Instant::now() > deadline {
@@ -130,47 +182,54 @@ impl Peer {
 
     fn send(&mut self, message: &[u8]) {
         self.stdin
-            .write_all(&frame::header(message.len()))
-            .and_then(|()| self.stdin.write_all(message))
-            .and_then(|()| self.stdin.flush())
+            .write_all(message)
             .expect("the server reads its input");
     }
 
-    fn read(&mut self) -> Vec<u8> {
-        frame::read(&mut self.stdout).expect("the server answers")
-    }
-
-    /// Reads until the answer to `id` comes, and answers requests of the server on the way.
-    fn answer_to(&mut self, id: u64) -> Vec<u8> {
-        let expected = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},");
-        loop {
-            let message = self.read();
-            if message.starts_with(expected.as_bytes()) {
-                return message;
+    /// Reads one message and gives its id, when it is an answer. Requests of the server are answered.
+    fn hear(&mut self) -> Option<u64> {
+        let body = self.stdout.read().expect("the server answers");
+        let envelope = Envelope::peek(body).expect("servers send messages");
+        match envelope.kind {
+            Kind::Response => {
+                let id = std::str::from_utf8(envelope.id(body)).expect("our ids are digits");
+                Some(id.parse().expect("our ids are digits"))
             }
-            let value: Value = serde_json::from_slice(&message).expect("servers send JSON");
-            match (value.get("id"), value.get("method")) {
-                (Some(found), None) if *found == json!(id) => return message,
-                (Some(found), Some(_)) => {
-                    let reply = json!({"jsonrpc": "2.0", "id": found, "result": null});
-                    self.send(reply.to_string().as_bytes());
-                }
-                _ => {}
+            Kind::Notification => {
+                self.notified += 1;
+                None
+            }
+            Kind::Request => {
+                let id = String::from_utf8_lossy(envelope.id(body));
+                let reply = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":null}}"#);
+                self.send(&framed(reply.as_bytes()));
+                None
             }
         }
     }
 
-    fn pong(&mut self) {
-        while !self
-            .read()
-            .windows(12)
-            .any(|part| part == b"\"bench/pong\"")
-        {}
+    /// Reads until the answer to `id` comes.
+    fn answer_to(&mut self, id: u64) -> &[u8] {
+        while self.hear() != Some(id) {}
+        self.stdout.last()
     }
 }
 
-/// The bytes of a request, or without an id of a notification.
-fn body(id: Option<u64>, method: &str, params: &str) -> Vec<u8> {
+/// A request, or without an id a notification, ready to be written.
+fn message(id: Option<u64>, method: &str, params: &str) -> Vec<u8> {
     let id = id.map_or_else(String::new, |id| format!("\"id\":{id},"));
-    format!("{{\"jsonrpc\":\"2.0\",{id}\"method\":\"{method}\",\"params\":{params}}}").into_bytes()
+    framed(
+        format!("{{\"jsonrpc\":\"2.0\",{id}\"method\":\"{method}\",\"params\":{params}}}")
+            .as_bytes(),
+    )
+}
+
+/// The bytes that the echo server wrote are the bytes that came.
+fn check(body: &[u8], id: u64, result: &str) {
+    let begin = format!("{{\"jsonrpc\":\"2.0\",\"id\":{id},\"result\":");
+    let is_same = body
+        .strip_prefix(begin.as_bytes())
+        .and_then(|rest| rest.strip_suffix(b"}"))
+        .is_some_and(|rest| rest == result.as_bytes());
+    assert!(is_same, "the body is not the one that the server wrote");
 }

@@ -1,11 +1,12 @@
-//! What the kernel says of a process: memory and processor time. Linux only, like the measurements.
+//! What the kernel says of processes: memory and processor time. Linux only, like the measurements.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
-/// Ticks of the processor clock in a second, as Linux tells them to programs on every architecture we know.
-const TICKS_PER_SECOND: u64 = 100;
-
-/// Memory of one process.
+/// Memory of some processes.
+#[derive(Debug, Clone, Copy, Default)]
 pub(crate) struct Memory {
     /// Pages that are in memory.
     pub(crate) resident_kib: u64,
@@ -13,44 +14,75 @@ pub(crate) struct Memory {
     pub(crate) proportional_kib: u64,
 }
 
-impl Memory {
-    /// For a table.
-    pub(crate) fn text(&self) -> String {
-        let mebibytes = |kib: u64| format!("{}.{} MiB", kib / 1024, kib % 1024 * 10 / 1024);
-        format!(
-            "{} ({} by share)",
-            mebibytes(self.resident_kib),
-            mebibytes(self.proportional_kib)
-        )
+/// The processes of one path from the editor to the server: a proxy's, without the server behind it.
+#[derive(Debug, Clone)]
+pub(crate) struct Family {
+    members: Vec<u32>,
+}
+
+impl Family {
+    /// These processes and their descendants, except those that run this very program (the echo servers).
+    pub(crate) fn of(roots: &[u32]) -> Self {
+        let own = std::env::current_exe().ok();
+        let parents: BTreeMap<u32, u32> = fs::read_dir("/proc")
+            .expect("this is Linux")
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter_map(|id| Some((id, parent(id)?)))
+            .collect();
+        let belongs = |mut id: u32| {
+            while !roots.contains(&id) {
+                match parents.get(&id) {
+                    Some(parent) => id = *parent,
+                    None => return false,
+                }
+            }
+            true
+        };
+        let program = |id: u32| fs::read_link(format!("/proc/{id}/exe")).ok();
+        let members = parents.keys().copied();
+        Self {
+            members: members
+                .filter(|id| belongs(*id) && program(*id) != own)
+                .collect(),
+        }
+    }
+
+    /// Their memory now.
+    pub(crate) fn memory(&self) -> Memory {
+        let mut sum = Memory::default();
+        for id in &self.members {
+            let text = fs::read_to_string(format!("/proc/{id}/smaps_rollup")).unwrap_or_default();
+            let kib = |name: &str| -> u64 {
+                let line = text.lines().find(|line| line.starts_with(name));
+                line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
+                    .unwrap_or_default()
+            };
+            sum.resident_kib += kib("Rss:");
+            sum.proportional_kib += kib("Pss:");
+        }
+        sum
+    }
+
+    /// Processor time that their threads have used, in the kernel and outside.
+    pub(crate) fn cpu(&self) -> Duration {
+        self.members
+            .iter()
+            .filter_map(|id| fs::read_dir(format!("/proc/{id}/task")).ok())
+            .flatten()
+            .filter_map(|task| on_cpu(&task.ok()?.path()))
+            .sum()
     }
 }
 
-/// Memory of a process now.
-pub(crate) fn memory(id: u32) -> Memory {
-    let text = std::fs::read_to_string(format!("/proc/{id}/smaps_rollup"))
-        .expect("the process runs and is ours");
-    let kib = |name: &str| {
-        let line = text.lines().find(|line| line.starts_with(name));
-        line.and_then(|line| line.split_whitespace().nth(1)?.parse().ok())
-            .unwrap_or_default()
-    };
-    Memory {
-        resident_kib: kib("Rss:"),
-        proportional_kib: kib("Pss:"),
-    }
+/// Time that a thread was running, to the nanosecond.
+fn on_cpu(task: &Path) -> Option<Duration> {
+    let text = fs::read_to_string(task.join("schedstat")).ok()?;
+    Some(Duration::from_nanos(text.split(' ').next()?.parse().ok()?))
 }
 
-/// Processor time that a process has used, in the kernel and outside.
-pub(crate) fn cpu(id: u32) -> Duration {
-    let text =
-        std::fs::read_to_string(format!("/proc/{id}/stat")).expect("the process runs and is ours");
+fn parent(id: u32) -> Option<u32> {
+    let text = fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
     // The name of the program stands in brackets and may hold anything.
-    let fields = text.rsplit_once(") ").map_or("", |(_, fields)| fields);
-    let ticks: u64 = fields
-        .split(' ')
-        .skip(11)
-        .take(2)
-        .filter_map(|field| field.parse::<u64>().ok())
-        .sum();
-    Duration::from_millis(ticks * 1_000 / TICKS_PER_SECOND)
+    let (_, fields) = text.rsplit_once(") ")?;
+    fields.split(' ').nth(1)?.parse().ok()
 }
