@@ -3,10 +3,11 @@
 //! [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`builtin`] and [`registry`] know which servers
 //! exist and where they are, [`connection`] is one running child. [`protocol`] is what the protocol says of each method
 //! and where in its messages the things are that we look at; [`merge`] makes several answers one, [`tagged`] notes in an
-//! item which server made it, [`transcode`] counts the columns of a message as its receiver does, and [`diagnostics`] holds
-//! what all servers say is wrong.
+//! item which server made it, [`transcode`] counts the columns of a message as its receiver does, [`diagnostics`] holds
+//! what all servers say is wrong, and [`cache`] the answers that still hold.
 
 pub mod builtin;
+pub mod cache;
 pub mod connection;
 pub mod diagnostics;
 pub mod merge;

@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use memchr::memmem;
-use serde_json::json;
 
 use super::fan::Step;
 use super::messages;
@@ -85,7 +84,7 @@ impl Session {
         match self.requests.heard(server, &id, &body, Instant::now()) {
             Heard::Answer(request) => {
                 let body = self.looked_over(server, &request, body);
-                self.deliver(request, body);
+                self.deliver_to_all(request, body);
             }
             Heard::Part(step) => {
                 self.traces.note(server, &body);
@@ -138,20 +137,16 @@ impl Session {
             behind.map_or("", |behind| behind.spec.name.as_str())
         };
         let body = fan.answer(&request.raw_id, &taste, name);
-        let id: Option<&serde_json::value::RawValue> = serde_json::from_slice(&request.raw_id).ok();
-        let cancel = messages::notification("$/cancelRequest", &json!({ "id": id }));
-        for server in request.asked.waiting() {
-            self.send(server, cancel.clone());
-        }
-        self.deliver(request, body);
+        self.call_off(&request.sent_id(), request.asked.waiting());
+        self.deliver_to_all(request, body);
     }
 
     /// Gives the editor its answer, with what is ours.
-    fn deliver(&mut self, request: FromEditor, body: Bytes) {
-        match request.then {
+    pub(super) fn deliver(&mut self, raw_id: &[u8], then: Then, body: Bytes) {
+        match then {
             Then::Forward => self.tell(body),
             Then::AddActions(actions) => {
-                let more = messages::with_more(&request.raw_id, &body, &actions);
+                let more = messages::with_more(raw_id, &body, &actions);
                 self.tell(more.unwrap_or(body));
             }
             Then::NoteDiagnostics(uri) => {

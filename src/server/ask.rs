@@ -18,7 +18,7 @@ use super::behind::Behind;
 use super::fan::Fan;
 use super::from_editor::Message;
 use super::messages;
-use super::requests::{Asked, FromEditor, Id, Then};
+use super::requests::{Asked, FromEditor, Then};
 use super::session::Session;
 use crate::downstream::protocol::{self, Method, Scope};
 use crate::downstream::{registry, tagged};
@@ -44,7 +44,10 @@ impl Session {
     }
 
     /// Sends a message to whom it is for.
-    pub(super) fn pass_on(&mut self, method: &str, message: Message, then: Then) {
+    pub(super) fn pass_on(&mut self, method: &str, mut message: Message, then: Then) {
+        let Some(then) = self.known_answer(method, &mut message, then) else {
+            return;
+        };
         if self.is_alone() {
             return self.ask_server(0, message, then);
         }
@@ -99,16 +102,11 @@ impl Session {
         });
         let fan = Fan::new(method, with_generation);
         let asked: Vec<usize> = fan.waiting().collect();
-        let request = FromEditor {
-            raw_id: message.raw_id.clone(),
-            body: without_tokens(&message.body, &["partialResultToken", "workDoneToken"]),
-            asked: Asked::Several(Box::new(fan)),
-            method: Some(method),
-            then,
-            cancelled: None,
-        };
-        let others = request.body.clone();
-        self.requests.accept(Id::read(&message.raw_id), request);
+        let others = without_tokens(&message.body, &["partialResultToken", "workDoneToken"]);
+        let several = Asked::Several(Box::new(fan));
+        let mut request = FromEditor::new(message.raw_id.clone(), others.clone(), several, then);
+        request.method = Some(method);
+        self.accept(message.question, request);
         let mut body = without_tokens(&message.body, &["partialResultToken"]);
         for server in asked {
             self.send(server, body);
@@ -128,15 +126,11 @@ impl Session {
         }
         self.last_asked = server;
         if message.is_request {
-            let request = FromEditor {
-                raw_id: message.raw_id.clone(),
-                body: message.body.clone(),
-                asked: Asked::One(server),
-                method: self.looked_at(&message.body),
-                then,
-                cancelled: None,
-            };
-            self.requests.accept(Id::read(&message.raw_id), request);
+            let one = Asked::One(server);
+            let mut request =
+                FromEditor::new(message.raw_id.clone(), message.body.clone(), one, then);
+            request.method = self.looked_at(&message.body);
+            self.accept(message.question, request);
         }
         self.send(server, message.body);
     }

@@ -3,6 +3,7 @@
 //! A message goes on before it is looked at more closely: the servers should not wait for our mirror.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::time::Instant;
 
 use bytes::Bytes;
@@ -14,10 +15,11 @@ use super::capabilities::{COMMAND_PREFIX, COMMANDS, Changes};
 use super::frontend::Frontend;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
-use super::requests::{Heard, Id, Then, ToEditor};
+use super::requests::{FromEditor, Heard, Id, Then, ToEditor};
 use super::routes::{Life, Route, Text};
 use super::session::Session;
 use super::{Ending, ask};
+use crate::downstream::cache::Question;
 use crate::downstream::queue::QueueError;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::text;
@@ -27,6 +29,10 @@ pub(super) struct Message {
     pub(super) body: Bytes,
     pub(super) raw_id: Bytes,
     pub(super) is_request: bool,
+    /// Where its id stands.
+    pub(super) id: Range<usize>,
+    /// What it asks, when the answer may be kept.
+    pub(super) question: Option<Question>,
 }
 
 impl Session {
@@ -55,6 +61,8 @@ impl Session {
         let message = Message {
             raw_id,
             is_request: envelope.kind == Kind::Request,
+            id: envelope.id.unwrap_or_default(),
+            question: None,
             body,
         };
         self.routed(&method, message).await;
@@ -68,6 +76,9 @@ impl Session {
         }
         if !self.is_served(&message.raw_id) {
             return;
+        }
+        if !matches!(route, Route::Cancel | Route::StopWork | Route::Ours) && !message.is_request {
+            self.nothing_holds();
         }
         match route {
             Route::Life(_) => {}
@@ -237,6 +248,13 @@ impl Session {
             return;
         };
         let id = Id::read(params.id.get().as_bytes());
+        if self.leave_together(&id) {
+            return;
+        }
+        let known_as = self.requests.known_as(&id).unwrap_or_else(|| id.clone());
+        let is_sent_so = known_as == id;
+        let id = known_as;
+        let sent_id = self.requests.get(&id).map(FromEditor::sent_id);
         let is_it = |body: &Bytes| {
             Envelope::peek(body).is_some_and(|envelope| {
                 envelope.kind == Kind::Request && Id::read(envelope.id(body)) == id
@@ -248,7 +266,11 @@ impl Session {
                 .get_mut(server)
                 .is_some_and(|server| server.unqueue(is_it));
             if !unqueued {
-                self.send(server, message.body.clone());
+                if is_sent_so {
+                    self.send(server, message.body.clone());
+                } else {
+                    self.call_off(sent_id.as_deref().unwrap_or_default(), vec![server]);
+                }
                 continue;
             }
             match self.requests.given_up(server, &id, Instant::now()) {

@@ -59,6 +59,9 @@ impl Session {
             starting.held.push((server, body));
             return;
         }
+        if envelope.kind != Kind::Response && !says_nothing(envelope.method(&body)) {
+            self.nothing_holds();
+        }
         match envelope.kind {
             Kind::Response => self.server_answer(server, &envelope, body),
             Kind::Request => self.server_request(server, envelope, body),
@@ -194,4 +197,12 @@ impl Session {
             .map(|server| server.spec.name.clone())
             .unwrap_or_default()
     }
+}
+
+/// Whether a message of a server cannot mean that its answers are different now.
+fn says_nothing(method: &str) -> bool {
+    matches!(
+        method,
+        "window/logMessage" | "$/logTrace" | "telemetry/event" | "workspace/configuration"
+    )
 }

@@ -21,6 +21,8 @@ pub enum Failure {
     NotInitialized,
     /// The editor cancelled it.
     Cancelled,
+    /// The text is not what it was any more.
+    Overtaken,
 }
 
 impl Failure {
@@ -31,6 +33,7 @@ impl Failure {
             Self::NotInitialized => -32002,
             Self::Failed => -32803,
             Self::Cancelled => -32800,
+            Self::Overtaken => -32801,
         }
     }
 }

@@ -4,6 +4,7 @@
 //! [`routes`] to the servers behind us ([`behind`]) as the bytes that came, or to our own half ([`frontend`]). What
 //! the servers say goes back the same way; [`requests`] knows who waits for what.
 
+mod again;
 mod answers;
 mod ask;
 pub mod attached;

@@ -11,7 +11,9 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fan::{Fan, Step};
+use crate::downstream::cache::Question;
 use crate::downstream::protocol::Method;
+use crate::downstream::wire::Envelope;
 use crate::event::RunId;
 
 /// Time that a server gets to answer a request that the editor cancelled, before we answer it.
@@ -68,6 +70,54 @@ pub struct FromEditor {
     pub then: Then,
     /// When the editor cancelled it.
     pub cancelled: Option<Instant>,
+    /// The question, when its answer may be kept.
+    pub question: Option<Question>,
+    /// Others who asked the same.
+    pub followers: Vec<Follower>,
+    /// How many times something had happened when it was asked.
+    pub moment: u64,
+    /// Whether a later request made it pointless.
+    pub is_stale: bool,
+}
+
+/// A request that gets the answer of another one, which asked the same.
+#[derive(Debug)]
+pub struct Follower {
+    /// Its id as the editor wrote it.
+    pub raw_id: Bytes,
+    /// What is done with the answer.
+    pub then: Then,
+}
+
+impl FromEditor {
+    /// A request that nobody else has asked.
+    pub fn new(raw_id: Bytes, body: Bytes, asked: Asked, then: Then) -> Self {
+        Self {
+            raw_id,
+            body,
+            asked,
+            method: None,
+            then,
+            cancelled: None,
+            question: None,
+            followers: Vec::new(),
+            moment: 0,
+            is_stale: false,
+        }
+    }
+
+    /// Everybody who wants the answer: ids as the editor wrote them, and what is done with the answer.
+    pub fn everybody(self) -> impl Iterator<Item = (Bytes, Then)> {
+        let followers = self.followers.into_iter();
+        let followers = followers.map(|follower| (follower.raw_id, follower.then));
+        std::iter::once((self.raw_id, self.then)).chain(followers)
+    }
+
+    /// The bytes of the id under which the servers know it: that of whoever asked first.
+    pub fn sent_id(&self) -> Bytes {
+        let range = Envelope::peek(&self.body).and_then(|envelope| envelope.id);
+        range.map_or_else(|| self.raw_id.clone(), |range| self.body.slice(range))
+    }
 }
 
 /// Who has a request.
@@ -197,6 +247,45 @@ impl Requests {
         request.asked.waiting()
     }
 
+    /// Takes out a request that follows another one.
+    pub fn take_follower(&mut self, id: &Id) -> Option<Follower> {
+        self.from_editor.values_mut().find_map(|request| {
+            let is_it = |follower: &Follower| Id::read(&follower.raw_id) == *id;
+            let place = request.followers.iter().position(is_it)?;
+            Some(request.followers.remove(place))
+        })
+    }
+
+    /// Puts a follower in the place of the request that it follows, which is given up, and gives that one's id as the
+    /// editor wrote it. `None`: nobody follows it.
+    pub fn hand_over(&mut self, id: &Id) -> Option<Bytes> {
+        let request = self.from_editor.get_mut(id)?;
+        let next = request.followers.pop()?;
+        request.then = next.then;
+        Some(std::mem::replace(&mut request.raw_id, next.raw_id))
+    }
+
+    /// The id under which a request is known here; it is another one than the editor's when somebody followed it and it was
+    /// given up.
+    pub fn known_as(&self, id: &Id) -> Option<Id> {
+        let mut requests = self.from_editor.iter();
+        let found = requests.find(|(_, request)| Id::read(&request.raw_id) == *id);
+        found.map(|(id, _)| id.clone())
+    }
+
+    /// The questions that are being asked with the same method.
+    pub fn of_method(&mut self, question: &Question) -> impl Iterator<Item = &mut FromEditor> {
+        self.from_editor.values_mut().filter(move |request| {
+            let other = request.question.as_ref();
+            other.is_some_and(|other| other.method == question.method)
+        })
+    }
+
+    /// The request with this id, to be changed.
+    pub fn get_mut(&mut self, id: &Id) -> Option<&mut FromEditor> {
+        self.from_editor.get_mut(id)
+    }
+
     /// The request with this id.
     pub fn get(&self, id: &Id) -> Option<&FromEditor> {
         self.from_editor.get(id)
@@ -312,14 +401,8 @@ mod tests {
     use super::*;
 
     fn request(server: usize) -> FromEditor {
-        FromEditor {
-            raw_id: Bytes::from_static(b"1"),
-            body: Bytes::new(),
-            asked: Asked::One(server),
-            method: None,
-            then: Then::Forward,
-            cancelled: None,
-        }
+        let raw_id = Bytes::from_static(b"1");
+        FromEditor::new(raw_id, Bytes::new(), Asked::One(server), Then::Forward)
     }
 
     #[test]

@@ -127,6 +127,7 @@ impl Session {
 
     /// Answers what waits for a server that is gone and takes back what it showed.
     fn settle(&mut self, server: usize, fate: Fate, sentence: &str) {
+        self.nothing_holds();
         if let Stage::Starting(starting) = &mut self.stage {
             starting.held.retain(|(from, _)| *from != server);
         }
@@ -136,7 +137,11 @@ impl Session {
             match self.kept(server, request, returns) {
                 Some(request) if has_worked => self.fail(request, sentence),
                 // Nobody is told again and again of a server that is not there.
-                Some(request) => self.answer_nothing(&request.raw_id, request.then),
+                Some(request) => {
+                    for (raw_id, then) in request.everybody() {
+                        self.answer_nothing(&raw_id, then);
+                    }
+                }
                 None => {}
             }
         }

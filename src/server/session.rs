@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::Ending;
+use super::again::Known;
 use super::answers::Traces;
 use super::attached::Attached;
 use super::behind::Behind;
@@ -109,6 +110,8 @@ pub struct Session {
     /// The server that was asked last: it gets what names no document.
     pub(super) last_asked: usize,
     pub(super) requests: Requests,
+    /// The answers that still hold, and the questions that are being asked.
+    pub(super) known: Known,
     pub(super) runs: Runs,
     /// Where the editor looked for code actions last.
     pub(super) focus: Option<(String, Span)>,
@@ -138,6 +141,7 @@ impl Session {
             traces: Traces::default(),
             last_asked: 0,
             requests: Requests::new(),
+            known: Known::default(),
             runs: Runs::default(),
             focus: None,
             frontend: None,
@@ -244,6 +248,7 @@ impl Session {
             "encoding": self.documents.encoding.name(),
             "documents": self.documents.iter().count(),
             "servers": servers.collect::<Vec<_>>(),
+            "cache": self.known.usage(),
             "runs": self.runs.names(),
         })
     }
@@ -302,13 +307,15 @@ impl Session {
 
     /// Answers a request that its server cannot answer any more.
     pub(super) fn fail(&mut self, request: FromEditor, message: &str) {
-        let body = match request.then {
-            Then::AddActions(actions) => messages::answer(&request.raw_id, &Value::from(actions)),
-            Then::Forward | Then::NoteDiagnostics(_) => {
-                messages::failure(&request.raw_id, Failure::Failed, message)
-            }
-        };
-        self.tell(body);
+        for (raw_id, then) in request.everybody() {
+            let body = match then {
+                Then::AddActions(actions) => messages::answer(&raw_id, &Value::from(actions)),
+                Then::Forward | Then::NoteDiagnostics(_) => {
+                    messages::failure(&raw_id, Failure::Failed, message)
+                }
+            };
+            self.tell(body);
+        }
     }
 
     /// Where a server's words go.

@@ -5,6 +5,8 @@
 )]
 
 #[cfg(unix)]
+mod again;
+mod canned;
 mod chaos;
 mod dependencies;
 #[cfg(unix)]
