@@ -180,8 +180,9 @@ fn header_line(line: &[u8]) -> Line {
     if is_token {
         // A log line such as `error: …` looks like a header; it only becomes one before a blank line with a length.
         return match find_ignoring_case(line, CONTENT_LENGTH) {
+            // `Content-Length-More: …` is another header: resuming there would be standing still.
+            Some(0) | None => Line::Other,
             Some(at) => Line::NoHeader { resume: Some(at) },
-            None => Line::Other,
         };
     }
     no_header()
@@ -439,6 +440,10 @@ mod tests {
             ("Content-Length: 2\r\n\r\n{}", vec!["{}"]),
             ("content-length:2\r\n\r\n{}", vec!["{}"]),
             ("CONTENT-LENGTH : 2\n\n{}", vec!["{}"]),
+            (
+                "Content-Length-More: 9\r\nContent-Length: 2\r\n\r\n{}",
+                vec!["{}"],
+            ),
             (
                 "Content-Type: application/vscode-jsonrpc\r\nX-More: 1\r\nContent-Length: 2\r\n\r\n{}",
                 vec!["{}"],
