@@ -13,6 +13,7 @@ mod dependencies;
 mod doctor;
 mod editing;
 mod editor;
+mod fuzz;
 mod model;
 #[cfg(unix)]
 mod neovim;
