@@ -52,7 +52,7 @@ pub(crate) struct Driver<'servers> {
     /// Servers that were made to promise more than they wrote: what they say next is lost in that.
     pub(crate) cut: BTreeSet<usize>,
     /// How often each server was made to end.
-    pub(crate) ends: usize,
+    pub(crate) ends: BTreeMap<usize, usize>,
     /// What the user was shown.
     pub(crate) shown: Vec<String>,
     pub(crate) logged: Vec<String>,
@@ -99,7 +99,7 @@ impl<'servers> Driver<'servers> {
             sent_at: HashMap::new(),
             broken: BTreeSet::new(),
             cut: BTreeSet::new(),
-            ends: 0,
+            ends: BTreeMap::new(),
             shown: Vec::new(),
             logged: Vec::new(),
             unnamed: 0,
@@ -202,7 +202,7 @@ impl<'servers> Driver<'servers> {
         let (steps, works) = super::steps::random(&mut self.random, breaking);
         let breaks = steps.to_string();
         if breaks.contains("\"crash\"") || breaks.contains("\"mid\"") {
-            self.ends += 1;
+            *self.ends.entry(server).or_default() += 1;
         }
         if breaks.contains("\"truncate\"") {
             self.cut.insert(server);
