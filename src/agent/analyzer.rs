@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use crate::config::Config;
 use crate::config::host::Host;
-use crate::downstream::registry;
+use crate::downstream::{discovery, registry};
 use crate::process::Environment;
 use crate::safety::{self, Policy};
 use crate::semantics::{Client, CodeAction, Error, Setup};
@@ -48,7 +48,7 @@ impl Analyzer {
                 "none is known for this kind of project".to_owned(),
             ));
         };
-        let (server, found) = registry::fill(&post, host, None)
+        let (server, found) = discovery::fill(&post, host, None)
             .await
             .map_err(|missing| refused(&missing.names, missing.to_string()))?;
         let command = room.command(host, found.program, &[]);

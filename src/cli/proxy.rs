@@ -10,6 +10,7 @@ use clap::Args;
 use super::{EXIT_MISSING, paint, serve};
 use crate::config::host::Host;
 use crate::config::layers;
+use crate::downstream::discovery;
 use crate::downstream::registry::{self, Post, Server};
 use crate::redact::Redactor;
 use crate::server::role::{Proxy, Role};
@@ -63,7 +64,7 @@ fn role(arguments: &Arguments) -> anyhow::Result<Role> {
         servers.push(named(command, rest, &directory, &servers));
     }
     for server in &servers {
-        if registry::candidates(server, &host, None).is_empty() {
+        if discovery::candidates(server, &host, None).is_empty() {
             let post = Post {
                 alternatives: vec![server.clone()],
                 is_needed: true,

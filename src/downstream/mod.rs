@@ -1,15 +1,17 @@
 //! The language servers behind us (spec: LSP Manager).
 //!
-//! [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`builtin`] and [`registry`] know which servers
-//! exist and where they are, [`connection`] is one running child. [`protocol`] is what the protocol says of each method
-//! and where in its messages the things are that we look at; [`merge`] makes several answers one, [`tagged`] notes in an
-//! item which server made it, [`transcode`] counts the columns of a message as its receiver does, [`diagnostics`] holds
-//! what all servers say is wrong, and [`cache`] the answers that still hold.
+//! - [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`connection`] is one running child.
+//! - [`builtin`] and [`registry`] know which servers exist, [`discovery`] where they are.
+//! - [`protocol`] is what the protocol says of each method, and where in its messages the things are that we look at.
+//! - [`merge`] makes several answers one, [`tagged`] notes in an item which server made it.
+//! - [`transcode`] counts the columns of a message as its receiver does.
+//! - [`diagnostics`] holds what all servers say is wrong, [`cache`] the answers that still hold.
 
 pub mod builtin;
 pub mod cache;
 pub mod connection;
 pub mod diagnostics;
+pub mod discovery;
 pub mod merge;
 pub mod protocol;
 pub mod queue;

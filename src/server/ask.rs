@@ -40,7 +40,10 @@ struct Document<'body> {
 impl Session {
     /// Whether one server has everything.
     pub(super) fn is_alone(&self) -> bool {
-        self.servers.len() == 1 && self.attached.is_simple()
+        let [server] = self.servers.as_slice() else {
+            return false;
+        };
+        self.attached.is_simple() && server.spec.is_for_everything()
     }
 
     /// Sends a message to whom it is for.

@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use meliora::config::Config;
 use meliora::config::host::Host;
+use meliora::downstream::discovery;
 use meliora::downstream::registry::{self, Server};
 use meliora::safety::{self, Policy};
 use meliora::semantics::{Client, Setup};
@@ -43,7 +44,7 @@ pub(crate) fn write_crate(root: &Path, library: &str) {
 
 async fn start(root: &Path) -> Client {
     let host = host();
-    let found = registry::discover(&rust_analyzer(), &host, None)
+    let found = discovery::discover(&rust_analyzer(), &host, None)
         .await
         .expect("rust-analyzer is installed; `tests/run` installs it");
     let setup = Setup::shadow("rust-analyzer", &found.program, &[], root, &host, None);
@@ -143,7 +144,7 @@ async fn a_shim_without_the_component_is_skipped_for_the_next_program() {
         ),
     );
     let host = Host::from_environment(PathBuf::from(env!("CARGO_BIN_EXE_meliora")), environment);
-    let found = registry::discover(&rust_analyzer(), &host, None)
+    let found = discovery::discover(&rust_analyzer(), &host, None)
         .await
         .expect("found");
     assert_eq!(
@@ -154,7 +155,7 @@ async fn a_shim_without_the_component_is_skipped_for_the_next_program() {
     let mut missing = rust_analyzer();
     missing.name = "nowhere".to_owned();
     missing.command = "nowhere-analyzer".to_owned();
-    let error = registry::discover(&missing, &host, None)
+    let error = discovery::discover(&missing, &host, None)
         .await
         .expect_err("not there");
     assert!(

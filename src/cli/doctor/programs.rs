@@ -7,6 +7,7 @@ use futures::future::join_all;
 use super::{Finding, Standing};
 use crate::config;
 use crate::config::host::Host;
+use crate::downstream::discovery;
 use crate::downstream::registry::{self, Post, Server};
 
 /// Where Debian and its relatives keep the sources of the standard library.
@@ -178,8 +179,8 @@ fn is_there(finding: &Finding) -> bool {
 
 async fn language_server(host: &Host, server: &Server, trusted: Option<&Path>) -> Vec<Finding> {
     let mut findings = Vec::new();
-    for program in registry::candidates(server, host, trusted) {
-        match registry::probe(server, &program, host).await {
+    for program in discovery::candidates(server, host, trusted) {
+        match discovery::probe(server, &program, host).await {
             Ok(version) => {
                 findings.insert(
                     0,
@@ -228,7 +229,7 @@ fn out_of_order(server: &Server, program: PathBuf, answer: &str) -> Finding {
 async fn rust_sources(host: &Host) -> Finding {
     let mut places: Vec<PathBuf> = Vec::new();
     for rustc in host.programs("rustc").into_iter().take(1) {
-        if let Ok(sysroot) = registry::ask(&rustc, &["--print", "sysroot"], host).await {
+        if let Ok(sysroot) = discovery::ask(&rustc, &["--print", "sysroot"], host).await {
             places.push(Path::new(&sysroot).join("lib/rustlib/src/rust/library"));
         }
     }
@@ -294,7 +295,7 @@ async fn look_for(host: &Host, program: &Program) -> Option<Finding> {
         .flat_map(|command| host.programs(command));
     let mut silent = None;
     for path in paths {
-        match registry::ask(&path, &[program.version], host).await {
+        match discovery::ask(&path, &[program.version], host).await {
             Ok(version) => {
                 return Some(Finding::new(Standing::Good, program.name, version).at(path));
             }
