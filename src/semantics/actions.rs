@@ -99,6 +99,36 @@ impl Client {
         self.edit_set(&json!({ "changes": { uri: answer } }))
     }
 
+    /// What giving the thing at a place of an open file another name would change.
+    pub async fn rename(
+        &self,
+        file: &Path,
+        offset: usize,
+        name: &str,
+        patience: Duration,
+    ) -> Result<EditSet, Error> {
+        let mut params = self.place(file, offset)?;
+        let nothing = || Error::File {
+            path: file.to_owned(),
+            reason: format!("nothing at byte {offset} can be renamed"),
+        };
+        if self.can("textDocument/prepareRename") {
+            let method = "textDocument/prepareRename";
+            let answer = self.request(method, params.clone(), patience).await?;
+            if answer.is_null() {
+                return Err(nothing());
+            }
+        }
+        json::set(&mut params, "newName", json!(name));
+        let edit = self
+            .request("textDocument/rename", params, patience)
+            .await?;
+        if edit.is_null() {
+            return Err(nothing());
+        }
+        self.edit_set(&edit)
+    }
+
     /// Turns a workspace edit of this server into a set of changes relative to the root.
     pub fn edit_set(&self, edit: &Value) -> Result<EditSet, Error> {
         edits::read(edit, &self.root, self.abilities.encoding, &|path| {

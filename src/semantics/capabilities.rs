@@ -39,6 +39,7 @@ fn ours() -> Value {
                 "resourceOperations": ["create", "rename", "delete"],
                 "failureHandling": "abort"
             },
+            "symbol": {},
             "diagnostics": { "refreshSupport": false },
             "didChangeWatchedFiles": { "dynamicRegistration": true }
         },
@@ -64,7 +65,25 @@ fn ours() -> Value {
             "documentSymbol": { "hierarchicalDocumentSymbolSupport": true },
             "hover": { "contentFormat": ["markdown", "plaintext"] },
             "definition": { "linkSupport": false },
+            "typeDefinition": { "linkSupport": false },
+            "implementation": { "linkSupport": false },
             "references": {},
+            "callHierarchy": {},
+            "completion": {
+                "completionItem": {
+                    "snippetSupport": false,
+                    "insertReplaceSupport": false,
+                    "deprecatedSupport": true,
+                    "documentationFormat": ["plaintext", "markdown"]
+                },
+                "completionList": { "itemDefaults": ["editRange"] }
+            },
+            "signatureHelp": { "signatureInformation": {
+                "documentationFormat": ["plaintext", "markdown"],
+                "parameterInformation": { "labelOffsetSupport": false },
+                "activeParameterSupport": true
+            } },
+            "rename": { "prepareSupport": true },
             "formatting": {}
         },
         "experimental": { "serverStatusNotification": true }
@@ -76,8 +95,8 @@ fn ours() -> Value {
 pub(super) struct Abilities {
     /// What its columns count.
     pub(super) encoding: Encoding,
-    /// It answers `textDocument/diagnostic`.
-    pub(super) pull: bool,
+    /// All that it announced.
+    pub(super) announced: Value,
     /// It answers `codeAction/resolve`.
     pub(super) resolve: bool,
     /// It wants `textDocument/didSave`.
@@ -97,7 +116,7 @@ impl Abilities {
         let save = at(capabilities, "/textDocumentSync/save");
         Self {
             encoding,
-            pull: at(capabilities, "/diagnosticProvider").is_object(),
+            announced: capabilities.clone(),
             resolve: json::is_true(capabilities, "/codeActionProvider/resolveProvider"),
             save: save.is_object() || *save == json!(true),
         }

@@ -14,7 +14,7 @@ use super::engine::{Engine, Order, State};
 use super::setup::Setup;
 use super::{Error, Health};
 use crate::downstream::connection::Connection;
-use crate::downstream::registry;
+use crate::downstream::{protocol, registry};
 use crate::permit::Permit;
 use crate::text::location;
 use crate::text::position::Lines;
@@ -105,6 +105,17 @@ impl Client {
     /// Name of the server.
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Whether the server answers a method of the protocol: it said so at its start, or registered it since.
+    pub fn can(&self, method: &str) -> bool {
+        let Some(method) = protocol::method(method) else {
+            return false;
+        };
+        let state = self.state.borrow();
+        let mut registered = state.registered.values();
+        method.is_announced(&self.abilities.announced)
+            || registered.any(|registered| registered == method.registration)
     }
 
     /// Waits until the server has loaded the workspace, and gives what it says of its health.

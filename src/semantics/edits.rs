@@ -188,7 +188,7 @@ fn exists(path: PathBuf) -> Error {
 }
 
 /// The text of a snippet with its placeholders' defaults and without the marks themselves.
-fn without_placeholders(snippet: &str) -> String {
+pub(super) fn without_placeholders(snippet: &str) -> String {
     let mut result = String::with_capacity(snippet.len());
     let mut characters = snippet.chars().peekable();
     // How many `${…:` are open, whose closing brace belongs to the mark.

@@ -35,8 +35,8 @@ pub(super) struct State {
     pub(super) quiescent: Option<bool>,
     /// rust-analyzer's word about its health.
     pub(super) health: Option<Health>,
-    /// It registered for `textDocument/diagnostic` after `initialize`.
-    pub(super) pull_registered: bool,
+    /// Methods that it registered after `initialize`, by the id of the registration.
+    pub(super) registered: BTreeMap<String, String>,
     /// Why it ended, once it did.
     pub(super) ended: Option<String>,
 }
@@ -211,18 +211,25 @@ impl Engine {
             }
             "window/showDocument" => Some(json!({ "success": false })),
             "client/registerCapability" => {
-                let registrations = at(params, "/registrations").as_array();
-                let pulls = registrations.into_iter().flatten();
-                if pulls
-                    .into_iter()
-                    .any(|one| at(one, "/method") == "textDocument/diagnostic")
-                {
-                    self.state.send_modify(|state| state.pull_registered = true);
-                }
+                self.state.send_modify(|state| {
+                    for one in json::list(params, "/registrations") {
+                        let id = json::text(one, "/id").to_owned();
+                        let method = json::text(one, "/method").to_owned();
+                        state.registered.insert(id, method);
+                    }
+                });
                 Some(Value::Null)
             }
-            "client/unregisterCapability"
-            | "window/workDoneProgress/create"
+            "client/unregisterCapability" => {
+                self.state.send_modify(|state| {
+                    // The key is spelled as the protocol spells it.
+                    for one in json::list(params, "/unregisterations") {
+                        state.registered.remove(json::text(one, "/id"));
+                    }
+                });
+                Some(Value::Null)
+            }
+            "window/workDoneProgress/create"
             | "window/showMessageRequest"
             | "workspace/diagnostic/refresh"
             | "workspace/semanticTokens/refresh"

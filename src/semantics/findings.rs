@@ -1,15 +1,15 @@
-//! Diagnostics of an exact text, and looks at symbols (spec: Semantic Analyzer, diagnostics and symbols).
+//! Diagnostics of an exact text (spec: Semantic Analyzer, diagnostics).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
 use super::client::{Client, Document, uri_of};
-use super::{Error, Finding, Location, Symbol};
+use super::{Error, Finding};
 use crate::text::json::{self, at};
 use crate::text::location;
-use crate::text::position::{Lines, Position, Span};
+use crate::text::position::{Position, Span};
 use crate::text::problem::{Place, Problem, Severity};
 
 /// Quiet time after a publication, for servers that publish in several steps.
@@ -31,8 +31,7 @@ impl Client {
     ) -> Result<Vec<Finding>, Error> {
         let path = self.root.join(file);
         let document = self.document(file)?;
-        let pull = self.abilities.pull || self.state.borrow().pull_registered;
-        let raw = if pull {
+        let raw = if self.can("textDocument/diagnostic") {
             let params = json!({ "textDocument": { "uri": uri_of(&path)? } });
             let mut answer = self
                 .request("textDocument/diagnostic", params, patience)
@@ -113,133 +112,6 @@ impl Client {
         };
         Finding { problem, raw }
     }
-
-    /// The symbols of an open file, outermost first.
-    pub async fn document_symbols(
-        &self,
-        file: &Path,
-        patience: Duration,
-    ) -> Result<Vec<Symbol>, Error> {
-        let document = self.document(file)?;
-        let params = json!({ "textDocument": { "uri": uri_of(&self.root.join(file))? } });
-        let answer = self
-            .request("textDocument/documentSymbol", params, patience)
-            .await?;
-        Ok(self.symbols(document, &answer))
-    }
-
-    fn symbols(&self, document: &Document, answer: &Value) -> Vec<Symbol> {
-        let list = answer.as_array().map(Vec::as_slice).unwrap_or_default();
-        let bytes = |range: &Value| {
-            let span = span_of(range)?;
-            Some(
-                document
-                    .lines
-                    .range(&document.text, span, self.abilities.encoding),
-            )
-        };
-        list.iter()
-            .filter_map(|symbol| {
-                // Servers from before hierarchical symbols give a location in place of the ranges.
-                let range =
-                    bytes(at(symbol, "/range")).or_else(|| bytes(at(symbol, "/location/range")))?;
-                Some(Symbol {
-                    name: at(symbol, "/name").as_str()?.to_owned(),
-                    kind: at(symbol, "/kind").as_u64().unwrap_or_default(),
-                    selection: bytes(at(symbol, "/selectionRange"))
-                        .unwrap_or_else(|| range.clone()),
-                    children: self.symbols(document, at(symbol, "/children")),
-                    range,
-                })
-            })
-            .collect()
-    }
-
-    /// What the server shows for a place of an open file, as Markdown or plain text.
-    pub async fn hover(
-        &self,
-        file: &Path,
-        offset: usize,
-        patience: Duration,
-    ) -> Result<Option<String>, Error> {
-        let params = self.place(file, offset)?;
-        let answer = self.request("textDocument/hover", params, patience).await?;
-        let contents = at(&answer, "/contents");
-        let text = match contents {
-            Value::Array(parts) => parts
-                .iter()
-                .filter_map(marked)
-                .collect::<Vec<_>>()
-                .join("\n\n"),
-            single => marked(single).unwrap_or_default(),
-        };
-        Ok((!text.is_empty()).then_some(text))
-    }
-
-    /// Where the thing at a place of an open file is defined.
-    pub async fn definition(
-        &self,
-        file: &Path,
-        offset: usize,
-        patience: Duration,
-    ) -> Result<Vec<Location>, Error> {
-        let params = self.place(file, offset)?;
-        let answer = self
-            .request("textDocument/definition", params, patience)
-            .await?;
-        Ok(self.locations(&answer))
-    }
-
-    /// Where the thing at a place of an open file is used, without its declaration.
-    pub async fn references(
-        &self,
-        file: &Path,
-        offset: usize,
-        patience: Duration,
-    ) -> Result<Vec<Location>, Error> {
-        let mut params = self.place(file, offset)?;
-        json::set(
-            &mut params,
-            "context",
-            json!({ "includeDeclaration": false }),
-        );
-        let answer = self
-            .request("textDocument/references", params, patience)
-            .await?;
-        Ok(self.locations(&answer))
-    }
-
-    fn place(&self, file: &Path, offset: usize) -> Result<Value, Error> {
-        let document = self.document(file)?;
-        let position = document
-            .lines
-            .position(&document.text, offset, self.abilities.encoding);
-        Ok(json!({
-            "textDocument": { "uri": uri_of(&self.root.join(file))? },
-            "position": position,
-        }))
-    }
-
-    /// Reads a location, a list of them or of links. Files that cannot be read are left out.
-    fn locations(&self, answer: &Value) -> Vec<Location> {
-        let single = std::slice::from_ref(answer);
-        let list = answer.as_array().map_or(single, Vec::as_slice);
-        list.iter().filter_map(|one| self.location(one)).collect()
-    }
-
-    fn location(&self, one: &Value) -> Option<Location> {
-        let uri = at(one, "/uri")
-            .as_str()
-            .or_else(|| at(one, "/targetUri").as_str())?;
-        let span =
-            span_of(at(one, "/range")).or_else(|| span_of(at(one, "/targetSelectionRange")))?;
-        let path: PathBuf = location::to_path(uri)?;
-        let text = self.text_of(&path).ok()?;
-        Some(Location {
-            range: Lines::new(&text).range(&text, span, self.abilities.encoding),
-            file: location::below(&self.root, &path),
-        })
-    }
 }
 
 /// The first place of a text: where a diagnostic without a range is.
@@ -266,11 +138,4 @@ fn severity_of(number: &Value) -> Severity {
         // What comes without a severity is left to us; a finder that says nothing is taken seriously.
         _ => Severity::Error,
     }
-}
-
-fn marked(content: &Value) -> Option<String> {
-    let text = content
-        .as_str()
-        .or_else(|| at(content, "/value").as_str())?;
-    (!text.trim().is_empty()).then(|| text.to_owned())
 }

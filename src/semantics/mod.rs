@@ -1,16 +1,23 @@
-//! What the agent asks of language servers (spec: Semantic Analyzer).
+//! What the agent asks about code (spec: Semantic Analyzer).
 //!
 //! A [`Client`] owns one language server of its own, started on a folder that the editor does not see (the shadow), and
-//! asks it about exact texts: problems, quick fixes, symbols, definitions. [`setup`] says how it is started, [`engine`]
-//! is the task that talks to it, [`edits`] turns what it answers into [`EditSet`]s.
+//! asks it about exact texts: problems, quick fixes, symbols, definitions, calls, completions. [`setup`] says how it is
+//! started, [`engine`] is the task that talks to it, [`edits`] turns what it answers into [`EditSet`]s. [`Code`] asks
+//! a client, and syntax where there is none, and says which of them answered.
 
 mod actions;
+mod by_syntax;
+mod calls;
 mod capabilities;
 mod client;
+mod code;
 pub mod edits;
 mod engine;
 mod findings;
+mod places;
 pub mod setup;
+mod symbols;
+mod typing;
 
 use std::ops::Range;
 use std::path::PathBuf;
@@ -18,9 +25,10 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 pub use client::Client;
+pub use code::{Answer, Basis, Code};
 pub use setup::Setup;
 
-use crate::text::edit::{EditSet, ReplaceError};
+use crate::text::edit::{EditSet, ReplaceError, Replacement};
 use crate::text::problem::Problem;
 
 /// Why a language server could not say what it was asked.
@@ -123,6 +131,72 @@ pub struct Location {
     pub file: PathBuf,
     /// Bytes.
     pub range: Range<usize>,
+}
+
+/// A place and what is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NamedPlace {
+    /// Its name.
+    pub name: String,
+    /// What it is in, as far as that is told; else empty.
+    pub container: String,
+    /// Where its name is.
+    pub place: Location,
+}
+
+/// One function's calls of another.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Call {
+    /// The function at the other end.
+    pub function: NamedPlace,
+    /// Where the calls are.
+    pub sites: Vec<Location>,
+}
+
+/// What could be written at a place.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completions {
+    /// The proposals, best first.
+    pub items: Vec<Completion>,
+    /// Whether there are no others.
+    pub complete: bool,
+}
+
+/// Something that could be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Completion {
+    /// What is shown.
+    pub label: String,
+    /// The protocol's number for its kind: 3 is a function, 5 a field.
+    pub kind: u64,
+    /// Its type or signature; empty when the server does not say.
+    pub detail: String,
+    /// Whether it should not be used any more.
+    pub deprecated: bool,
+    /// What writing it changes.
+    pub edit: Replacement,
+}
+
+/// The signatures of a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signatures {
+    /// The signatures.
+    pub items: Vec<Signature>,
+    /// The one that is meant, as far as the server can tell.
+    pub active: usize,
+    /// The parameter that the place is in.
+    pub parameter: Option<usize>,
+}
+
+/// A way to call a function.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Signature {
+    /// All of it.
+    pub label: String,
+    /// What is written about it; empty when nothing is.
+    pub documentation: String,
+    /// Its parameters.
+    pub parameters: Vec<String>,
 }
 
 /// How a server says it is.

@@ -1,15 +1,17 @@
 //! Syntax trees without a language server (spec: AST Analyzer).
 //!
 //! Tree-sitter reads any text, also broken text, in milliseconds and without a project around it. [`symbols`] says
-//! what a file defines and where, [`error_count`] whether a proposed text parses worse than the one before, and
-//! [`tests`] which tests a file holds. Only this folder (and the command parser of `safety`) knows tree-sitter.
+//! what a file defines and where, [`occurrences`] where a name stands, [`error_count`] whether a proposed text parses
+//! worse than the one before, and [`tests`] which tests a file holds. Only this folder (and the command parser of `safety`) knows tree-sitter.
 
+mod names;
 mod symbols;
 mod test_functions;
 mod tree;
 
 use std::path::Path;
 
+pub use names::{name_at, occurrences};
 pub use symbols::{Symbol, SymbolKind, enclosing, symbols};
 pub use test_functions::{TestFunction, tests};
 pub use tree::error_count;

@@ -8,6 +8,7 @@
 mod again;
 mod canned;
 mod chaos;
+mod code;
 mod dependencies;
 #[cfg(unix)]
 mod doctor;

@@ -16,7 +16,7 @@ use meliora::downstream::registry::{self, Server};
 use meliora::safety::{self, Policy};
 use meliora::semantics::{Client, Setup};
 
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The environment of the tests, with our binary as the launcher of children.
 pub(crate) fn host() -> Host {
@@ -42,7 +42,7 @@ pub(crate) fn write_crate(root: &Path, library: &str) {
     std::fs::write(root.join("src/lib.rs"), library).expect("written");
 }
 
-async fn start(root: &Path) -> Client {
+pub(crate) async fn start(root: &Path) -> Client {
     let host = host();
     let found = discovery::discover(&rust_analyzer(), &host, None)
         .await
