@@ -5,10 +5,12 @@
 //! - [`protocol`] is what the protocol says of each method, and where in its messages the things are that we look at.
 //! - [`merge`] makes several answers one, [`tagged`] notes in an item which server made it.
 //! - [`transcode`] counts the columns of a message as its receiver does.
+//! - [`capabilities`] announces together what each server can do.
 //! - [`diagnostics`] holds what all servers say is wrong, [`cache`] the answers that still hold.
 
 pub mod builtin;
 pub mod cache;
+pub mod capabilities;
 pub mod connection;
 pub mod diagnostics;
 pub mod discovery;
