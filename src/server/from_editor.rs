@@ -143,7 +143,7 @@ impl Session {
             }
             Some(ToEditor::ApplyEdit(run)) => self.edit_answered(&run, &body),
             Some(ToEditor::Progress(run)) => self.progress_answered(&run, &body),
-            None => {}
+            Some(ToEditor::Unheeded) | None => {}
         }
     }
 

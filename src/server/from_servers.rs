@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use super::behind::Behind;
 use super::life::Stage;
 use super::messages::{self, Loudness};
+use super::refresh;
 use super::requests::{Id, ToEditor};
 use super::session::Session;
 use crate::downstream::connection::Incoming;
@@ -96,6 +97,13 @@ impl Session {
         };
         let raw_id = body.slice(range.clone());
         self.note_registrations(server, &envelope, &body);
+        let method = envelope.method(&body);
+        if let Some(kind) = refresh::kind_of(method)
+            && is_about_everything(&body)
+        {
+            self.send(server, messages::answer(&raw_id, &Value::Null));
+            return self.refresh(kind);
+        }
         let id = self
             .requests
             .ask_editor(ToEditor::Forwarded { server, raw_id });
@@ -205,4 +213,10 @@ fn says_nothing(method: &str) -> bool {
         method,
         "window/logMessage" | "$/logTrace" | "telemetry/event" | "workspace/configuration"
     )
+}
+
+/// Whether a request to ask again names nothing that it is about.
+fn is_about_everything(body: &[u8]) -> bool {
+    let params: Value = messages::params(body).unwrap_or_default();
+    at(&params, "/uri").is_null()
 }

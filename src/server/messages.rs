@@ -6,7 +6,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use crate::text::json::readable;
+use crate::text::json::{readable, set};
 
 /// Why a request was not carried out, as the protocol counts it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,12 +106,23 @@ fn with_raw_id(raw_id: &[u8], key: &str, value: &str) -> Bytes {
 
 /// A request of ours.
 pub fn request(id: &str, method: &str, params: &Value) -> Bytes {
-    body(&json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params }))
+    let mut message = json!({ "jsonrpc": "2.0", "id": id, "method": method });
+    add_params(&mut message, params);
+    body(&message)
 }
 
 /// A notification of ours.
 pub fn notification(method: &str, params: &Value) -> Bytes {
-    body(&json!({ "jsonrpc": "2.0", "method": method, "params": params }))
+    let mut message = json!({ "jsonrpc": "2.0", "method": method });
+    add_params(&mut message, params);
+    body(&message)
+}
+
+/// Parameters are a list or an object, or not there.
+fn add_params(message: &mut Value, params: &Value) {
+    if !params.is_null() {
+        set(message, "params", params.clone());
+    }
 }
 
 /// A line shown to the user.

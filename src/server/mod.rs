@@ -25,6 +25,7 @@ mod offers;
 pub mod parent;
 pub mod profile;
 pub mod progress;
+mod refresh;
 pub mod requests;
 mod restart;
 pub mod role;

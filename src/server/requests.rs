@@ -171,6 +171,8 @@ pub enum ToEditor {
         /// The id as the server wrote it.
         raw_id: Bytes,
     },
+    /// One whose answer changes nothing.
+    Unheeded,
     /// An edit of a run.
     ApplyEdit(RunId),
     /// The progress display of a run.
@@ -372,7 +374,7 @@ impl Requests {
                     server: asked,
                     raw_id,
                 } => (*asked == server && Id::read(raw_id) == *id).then_some(ours.as_str()),
-                ToEditor::ApplyEdit(_) | ToEditor::Progress(_) => None,
+                ToEditor::Unheeded | ToEditor::ApplyEdit(_) | ToEditor::Progress(_) => None,
             })
     }
 

@@ -108,6 +108,7 @@ impl Session {
                 return self.log(Loudness::Warning, &text);
             }
             Fate::Loops => {
+                self.refresh_all_of(server);
                 let minutes = DEATHS_WINDOW.as_secs() / 60;
                 let name = self.name_of(server);
                 format!(
@@ -223,6 +224,7 @@ impl Session {
             }
             let text = format!("{name} works again");
             self.log(Loudness::Info, &text);
+            self.refresh_all_of(server);
         }
         for body in waiting {
             self.send(server, body);

@@ -21,6 +21,7 @@ use super::frontend::{Ask, Frontend};
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
+use super::refresh::Refreshes;
 use super::requests::{FromEditor, Requests, Then};
 use super::restart::Standing;
 use super::role::Role;
@@ -107,6 +108,8 @@ pub struct Session {
     pub(super) attached: Attached,
     /// Which server said what, where a later message does not tell whom it is for.
     pub(super) traces: Traces,
+    /// What the editor will be asked to ask again.
+    pub(super) refreshes: Refreshes,
     /// The server that was asked last: it gets what names no document.
     pub(super) last_asked: usize,
     pub(super) requests: Requests,
@@ -139,6 +142,7 @@ impl Session {
             standing: Standing::default(),
             attached: Attached::default(),
             traces: Traces::default(),
+            refreshes: Refreshes::default(),
             last_asked: 0,
             requests: Requests::new(),
             known: Known::default(),
@@ -259,6 +263,7 @@ impl Session {
             self.requests.deadline(),
             self.stage.deadline(),
             self.servers_deadline(),
+            self.refreshes.deadline(),
             self.runs.deadline(),
         ]
         .into_iter()
@@ -280,6 +285,7 @@ impl Session {
         }
         self.stage_tick(now);
         self.servers_tick(now);
+        self.refreshes_tick(now);
         self.advance_all();
     }
 

@@ -4,6 +4,7 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
+mod asking;
 #[cfg(unix)]
 mod again;
 mod canned;
