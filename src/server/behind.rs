@@ -49,10 +49,12 @@ pub struct Behind {
     pub sync: Sync,
     /// Documents for which it published diagnostics that are not empty.
     pub published: BTreeSet<String>,
-    /// Tokens of work that it began and did not end, as JSON.
+    /// Tokens of work that it began and did not end, as the editor's JSON.
     pub working: BTreeSet<String>,
     /// Methods that it takes since it said so after its start.
     pub registered: BTreeSet<String>,
+    /// Tokens that it made and the editor knows under another name, as its own JSON.
+    pub made: BTreeSet<String>,
     /// Whether it got its `initialized`, or will as the first of what waits.
     pub greeted: bool,
     /// How often it was tried again because a text was opened for it.
@@ -134,6 +136,7 @@ impl Behind {
             published: BTreeSet::new(),
             working: BTreeSet::new(),
             registered: BTreeSet::new(),
+            made: BTreeSet::new(),
             greeted: false,
             tries: 0,
             connection: None,
@@ -320,6 +323,7 @@ impl Behind {
         self.generation += 1;
         self.greeted = false;
         self.registered.clear();
+        self.made.clear();
         let fate = if may_return && self.is_proven() {
             self.count_death(now)
         } else {

@@ -291,13 +291,8 @@ impl Session {
         if self.stop_run_of(&token) {
             return;
         }
-        match self
-            .servers
-            .iter()
-            .position(|server| server.working.contains(&token))
-        {
-            Some(server) => self.send(server, message.body),
-            None => self.broadcast(message),
+        if !self.stop_work_of_server(&message.body) {
+            self.broadcast(message);
         }
     }
 

@@ -104,10 +104,21 @@ impl Session {
             self.send(server, messages::answer(&raw_id, &Value::Null));
             return self.refresh(kind);
         }
+        let body = match method {
+            "window/workDoneProgress/create" => self.token_made(server, &body),
+            _ => body,
+        };
+        self.forward_request(server, raw_id, &body);
+    }
+
+    /// Hands a server's request on under an id of ours.
+    pub(super) fn forward_request(&mut self, server: usize, raw_id: Bytes, body: &Bytes) {
+        let id = Envelope::peek(body).and_then(|envelope| envelope.id);
+        let Some(range) = id else { return };
         let id = self
             .requests
             .ask_editor(ToEditor::Forwarded { server, raw_id });
-        self.tell(with_id(&body, range, format!("\"{id}\"").as_bytes()));
+        self.tell(with_id(body, range, format!("\"{id}\"").as_bytes()));
     }
 
     /// Notes which methods a server takes since it said so, for finding out whom to ask.
@@ -141,8 +152,9 @@ impl Session {
                 self.note_published(server, &body);
             }
             "$/progress" => {
-                self.note_work(server, &body);
-                self.tell(body);
+                if let Some((_, body)) = self.progress_of(server, body) {
+                    self.tell(body);
+                }
             }
             "$/cancelRequest" => self.server_cancels(server, &body),
             _ => self.tell(body),
@@ -185,18 +197,6 @@ impl Session {
             behind.published.insert(params.uri.to_string());
         }
         self.diagnostics.publish(server, &params.uri, body);
-    }
-
-    fn note_work(&mut self, server: usize, body: &Bytes) {
-        let params: Value = messages::params(body).unwrap_or_default();
-        let token = at(&params, "/token").to_string();
-        if let Some(behind) = self.servers.get_mut(server) {
-            match text(&params, "/value/kind") {
-                "begin" => drop(behind.working.insert(token)),
-                "end" => drop(behind.working.remove(&token)),
-                _ => {}
-            }
-        }
     }
 
     pub(super) fn name_of(&self, server: usize) -> String {

@@ -21,6 +21,7 @@ pub mod frontend;
 pub mod journal;
 mod life;
 pub mod messages;
+mod names;
 mod offers;
 pub mod parent;
 pub mod profile;
@@ -32,6 +33,7 @@ pub mod role;
 pub mod routes;
 pub mod runs;
 pub mod session;
+pub mod tokens;
 pub mod transport;
 pub mod waiting;
 

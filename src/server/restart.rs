@@ -15,6 +15,7 @@ use super::life::Stage;
 use super::messages::{self, Loudness};
 use super::requests::{FromEditor, Heard, Id};
 use super::session::{FAREWELL, Session};
+use super::tokens;
 use crate::config::trust;
 use crate::downstream::wire::Envelope;
 use crate::text::json::{at, set};
@@ -163,8 +164,10 @@ impl Session {
         }
         for token in working {
             let token: Value = serde_json::from_str(&token).unwrap_or_default();
-            let params = json!({ "token": token, "value": { "kind": "end" } });
-            self.tell(messages::notification("$/progress", &params));
+            self.tell(tokens::end_of(&token));
+        }
+        for token in self.tokens.gone(server) {
+            self.tell(tokens::end_of(&token));
         }
         self.diagnostics.forget_server(server);
     }

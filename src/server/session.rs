@@ -26,6 +26,7 @@ use super::requests::{FromEditor, Requests, Then};
 use super::restart::Standing;
 use super::role::Role;
 use super::runs::Runs;
+use super::tokens::Tokens;
 use crate::agent::task::Report;
 use crate::agent::undo::Plan;
 use crate::config::Config;
@@ -110,6 +111,8 @@ pub struct Session {
     pub(super) traces: Traces,
     /// What the editor will be asked to ask again.
     pub(super) refreshes: Refreshes,
+    /// What the editor's progress tokens are for several servers.
+    pub(super) tokens: Tokens,
     /// The server that was asked last: it gets what names no document.
     pub(super) last_asked: usize,
     pub(super) requests: Requests,
@@ -143,6 +146,7 @@ impl Session {
             attached: Attached::default(),
             traces: Traces::default(),
             refreshes: Refreshes::default(),
+            tokens: Tokens::default(),
             last_asked: 0,
             requests: Requests::new(),
             known: Known::default(),

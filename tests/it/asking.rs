@@ -137,3 +137,67 @@ fn the_editor_is_to_ask_again_when_a_server_came_back() {
     let request = peer.find(is_refresh);
     assert_eq!(request["method"], "workspace/semanticTokens/refresh");
 }
+
+#[test]
+fn tokens_of_two_servers_and_of_two_lives_are_never_the_same() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({ "window": { "workDoneProgress": true } }));
+    let uris = open_both(&mut peer);
+    let mut tokens = Vec::new();
+    let mut begin = |peer: &mut Peer, uri: &str| {
+        let create = json!({ "id": 1, "method": "window/workDoneProgress/create", "params": { "token": 1 } });
+        say(peer, uri, &create);
+        let asked = peer.find(|message| message["method"] == create["method"]);
+        reply(peer, &asked, &Value::Null);
+        let value = json!({ "kind": "begin", "title": "working" });
+        let params = json!({ "token": 1, "value": value });
+        say(
+            peer,
+            uri,
+            &json!({ "method": "$/progress", "params": params }),
+        );
+        let begun = peer.find(|message| message["method"] == "$/progress");
+        assert_eq!(begun["params"]["token"], asked["params"]["token"]);
+        assert_eq!(begun["params"]["value"], value);
+        assert!(!tokens.contains(&asked["params"]["token"]));
+        tokens.push(asked["params"]["token"].clone());
+        asked["params"]["token"].clone()
+    };
+    // The first server's own name stays what it is.
+    assert_eq!(begin(&mut peer, &uris[0]), 1);
+    let second = begin(&mut peer, &uris[1]);
+    // Each is stopped by its own name, and only there.
+    peer.notify(
+        "window/workDoneProgress/cancel",
+        &json!({ "token": second }),
+    );
+    peer.notify("window/workDoneProgress/cancel", &json!({ "token": 1 }));
+    let stopped = |name: &str| {
+        let log = std::fs::read_to_string(peer.root.with_file_name(name)).unwrap_or_default();
+        log.matches("workDoneProgress/cancel").count()
+    };
+    eventually("both are told", || {
+        stopped("log") > 0 && stopped("log2") > 0
+    });
+    assert_eq!((stopped("log"), stopped("log2")), (1, 1));
+    let log = std::fs::read_to_string(peer.root.with_file_name("log2")).expect("readable");
+    assert!(log.contains(r#"{"token":1}"#), "{log}");
+    // A server that dies leaves no display behind, and its next life makes other names.
+    peer.ask("test/crash", &json!({ "textDocument": { "uri": uris[0] } }));
+    let ended = peer.find(|message| message["method"] == "$/progress");
+    assert_eq!(
+        ended["params"],
+        json!({ "token": 1, "value": { "kind": "end" } })
+    );
+    peer.request(
+        "textDocument/hover",
+        &json!({ "textDocument": { "uri": uris[0] } }),
+    );
+    assert_ne!(begin(&mut peer, &uris[0]), 1);
+    // What the first life's name stops is nothing any more.
+    let end =
+        json!({ "method": "$/progress", "params": { "token": 1, "value": { "kind": "end" } } });
+    say(&mut peer, &uris[1], &end);
+    let ended = peer.find(|message| message["method"] == "$/progress");
+    assert_eq!(ended["params"]["token"], second);
+}
