@@ -57,11 +57,11 @@ impl Session {
         let known = protocol::method(method);
         let servers = match known.map(|known| known.scope) {
             Some(Scope::Item) => return self.ask_maker(method, message, then),
-            Some(Scope::Workspace) => self.takers(method, 0..self.servers.len()),
+            Some(Scope::Workspace) => self.takers(method, 0..self.servers.len(), None),
             _ => match document_of(&message.body, method) {
                 Some(uri) => self.takers_of_document(method, &uri),
                 None if method.starts_with("notebookDocument/") => {
-                    self.takers(method, 0..self.servers.len())
+                    self.takers(method, 0..self.servers.len(), None)
                 }
                 None => self.owner_of(method).into_iter().collect(),
             },
@@ -156,7 +156,7 @@ impl Session {
         };
         let server = returned.tag.server;
         let takes = self.servers.get(server).is_some_and(|behind| {
-            behind.generation == returned.tag.generation && self.takes(server, method)
+            behind.generation == returned.tag.generation && self.takes(server, method, None)
         });
         if takes {
             let body = messages::with_params(&message.raw_id, method, &returned.text);
@@ -216,7 +216,7 @@ impl Session {
     fn takers_of_document(&self, method: &str, uri: &str) -> Vec<usize> {
         if self.attached.has(uri) {
             let attached = self.attached.of(uri).iter().copied();
-            let mut takers = self.takers(method, attached);
+            let mut takers = self.takers(method, attached, Some(uri));
             if protocol::method(method).is_none() {
                 // A method of somebody's own: its owner's, or the best server's.
                 let owner = takers.iter().position(|taker| self.owns(*taker, method));
@@ -235,21 +235,27 @@ impl Session {
         let language = path
             .as_deref()
             .map_or("", |path: &Path| registry::language_of(path));
-        let speakers = self.takers(method, self.speakers(language).into_iter());
+        let speakers = self.takers(method, self.speakers(language).into_iter(), None);
         if speakers.is_empty() {
             return self.owner_of(method).into_iter().collect();
         }
         speakers
     }
 
-    fn takers(&self, method: &str, servers: impl Iterator<Item = usize>) -> Vec<usize> {
+    fn takers(
+        &self,
+        method: &str,
+        servers: impl Iterator<Item = usize>,
+        uri: Option<&str>,
+    ) -> Vec<usize> {
         servers
-            .filter(|server| self.takes(*server, method))
+            .filter(|server| self.takes(*server, method, uri))
             .collect()
     }
 
-    /// Whether a server is asked this: it lives, the user wants it to be asked, and it can answer.
-    fn takes(&self, server: usize, method: &str) -> bool {
+    /// Whether a server is asked this: it lives, the user wants it to be asked, and it can answer, for the open document
+    /// with this URI or for any.
+    fn takes(&self, server: usize, method: &str, uri: Option<&str>) -> bool {
         let Some(behind) = self.servers.get(server).filter(|behind| is_alive(behind)) else {
             return false;
         };
@@ -264,7 +270,9 @@ impl Session {
                 !at(capabilities, "/notebookDocumentSync").is_null()
             }
             Some(known) => {
-                known.is_announced(capabilities) || behind.registered.contains(known.registration)
+                let document = uri.and_then(|uri| self.documents.get(uri));
+                known.is_announced(capabilities)
+                    || self.registrations.has(server, known.registration, document)
             }
         }
     }

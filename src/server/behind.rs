@@ -51,8 +51,6 @@ pub struct Behind {
     pub published: BTreeSet<String>,
     /// Tokens of work that it began and did not end, as the editor's JSON.
     pub working: BTreeSet<String>,
-    /// Methods that it takes since it said so after its start.
-    pub registered: BTreeSet<String>,
     /// Tokens that it made and the editor knows under another name, as its own JSON.
     pub made: BTreeSet<String>,
     /// Whether it got its `initialized`, or will as the first of what waits.
@@ -135,7 +133,6 @@ impl Behind {
             sync: Sync::of(&Value::Null),
             published: BTreeSet::new(),
             working: BTreeSet::new(),
-            registered: BTreeSet::new(),
             made: BTreeSet::new(),
             greeted: false,
             tries: 0,
@@ -322,7 +319,6 @@ impl Behind {
         self.attempt += 1;
         self.generation += 1;
         self.greeted = false;
-        self.registered.clear();
         self.made.clear();
         let fate = if may_return && self.is_proven() {
             self.count_death(now)

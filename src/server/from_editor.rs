@@ -15,7 +15,7 @@ use super::capabilities::{COMMAND_PREFIX, COMMANDS, Changes};
 use super::frontend::Frontend;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
-use super::requests::{FromEditor, Heard, Id, Then, ToEditor};
+use super::requests::{Back, FromEditor, Heard, Id, Then, ToEditor};
 use super::routes::{Life, Route, Text};
 use super::session::Session;
 use super::{Ending, ask};
@@ -85,13 +85,8 @@ impl Session {
             Route::Text(text) => self.text(text, message),
             Route::Cancel => self.cancel(message),
             Route::StopWork => self.stop_work(message),
-            Route::Broadcast => {
-                self.standing.note(method, &message.body, &self.greeting);
-                if method == "workspace/didChangeConfiguration" {
-                    self.try_all_again();
-                }
-                self.broadcast(message);
-            }
+            Route::Broadcast if !message.is_request => self.tell_everyone(method, &message.body),
+            Route::Broadcast => self.broadcast(message),
             Route::Ours => self.ours(method, message).await,
             Route::Execute => self.execute(method, message).await,
             Route::ResolveAction => self.resolve_action(method, message),
@@ -136,11 +131,21 @@ impl Session {
     /// The editor answered a request: a server's, or one of ours.
     fn editor_answer(&mut self, raw_id: &Bytes, envelope: Envelope, body: Bytes) {
         match self.requests.editor_answered(&Id::read(raw_id)) {
-            Some(ToEditor::Forwarded { server, raw_id }) => {
-                if let Some(range) = envelope.id {
-                    self.send(server, with_id(&body, range, &raw_id));
+            Some(ToEditor::Forwarded {
+                server,
+                raw_id,
+                back,
+            }) => match back {
+                Back::Settings(ours) => self.settings_answered(server, &raw_id, ours, &body),
+                Back::AsItCame | Back::Applied => {
+                    if let Some(range) = envelope.id {
+                        self.send(server, with_id(&body, range, &raw_id));
+                    }
+                    if matches!(back, Back::Applied) {
+                        self.edit_of_server_answered();
+                    }
                 }
-            }
+            },
             Some(ToEditor::ApplyEdit(run)) => self.edit_answered(&run, &body),
             Some(ToEditor::Progress(run)) => self.progress_answered(&run, &body),
             Some(ToEditor::Unheeded) | None => {}

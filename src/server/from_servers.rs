@@ -13,11 +13,11 @@ use super::behind::Behind;
 use super::life::Stage;
 use super::messages::{self, Loudness};
 use super::refresh;
-use super::requests::{Id, ToEditor};
+use super::requests::{Back, Id, ToEditor};
 use super::session::Session;
 use crate::downstream::connection::Incoming;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
-use crate::text::json::{at, list, text};
+use crate::text::json::{at, text};
 
 impl Session {
     pub(super) fn server_event(&mut self, server: usize, attempt: u32, incoming: Incoming) {
@@ -96,7 +96,6 @@ impl Session {
             return;
         };
         let raw_id = body.slice(range.clone());
-        self.note_registrations(server, &envelope, &body);
         let method = envelope.method(&body);
         if let Some(kind) = refresh::kind_of(method)
             && is_about_everything(&body)
@@ -104,45 +103,39 @@ impl Session {
             self.send(server, messages::answer(&raw_id, &Value::Null));
             return self.refresh(kind);
         }
-        let body = match method {
-            "window/workDoneProgress/create" => self.token_made(server, &body),
-            _ => body,
-        };
-        self.forward_request(server, raw_id, &body);
+        match method {
+            "client/registerCapability" => self.registers(server, raw_id, &body),
+            "client/unregisterCapability" => self.unregisters(server, &raw_id, &body),
+            "workspace/configuration" => self.settings_asked(server, raw_id, &body),
+            "workspace/applyEdit" => self.edit_asked(server, raw_id, body),
+            "window/workDoneProgress/create" => {
+                let body = self.token_made(server, &body);
+                self.forward_request(server, raw_id, &body, Back::AsItCame);
+            }
+            "window/showMessageRequest" => {
+                let body = self.tagged(server, body);
+                self.forward_request(server, raw_id, &body, Back::AsItCame);
+            }
+            _ => self.forward_request(server, raw_id, &body, Back::AsItCame),
+        }
     }
 
     /// Hands a server's request on under an id of ours.
-    pub(super) fn forward_request(&mut self, server: usize, raw_id: Bytes, body: &Bytes) {
+    pub(super) fn forward_request(
+        &mut self,
+        server: usize,
+        raw_id: Bytes,
+        body: &Bytes,
+        back: Back,
+    ) {
         let id = Envelope::peek(body).and_then(|envelope| envelope.id);
         let Some(range) = id else { return };
-        let id = self
-            .requests
-            .ask_editor(ToEditor::Forwarded { server, raw_id });
+        let id = self.requests.ask_editor(ToEditor::Forwarded {
+            server,
+            raw_id,
+            back,
+        });
         self.tell(with_id(body, range, format!("\"{id}\"").as_bytes()));
-    }
-
-    /// Notes which methods a server takes since it said so, for finding out whom to ask.
-    fn note_registrations(&mut self, server: usize, envelope: &Envelope, body: &Bytes) {
-        let method = envelope.method(body);
-        let is_new = method == "client/registerCapability";
-        if !is_new && method != "client/unregisterCapability" {
-            return;
-        }
-        let params: Value = messages::params(body).unwrap_or_default();
-        let Some(behind) = self.servers.get_mut(server) else {
-            return;
-        };
-        // The protocol has lived with a slip of the pen.
-        for key in ["/registrations", "/unregisterations", "/unregistrations"] {
-            for registration in list(&params, key) {
-                let method = text(registration, "/method").to_owned();
-                if is_new {
-                    behind.registered.insert(method);
-                } else {
-                    behind.registered.remove(&method);
-                }
-            }
-        }
     }
 
     fn server_notification(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
@@ -157,6 +150,10 @@ impl Session {
                 }
             }
             "$/cancelRequest" => self.server_cancels(server, &body),
+            "window/showMessage" | "window/logMessage" | "$/logTrace" => {
+                let body = self.tagged(server, body);
+                self.tell(body);
+            }
             _ => self.tell(body),
         }
     }
@@ -172,6 +169,9 @@ impl Session {
             return;
         };
         let id = Id::read(params.id.get().as_bytes());
+        if self.take_back_edit(server, &id) {
+            return;
+        }
         if let Some(ours) = self.requests.forwarded_as(server, &id) {
             let params = json!({ "id": ours });
             self.tell(messages::notification("$/cancelRequest", &params));

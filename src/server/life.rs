@@ -207,6 +207,9 @@ impl Session {
                 behind.greeted = true;
                 behind.send_first(messages::notification("initialized", &json!({})));
             }
+            if let Some(settings) = self.first_settings_for(server) {
+                self.send(server, settings);
+            }
         }
     }
 
@@ -284,10 +287,20 @@ impl Session {
 
     /// `initialized`: the editor can hear what there is to say.
     pub(super) fn initialized(&mut self, body: &Bytes) {
-        for server in self.servers.iter_mut().filter(|server| !server.greeted) {
+        for number in 0..self.servers.len() {
+            let settings = self.first_settings_for(number);
+            let Some(server) = self
+                .servers
+                .get_mut(number)
+                .filter(|server| !server.greeted)
+            else {
+                continue;
+            };
             server.greeted = true;
-            // A server that is gone was already told of.
-            let _ = server.send(body.clone());
+            for body in [Some(body.clone()), settings].into_iter().flatten() {
+                // A server that is gone was already told of.
+                let _ = server.send(body);
+            }
         }
         if self.is_agent() {
             self.start_journal();

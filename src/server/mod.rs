@@ -6,14 +6,17 @@
 
 mod again;
 mod answers;
+mod applying;
 mod ask;
 pub mod attached;
 pub mod behind;
 pub mod capabilities;
 mod commands;
+mod configuration;
 mod deliveries;
 pub mod delivery;
 pub mod diagnostics;
+mod everyone;
 pub mod fan;
 mod from_editor;
 mod from_servers;
@@ -27,6 +30,7 @@ pub mod parent;
 pub mod profile;
 pub mod progress;
 mod refresh;
+pub mod registrations;
 pub mod requests;
 mod restart;
 pub mod role;
@@ -36,6 +40,7 @@ pub mod session;
 pub mod tokens;
 pub mod transport;
 pub mod waiting;
+mod watches;
 
 use std::sync::Arc;
 

@@ -170,6 +170,8 @@ pub enum ToEditor {
         server: usize,
         /// The id as the server wrote it.
         raw_id: Bytes,
+        /// What is done with the answer.
+        back: Back,
     },
     /// One whose answer changes nothing.
     Unheeded,
@@ -177,6 +179,17 @@ pub enum ToEditor {
     ApplyEdit(RunId),
     /// The progress display of a run.
     Progress(RunId),
+}
+
+/// What is done with the editor's answer to a server.
+#[derive(Debug)]
+pub enum Back {
+    /// It is handed back as it came.
+    AsItCame,
+    /// These settings of ours are laid over the editor's.
+    Settings(Vec<Value>),
+    /// It is handed back, and the next edit goes to the editor.
+    Applied,
 }
 
 /// The tables.
@@ -373,6 +386,7 @@ impl Requests {
                 ToEditor::Forwarded {
                     server: asked,
                     raw_id,
+                    ..
                 } => (*asked == server && Id::read(raw_id) == *id).then_some(ours.as_str()),
                 ToEditor::Unheeded | ToEditor::ApplyEdit(_) | ToEditor::Progress(_) => None,
             })

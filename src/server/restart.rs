@@ -17,6 +17,7 @@ use super::requests::{FromEditor, Heard, Id};
 use super::session::{FAREWELL, Session};
 use super::tokens;
 use crate::config::trust;
+use crate::downstream::protocol::{self, Direction, Scope};
 use crate::downstream::wire::Envelope;
 use crate::text::json::{at, set};
 
@@ -35,6 +36,11 @@ pub(super) struct Standing {
 }
 
 impl Standing {
+    /// The folders of the workspace, if they have changed.
+    pub(super) fn folders(&self) -> Option<&[Value]> {
+        self.folders.as_deref()
+    }
+
     /// Keeps what a notification to all servers says. `greeting` is the editor's `initialize`.
     pub(super) fn note(&mut self, method: &str, body: &Bytes, greeting: &Value) {
         match method {
@@ -170,6 +176,10 @@ impl Session {
             self.tell(tokens::end_of(&token));
         }
         self.diagnostics.forget_server(server);
+        self.forget_edits_of(server);
+        if !matches!(fate, Fate::Returns { .. }) {
+            self.forget_registrations(server);
+        }
     }
 
     /// Keeps a request for the server's return when it waits already or can be asked again; gives it back when not.
@@ -228,6 +238,7 @@ impl Session {
             let text = format!("{name} works again");
             self.log(Loudness::Info, &text);
             self.refresh_all_of(server);
+            self.let_settle(server);
         }
         for body in waiting {
             self.send(server, body);
@@ -239,7 +250,9 @@ impl Session {
     fn introduction(&self, server: usize) -> Vec<Bytes> {
         let mut bodies = vec![messages::notification("initialized", &json!({}))];
         bodies.extend(self.standing.trace.clone());
-        bodies.extend(self.standing.configuration.clone());
+        let settings = self.standing.configuration.as_ref();
+        let settings = settings.map(|body| self.settings_for(server, body));
+        bodies.extend(settings.or_else(|| self.first_settings_for(server)));
         let wants = self.servers.get(server).map(|behind| behind.sync);
         if wants.is_some_and(|sync| sync.open_close) {
             let documents = self.documents_of(server);
@@ -395,21 +408,14 @@ fn can_be_asked_again(body: &[u8]) -> bool {
     let Some(envelope) = Envelope::peek(body) else {
         return false;
     };
-    let method = envelope.method(body);
-    ["textDocument/", "callHierarchy/", "typeHierarchy/"]
-        .iter()
-        .any(|prefix| method.starts_with(prefix))
-        || matches!(
-            method,
-            "completionItem/resolve"
-                | "codeAction/resolve"
-                | "codeLens/resolve"
-                | "inlayHint/resolve"
-                | "documentLink/resolve"
-                | "workspaceSymbol/resolve"
-                | "workspace/symbol"
-                | "workspace/diagnostic"
-        )
+    protocol::method(envelope.method(body)).is_some_and(|method| {
+        method.is_request
+            && method.direction != Direction::ToEditor
+            && matches!(
+                method.scope,
+                Scope::Document | Scope::Item | Scope::Workspace
+            )
+    })
 }
 
 #[cfg(test)]
@@ -422,7 +428,8 @@ mod tests {
             ("textDocument/hover", true),
             ("codeAction/resolve", true),
             ("workspace/executeCommand", false),
-            ("shutdown", false),
+            ("workspace/symbol", true),
+            ("textDocument/own", false),
             ("rust-analyzer/runFlycheck", false),
         ] {
             let body = json!({ "id": 1, "method": method }).to_string();

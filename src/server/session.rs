@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::Ending;
 use super::again::Known;
 use super::answers::Traces;
+use super::applying::Applying;
 use super::attached::Attached;
 use super::behind::Behind;
 use super::diagnostics::Diagnostics;
@@ -22,6 +23,7 @@ use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::refresh::Refreshes;
+use super::registrations::Registrations;
 use super::requests::{FromEditor, Requests, Then};
 use super::restart::Standing;
 use super::role::Role;
@@ -111,6 +113,10 @@ pub struct Session {
     pub(super) traces: Traces,
     /// What the editor will be asked to ask again.
     pub(super) refreshes: Refreshes,
+    /// What the servers registered.
+    pub(super) registrations: Registrations,
+    /// The edits that servers asked for.
+    pub(super) applying: Applying,
     /// What the editor's progress tokens are for several servers.
     pub(super) tokens: Tokens,
     /// The server that was asked last: it gets what names no document.
@@ -146,6 +152,8 @@ impl Session {
             attached: Attached::default(),
             traces: Traces::default(),
             refreshes: Refreshes::default(),
+            registrations: Registrations::default(),
+            applying: Applying::default(),
             tokens: Tokens::default(),
             last_asked: 0,
             requests: Requests::new(),
@@ -268,6 +276,8 @@ impl Session {
             self.stage.deadline(),
             self.servers_deadline(),
             self.refreshes.deadline(),
+            self.registrations.deadline(),
+            self.applying.deadline(),
             self.runs.deadline(),
         ]
         .into_iter()
@@ -290,6 +300,8 @@ impl Session {
         self.stage_tick(now);
         self.servers_tick(now);
         self.refreshes_tick(now);
+        self.registrations_tick(now);
+        self.applying_tick(now);
         self.advance_all();
     }
 

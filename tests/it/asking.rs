@@ -6,19 +6,26 @@ use serde_json::{Value, json};
 
 use crate::wire_peer::{Peer, Script, eventually};
 
+/// Changes the configuration before it is read.
+fn configure(peer: &Peer, change: impl FnOnce(&str) -> String) {
+    let home = peer.root.with_file_name("home/.config/agent/config.toml");
+    let config = std::fs::read_to_string(&home).expect("readable");
+    std::fs::write(&home, change(&config)).expect("written");
+}
+
 /// A workspace with two scripted servers: `scripted` and `second`, which serves the language `other` and writes to `log2`.
 fn two_servers(options: &[&str]) -> Peer {
     let peer = Peer::start(&Script {
         options,
         ..Script::default()
     });
-    let home = peer.root.with_file_name("home/.config/agent/config.toml");
-    let config = std::fs::read_to_string(&home).expect("readable");
-    let entry = config[config.find("[[lsp.servers]]").expect("there")..]
-        .replace("name = \"scripted\"", "name = \"second\"")
-        .replace("[\"scripted\"]", "[\"other\"]")
-        .replace("/log\"", "/log2\"");
-    std::fs::write(&home, format!("{config}\n{entry}")).expect("written");
+    configure(&peer, |config| {
+        let entry = config[config.find("[[lsp.servers]]").expect("there")..]
+            .replace("name = \"scripted\"", "name = \"second\"")
+            .replace("[\"scripted\"]", "[\"other\"]")
+            .replace("/log\"", "/log2\"");
+        format!("{config}\n{entry}")
+    });
     peer
 }
 
@@ -200,4 +207,302 @@ fn tokens_of_two_servers_and_of_two_lives_are_never_the_same() {
     say(&mut peer, &uris[1], &end);
     let ended = peer.find(|message| message["method"] == "$/progress");
     assert_eq!(ended["params"]["token"], second);
+}
+
+#[test]
+fn settings_of_ours_lie_over_those_of_the_editor() {
+    for knows in [true, false] {
+        let mut peer = Peer::start(&Script::default());
+        configure(&peer, |config| {
+            format!("{config}settings = {{ one = {{ a = 1, b = 2 }} }}\n")
+        });
+        peer.greet(&json!({ "workspace": { "configuration": knows } }));
+        let uri = "file:///x";
+        let items = json!([{ "section": "one" }, { "section": "two", "scopeUri": uri }, { "section": "one.b" }]);
+        let ask =
+            json!({ "id": "c", "method": "workspace/configuration", "params": { "items": items } });
+        say(&mut peer, uri, &ask);
+        let (theirs, expected) = if knows {
+            let asked = peer.find(|message| message["method"] == ask["method"]);
+            assert_eq!(asked["params"], ask["params"]);
+            reply(&mut peer, &asked, &json!([{ "a": 0, "c": 3 }, { "d": 4 }]));
+            (
+                json!({ "a": 0, "c": 3 }),
+                json!([{ "a": 1, "b": 2, "c": 3 }, { "d": 4 }, 2]),
+            )
+        } else {
+            (Value::Null, json!([{ "a": 1, "b": 2 }, null, 2]))
+        };
+        let log = peer.root.with_file_name("log");
+        assert_eq!(answer_of(&log, &json!("c"))["result"], expected);
+        // It is told of them at once, and when the editor's change.
+        let changed = json!({ "settings": { "one": theirs, "x": 1 } });
+        peer.notify("workspace/didChangeConfiguration", &changed);
+        peer.request("textDocument/hover", &json!({}));
+        let told: Vec<Value> = peer
+            .received()
+            .iter()
+            .map(|body| serde_json::from_slice(body).expect("JSON"))
+            .filter(|message: &Value| message["method"] == "workspace/didChangeConfiguration")
+            .map(|message| message["params"]["settings"].clone())
+            .collect();
+        assert_eq!(told[0], json!({ "one": { "a": 1, "b": 2 } }));
+        assert_eq!(told[1]["one"]["a"], 1);
+        assert_eq!(told[1]["x"], 1);
+        assert_eq!(told.len(), 2);
+    }
+}
+
+fn edit(id: u64, uri: &str, version: u64) -> Value {
+    let document = json!({ "uri": uri, "version": version });
+    let changes = json!([{ "textDocument": document, "edits": [] }]);
+    json!({ "id": id, "method": "workspace/applyEdit", "params": { "label": "tidy", "edit": { "documentChanges": changes } } })
+}
+
+#[test]
+fn edits_of_servers_reach_the_editor_one_at_a_time() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({ "workspace": { "applyEdit": true } }));
+    let uris = open_both(&mut peer);
+    say(&mut peer, &uris[0], &edit(1, &uris[0], 1));
+    say(&mut peer, &uris[1], &edit(1, &uris[1], 1));
+    let is_edit = |message: &Value| message["method"] == "workspace/applyEdit";
+    let first = peer.find(is_edit);
+    assert!(
+        !peer.until_now().iter().any(is_edit),
+        "the second one waits"
+    );
+    let refused = json!({ "applied": false, "failureReason": "busy", "failedChange": 0 });
+    reply(&mut peer, &first, &refused);
+    let second = peer.find(is_edit);
+    reply(&mut peer, &second, &json!({ "applied": true }));
+    let mut labels = [&first, &second].map(|edit| edit["params"]["label"].clone());
+    labels.sort_by_key(Value::to_string);
+    assert_eq!(labels, ["scripted: tidy", "second: tidy"]);
+    let results = ["log", "log2"].map(|log| {
+        let log = peer.root.with_file_name(log);
+        answer_of(&log, &json!(1))["result"].clone()
+    });
+    let of_first = usize::from(first["params"]["label"] == "second: tidy");
+    assert_eq!(results[of_first], refused);
+    assert_eq!(results[1 - of_first], json!({ "applied": true }));
+}
+
+#[test]
+fn an_edit_that_nobody_can_make_is_refused_with_the_reason() {
+    for (applies, reason) in [(true, "has changed"), (false, "applies no edits")] {
+        let mut peer = Peer::start(&Script::default());
+        peer.greet(&json!({ "workspace": { "applyEdit": applies } }));
+        let uri = format!("file://{}/a.txt", peer.root.display());
+        let item = json!({ "uri": uri, "languageId": "scripted", "version": 4, "text": "" });
+        peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+        say(&mut peer, &uri, &edit(1, &uri, 3));
+        let answer = answer_of(&peer.root.with_file_name("log"), &json!(1));
+        assert_eq!(answer["result"]["applied"], false);
+        let said = answer["result"]["failureReason"].as_str().expect("text");
+        assert!(said.contains(reason), "{said}");
+    }
+}
+
+#[test]
+fn an_edit_that_waits_can_be_taken_back_and_a_dead_server_holds_up_nobody() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({ "workspace": { "applyEdit": true } }));
+    let uris = open_both(&mut peer);
+    let is_edit = |message: &Value| message["method"] == "workspace/applyEdit";
+    say(&mut peer, &uris[0], &edit(1, &uris[0], 1));
+    peer.find(is_edit);
+    say(&mut peer, &uris[1], &edit(1, &uris[1], 1));
+    say(&mut peer, &uris[1], &edit(2, &uris[1], 1));
+    let cancel = json!({ "method": "$/cancelRequest", "params": { "id": 1 } });
+    say(&mut peer, &uris[1], &cancel);
+    let answer = answer_of(&peer.root.with_file_name("log2"), &json!(1));
+    assert_eq!(answer["error"]["code"], -32800);
+    peer.ask("test/crash", &json!({ "textDocument": { "uri": uris[0] } }));
+    let next = peer.find(is_edit);
+    assert_eq!(next["params"]["label"], "second: tidy");
+}
+
+#[test]
+fn messages_of_several_servers_say_whose_they_are() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({}));
+    let uris = open_both(&mut peer);
+    for (uri, name) in uris.iter().zip(["scripted", "second"]) {
+        for method in [
+            "window/showMessageRequest",
+            "window/logMessage",
+            "$/logTrace",
+        ] {
+            let mut message =
+                json!({ "method": method, "params": { "type": 3, "message": "\"so\" it is" } });
+            if method.ends_with("Request") {
+                message["id"] = json!(3);
+            }
+            say(&mut peer, uri, &message);
+            let heard = peer.find(|heard| heard["method"] == method);
+            assert_eq!(heard["params"]["message"], format!("{name}: \"so\" it is"));
+            if method.ends_with("Request") {
+                reply(&mut peer, &heard, &json!({ "title": name }));
+            }
+        }
+    }
+    for (log, name) in ["log", "log2"].iter().zip(["scripted", "second"]) {
+        let answer = answer_of(&peer.root.with_file_name(log), &json!(3));
+        assert_eq!(answer["result"]["title"], name);
+    }
+}
+
+fn registration(id: u64, registrations: &Value) -> Value {
+    let params = json!({ "registrations": registrations });
+    json!({ "id": id, "method": "client/registerCapability", "params": params })
+}
+
+#[test]
+fn registrations_of_two_servers_with_one_id_are_two_and_end_by_themselves() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({ "textDocument": { "formatting": { "dynamicRegistration": true } } }));
+    let uris = open_both(&mut peer);
+    let register = registration(
+        1,
+        &json!([
+            { "id": "r", "method": "textDocument/formatting", "registerOptions": { "documentSelector": null } },
+            { "id": "s", "method": "textDocument/rangeFormatting" },
+        ]),
+    );
+    let mut ids = Vec::new();
+    for uri in &uris {
+        say(&mut peer, uri, &register);
+        let told = peer.find(|message| message["method"] == "client/registerCapability");
+        let items = told["params"]["registrations"].as_array().expect("a list");
+        assert_eq!(
+            items.len(),
+            1,
+            "the editor does not take the other: {items:?}"
+        );
+        assert_eq!(
+            items[0]["registerOptions"],
+            json!({ "documentSelector": null })
+        );
+        ids.push(items[0]["id"].clone());
+        reply(&mut peer, &told, &Value::Null);
+    }
+    assert_eq!(ids[0], "r");
+    assert_ne!(ids[0], ids[1]);
+    for (uri, id) in uris.iter().zip(&ids) {
+        for key in ["unregistrations", "unregisterations"] {
+            let items = json!([{ "id": "r", "method": "textDocument/formatting" }]);
+            say(
+                &mut peer,
+                uri,
+                &json!({ "id": key, "method": "client/unregisterCapability", "params": { key: items } }),
+            );
+        }
+        let told = peer.find(|message| message["method"] == "client/unregisterCapability");
+        assert_eq!(
+            told["params"]["unregisterations"],
+            json!([{ "id": id, "method": "textDocument/formatting" }])
+        );
+    }
+    for log in ["log", "log2"] {
+        let log = peer.root.with_file_name(log);
+        for id in [
+            json!(1),
+            json!("unregistrations"),
+            json!("unregisterations"),
+        ] {
+            assert_eq!(answer_of(&log, &id).get("result"), Some(&Value::Null));
+        }
+    }
+    assert!(
+        !peer
+            .until_now()
+            .iter()
+            .any(|message| message["method"] == "client/unregisterCapability")
+    );
+}
+
+#[test]
+fn a_server_that_came_back_registers_what_is_new_and_loses_what_is_old() {
+    let mut peer = Peer::start(&Script::default());
+    peer.greet(
+        &json!({ "workspace": { "didChangeWatchedFiles": { "dynamicRegistration": true } } }),
+    );
+    let watch = |id: &str, glob: &str| {
+        let options = json!({ "watchers": [{ "globPattern": glob }] });
+        json!({ "id": id, "method": "workspace/didChangeWatchedFiles", "registerOptions": options })
+    };
+    let uri = "file:///x";
+    let told = |message: &Value| message["method"] == "client/registerCapability";
+    let body = registration(1, &json!([watch("a", "**/*.a"), watch("b", "**/*.b")]));
+    say(&mut peer, uri, &body);
+    let items = peer.find(told)["params"]["registrations"].clone();
+    assert_eq!(items, body["params"]["registrations"], "as it came");
+    peer.request("test/crash", &json!({}));
+    let body = registration(2, &json!([watch("a", "**/*.a"), watch("b", "**/*.c")]));
+    say(&mut peer, uri, &body);
+    let items = peer.find(told)["params"]["registrations"].clone();
+    assert_eq!(items.as_array().map(Vec::len), Some(1), "{items}");
+    assert_eq!(
+        items[0]["registerOptions"],
+        watch("b", "**/*.c")["registerOptions"]
+    );
+    let over = peer.find(|message| message["method"] == "client/unregisterCapability");
+    let expected = json!([{ "id": "b", "method": "workspace/didChangeWatchedFiles" }]);
+    assert_eq!(over["params"]["unregisterations"], expected);
+}
+
+#[test]
+fn changed_files_reach_the_servers_that_watch_them() {
+    let mut peer = two_servers(&[]);
+    peer.greet(
+        &json!({ "workspace": { "didChangeWatchedFiles": { "dynamicRegistration": true } } }),
+    );
+    let uris = open_both(&mut peer);
+    for (uri, glob) in uris.iter().zip([
+        json!("**/*.rs"),
+        json!({ "baseUri": "file:///w", "pattern": "*.py" }),
+    ]) {
+        let options = json!({ "watchers": [{ "globPattern": glob, "kind": 3 }] });
+        let item = json!({ "id": "w", "method": "workspace/didChangeWatchedFiles", "registerOptions": options });
+        say(&mut peer, uri, &registration(1, &json!([item])));
+        peer.find(|message| message["method"] == "client/registerCapability");
+    }
+    let change = |uri: &str, kind: u64| json!({ "uri": uri, "type": kind });
+    let changes = [
+        change("file:///w/a.rs", 1),
+        change("file:///w/a.rs", 1),
+        change("file:///w/b.rs", 3),
+        change("file:///w/c.py", 2),
+        change("file:///w/deep/d.py", 2),
+    ];
+    peer.notify(
+        "workspace/didChangeWatchedFiles",
+        &json!({ "changes": changes }),
+    );
+    peer.notify(
+        "workspace/didChangeWatchedFiles",
+        &json!({ "changes": [change("file:///w/e.c", 2)] }),
+    );
+    let told = |log: &str| {
+        let log = std::fs::read(peer.root.with_file_name(log)).unwrap_or_default();
+        let log = String::from_utf8_lossy(&log).into_owned();
+        let lines = log.lines().filter(|line| line.contains("\"changes\""));
+        let found: Vec<Value> = lines
+            .filter_map(|line| {
+                let body = line.trim_end_matches(|end: char| end.is_ascii_digit());
+                let body: Value = serde_json::from_str(body).ok()?;
+                Some(body["params"]["changes"].clone())
+            })
+            .collect();
+        found
+    };
+    let expected = [
+        json!([change("file:///w/a.rs", 1)]),
+        json!([change("file:///w/c.py", 2)]),
+    ];
+    for (log, expected) in ["log", "log2"].iter().zip(expected) {
+        eventually("the change", || !told(log).is_empty());
+        assert_eq!(told(log), [expected]);
+    }
 }

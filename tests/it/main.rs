@@ -4,9 +4,9 @@
     reason = "a test that panics has failed, which is what it is for"
 )]
 
-mod asking;
 #[cfg(unix)]
 mod again;
+mod asking;
 mod canned;
 mod chaos;
 mod code;

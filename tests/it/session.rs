@@ -171,9 +171,8 @@ fn rubbish_between_the_messages_is_skipped_and_logged_once() {
 fn a_servers_requests_reach_the_editor_under_our_ids_and_its_answers_go_back() {
     let mut peer = Peer::ready(&Script::default());
     for id in ["1", "\"x\"", "-5", "12345678901234567890123", "\"\\u00e9\""] {
-        let ask = format!(
-            r#"{{"jsonrpc":"2.0","id":{id},"method":"workspace/configuration","params":{{"n":1e3}}}}"#
-        );
+        let ask =
+            format!(r#"{{"jsonrpc":"2.0","id":{id},"method":"test/ask","params":{{"n":1e3}}}}"#);
         peer.notify("test/say", &json!({ "bodies": [ask] }));
         let body = String::from_utf8(peer.next()).expect("text");
         let request: Value = serde_json::from_str(&body).expect("JSON");
