@@ -14,19 +14,8 @@ const BROKEN: &str = "//! A program with a misspelt name.\n\nfn main() {\n    le
 
 #[test]
 fn neovim_shows_an_error_and_our_action_repairs_the_buffer() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let folder = folder.path().canonicalize().expect("the folder exists");
-    let manifest = "[package]\nname = \"broken\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
-    let file = folder.join("crate/src/main.rs");
-    std::fs::create_dir_all(folder.join("crate/src")).expect("created");
-    std::fs::write(folder.join("crate/Cargo.toml"), manifest).expect("written");
-    std::fs::write(&file, BROKEN).expect("written");
-
-    let output = neovim(&folder, &file);
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{complaint}");
-    let report: Value = serde_json::from_slice(&output.stdout)
-        .unwrap_or_else(|error| panic!("{error}: {output:?}"));
+    let (_folder, file) = broken_crate();
+    let report = report_of("neovim.lua", &file);
     let title = report["title"].as_str().expect("a title");
     assert!(title.starts_with("Meliora: fix "), "{report}");
     let expected = BROKEN.replace("totl", "total");
@@ -36,8 +25,39 @@ fn neovim_shows_an_error_and_our_action_repairs_the_buffer() {
     assert_eq!(on_disk, BROKEN, "the editor saves, not we");
 }
 
-/// Runs the script of `fixtures/editors` in Neovim until it ends.
-fn neovim(folder: &Path, file: &Path) -> Output {
+#[test]
+fn neovim_goes_on_when_the_language_server_is_killed() {
+    let (_folder, file) = broken_crate();
+    let report = report_of("neovim-restart.lua", &file);
+    assert_eq!(report["restarted"], true, "{report}");
+    assert_eq!(report["clients"], 1, "{report}");
+    let messages = report["messages"].as_array().expect("a list");
+    assert_eq!(messages.len(), 1, "one line tells of it: {messages:?}");
+}
+
+/// A folder with a crate in it that does not compile, and its file.
+fn broken_crate() -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let place = folder.path().canonicalize().expect("the folder exists");
+    let manifest = "[package]\nname = \"broken\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    let file = place.join("crate/src/main.rs");
+    std::fs::create_dir_all(place.join("crate/src")).expect("created");
+    std::fs::write(place.join("crate/Cargo.toml"), manifest).expect("written");
+    std::fs::write(&file, BROKEN).expect("written");
+    (folder, file)
+}
+
+/// What a script tells of a Neovim that has a file open.
+fn report_of(script: &str, file: &Path) -> Value {
+    let folder = file.ancestors().nth(3).expect("the folder of the crate");
+    let output = neovim(script, folder, file);
+    let complaint = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{complaint}");
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+/// Runs a script of `fixtures/editors` in Neovim until it ends.
+fn neovim(script: &str, folder: &Path, file: &Path) -> Output {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let program = root.join("target/tools/python/bin/nvim");
     assert!(
@@ -47,7 +67,7 @@ fn neovim(folder: &Path, file: &Path) -> Output {
     let options = json!({"cargo": {"sysrootSrc": system_rust_sources()}});
     let mut child = Command::new(program)
         .args(["--headless", "--clean", "-l"])
-        .arg(root.join("fixtures/editors/neovim.lua"))
+        .arg(root.join("fixtures/editors").join(script))
         .arg(env!("CARGO_BIN_EXE_meliora"))
         .arg(root.join("editors/neovim"))
         .arg(file)

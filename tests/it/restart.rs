@@ -1,8 +1,12 @@
 //! Servers die and come back, and the editor hardly notices.
 
+use std::path::Path;
+
+use meliora::cli::editor::{HeadlessEditor, profile};
+use meliora::process::{Command, Environment};
 use serde_json::{Value, json};
 
-use crate::wire_peer::{Peer, Script, eventually};
+use crate::wire_peer::{PATIENCE, Peer, Script, eventually};
 
 fn open(peer: &mut Peer, name: &str, text: &str) -> String {
     let uri = format!("file://{}/{name}", peer.root.display());
@@ -285,4 +289,106 @@ fn a_server_that_does_not_start_is_tried_again_when_something_changed() {
         assert_eq!(again["params"]["uri"], json!(uri));
         assert!(!peer.until_now().iter().any(shown), "it was told once");
     }
+}
+
+/// A real rust-analyzer is killed while an editor works with it: what it showed goes and comes back, for the text as it
+/// is by then.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_rust_analyzer_comes_back_with_its_diagnostics_and_answers() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let root = folder
+        .path()
+        .canonicalize()
+        .expect("it exists")
+        .join("work");
+    std::fs::create_dir_all(root.join("src")).expect("made");
+    let manifest = "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+    std::fs::write(root.join("Cargo.toml"), manifest).expect("written");
+    std::fs::write(
+        root.join("src/lib.rs"),
+        "pub fn one() -> u32 {\n    missing\n}\n",
+    )
+    .expect("written");
+    let mut environment: std::collections::BTreeMap<String, String> =
+        crate::wire_peer::environment(folder.path())
+            .into_iter()
+            .collect();
+    environment.insert(
+        "RUSTUP_DIST_SERVER".to_owned(),
+        "http://127.0.0.1:9".to_owned(),
+    );
+    let executable = std::path::PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
+    let command = Command {
+        program: executable.clone(),
+        arguments: vec!["serve".to_owned()],
+        directory: root.clone(),
+        environment: Environment::Inherited(environment),
+        confinement: None,
+        launcher: executable,
+    };
+    let mut editor = HeadlessEditor::start(command, &root, profile("headless"), Value::Null)
+        .await
+        .expect("our server starts");
+    let file = Path::new("src/lib.rs");
+    editor.open(file).expect("opened");
+    wait(&mut editor, "the first error", |editor| {
+        has_error_in(editor, 1)
+    })
+    .await;
+    let old = pid(&mut editor).await;
+    let killed = i32::try_from(old)
+        .ok()
+        .and_then(rustix::process::Pid::from_raw);
+    rustix::process::kill_process(killed.expect("a process"), rustix::process::Signal::KILL)
+        .expect("it was there");
+    let text = "pub fn one() -> u32 {\n    missing;\n    \"text\"\n}\n";
+    editor.change(file, text).expect("changed");
+    // Asked while it is away: answered when it is back.
+    let uri = editor.uri(file).expect("an address");
+    let place =
+        json!({ "textDocument": { "uri": uri }, "position": { "line": 0, "character": 8 } });
+    let hover = editor
+        .request("textDocument/hover", place.clone(), PATIENCE)
+        .await;
+    hover.expect("a question that waits is answered");
+    wait(&mut editor, "the error in what was typed", |editor| {
+        has_error_in(editor, 2)
+    })
+    .await;
+    assert_ne!(pid(&mut editor).await, old);
+    let hover = editor
+        .request("textDocument/hover", place, PATIENCE)
+        .await
+        .expect("answered");
+    assert!(hover.to_string().contains("fn one()"), "{hover}");
+    let lines = editor
+        .heard
+        .iter()
+        .filter(|(method, _)| method == "window/showMessage");
+    assert_eq!(lines.count(), 1, "one line tells of it");
+    editor.shutdown().await.expect("an orderly end");
+}
+
+fn has_error_in(editor: &HeadlessEditor, line: u64) -> bool {
+    let mut all = editor.diagnostics.values().flatten();
+    all.any(|found| found["severity"] == 1 && found["range"]["start"]["line"] == line)
+}
+
+async fn wait(
+    editor: &mut HeadlessEditor,
+    what: &str,
+    mut holds: impl FnMut(&HeadlessEditor) -> bool,
+) {
+    let came = editor
+        .wait(std::time::Duration::from_secs(180), |editor| holds(editor))
+        .await
+        .expect("the server lives");
+    assert!(came, "{what} did not come: {:#?}", editor.diagnostics);
+}
+
+async fn pid(editor: &mut HeadlessEditor) -> u64 {
+    let status = editor.request("meliora/status", json!({}), PATIENCE).await;
+    status.expect("answered")["servers"][0]["pid"]
+        .as_u64()
+        .expect("it runs")
 }
