@@ -326,7 +326,7 @@ pub(super) fn document_of(body: &[u8], method: &str) -> Option<String> {
 }
 
 /// The message without these tokens: only one server may report under a token.
-fn without_tokens(body: &Bytes, tokens: &[&str]) -> Bytes {
+pub(super) fn without_tokens(body: &Bytes, tokens: &[&str]) -> Bytes {
     let holds = |token: &str| memmem::find(body, token.as_bytes()).is_some();
     if !tokens.iter().any(|token| holds(token)) {
         return body.clone();

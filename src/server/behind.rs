@@ -13,6 +13,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::capabilities::Sync;
+use super::columns;
 use super::session::Event;
 use super::waiting::{Waiting, is_told_on_return};
 use crate::config::host::Host;
@@ -22,6 +23,7 @@ use crate::downstream::registry;
 use crate::permit::Purpose;
 use crate::process::{Command, Environment};
 use crate::safety;
+use crate::text::position::Encoding;
 
 /// Deaths within [`DEATHS_WINDOW`] after which a server is not started again by itself.
 pub const DEATHS_MAX: usize = 5;
@@ -45,6 +47,8 @@ pub struct Behind {
     pub phase: Phase,
     /// Its answer to `initialize`.
     pub answer: Value,
+    /// What its columns count.
+    pub encoding: Encoding,
     /// How it wants to hear of texts.
     pub sync: Sync,
     /// Documents for which it published diagnostics that are not empty.
@@ -130,6 +134,7 @@ impl Behind {
                 since: Instant::now(),
             },
             answer: Value::Null,
+            encoding: Encoding::default(),
             sync: Sync::of(&Value::Null),
             published: BTreeSet::new(),
             working: BTreeSet::new(),
@@ -257,6 +262,7 @@ impl Behind {
     /// Takes its answer to `initialize` and gives the messages that waited for it, in order.
     pub fn initialized(&mut self, answer: Value) -> Vec<Bytes> {
         self.sync = Sync::of(crate::text::json::at(&answer, "/capabilities"));
+        self.encoding = columns::encoding_of(&answer);
         self.answer = answer;
         self.phase = Phase::Running;
         self.proven = self.program().map(|program| registry::Candidate {

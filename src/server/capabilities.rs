@@ -4,6 +4,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::columns::encoding_of;
 use crate::text::json::{at, list, set, text};
 use crate::text::position::Encoding;
 
@@ -88,6 +89,13 @@ pub fn joined(answers: &[&Value]) -> Value {
     for answer in others {
         capabilities = merged(capabilities, at(answer, "/capabilities").clone());
     }
+    // The editor counts as the best server does; for the others it is counted anew.
+    let encoding = answers.first().map(|first| encoding_of(first));
+    set(
+        &mut capabilities,
+        "positionEncoding",
+        json!(encoding.unwrap_or_default().name()),
+    );
     set(&mut result, "capabilities", capabilities);
     set(
         &mut result,

@@ -197,12 +197,17 @@ impl Session {
         let Some(changed) = messages::text_params(&body) else {
             return self.unreadable("textDocument/didChange");
         };
-        let uri = self.documents.change(changed);
-        let mut whole = None;
+        let uri = ask::document_of(&body, "textDocument/didChange").unwrap_or_default();
+        // Pieces are counted in the text before them, the whole text is the one after them.
         for server in self.attached.of(&uri).to_vec() {
             if self.wants(server, Changes::Pieces) {
                 self.send(server, body.clone());
-            } else if self.wants(server, Changes::Whole) {
+            }
+        }
+        self.documents.change(changed);
+        let mut whole = None;
+        for server in self.attached.of(&uri).to_vec() {
+            if self.wants(server, Changes::Whole) {
                 let known = whole.get_or_insert_with(|| self.whole_change(&uri));
                 if let Some(body) = known.clone() {
                     self.send(server, body);
@@ -350,6 +355,7 @@ impl Session {
 
     /// Sends bytes to a server. One that does not read for so long that its queue is full is given up.
     pub(super) fn send(&mut self, server: usize, body: Bytes) {
+        let body = self.counted_for(server, body);
         let sent = self.servers.get_mut(server).map(|server| server.send(body));
         if sent == Some(Err(QueueError::Full)) {
             self.server_gone(server, "it does not read what it is sent");

@@ -63,6 +63,19 @@ impl Session {
         if envelope.kind != Kind::Response && !says_nothing(envelope.method(&body)) {
             self.nothing_holds();
         }
+        match self.turn_to(server) {
+            None => self.heed(server, envelope, body),
+            Some(turn) => {
+                let body = self.counted_from(server, &envelope, body, turn.back());
+                // What was counted anew may have moved the id.
+                if let Some(envelope) = Envelope::peek(&body) {
+                    self.heed(server, envelope, body);
+                }
+            }
+        }
+    }
+
+    fn heed(&mut self, server: usize, envelope: Envelope, body: Bytes) {
         match envelope.kind {
             Kind::Response => self.server_answer(server, &envelope, body),
             Kind::Request => self.server_request(server, envelope, body),

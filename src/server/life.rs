@@ -14,10 +14,10 @@ use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::role::Role;
 use super::session::{FAREWELL, Session};
-use super::{Ending, capabilities, parent};
+use super::{Ending, capabilities, columns, parent};
 use crate::config::{layers, trust};
 use crate::downstream::registry;
-use crate::text::json::{at, list, set, text};
+use crate::text::json::{at, list, text};
 use crate::text::location;
 use crate::text::position::Encoding;
 
@@ -133,11 +133,11 @@ impl Session {
 
     fn start_servers(&mut self, body: &Bytes) {
         let wanted = self.wanted();
-        // Servers that count columns differently cannot be told apart by the editor: all of them know UTF-16.
         let greeting = if wanted.len() == 1 {
             body.clone()
         } else {
-            self.greeting_in(Encoding::Utf16)
+            let offered = columns::offered(&self.greeting);
+            self.greeting_in(&offered)
         };
         if wanted.is_empty() && self.config.lsp.enabled {
             let text = "no known language server fits this workspace; name one under `lsp.servers` in \
@@ -154,14 +154,9 @@ impl Session {
         trust::is_trusted(&self.host, &self.root).then(|| self.root.clone())
     }
 
-    /// The editor's `initialize`, offering only one encoding.
-    fn greeting_in(&mut self, encoding: Encoding) -> Bytes {
-        let mut params = self.greeting.clone();
-        let mut capabilities = at(&params, "/capabilities").clone();
-        let mut general = at(&capabilities, "/general").clone();
-        set(&mut general, "positionEncodings", json!([encoding.name()]));
-        set(&mut capabilities, "general", general);
-        set(&mut params, "capabilities", capabilities);
+    /// The editor's `initialize` with our id, offering these encodings.
+    fn greeting_in(&mut self, encodings: &[&str]) -> Bytes {
+        let params = columns::with_offer(&self.greeting, encodings);
         let id = self.requests.own_id();
         messages::request(&id, "initialize", &params)
     }
@@ -196,12 +191,15 @@ impl Session {
             !is_there && post.speaks(language)
         });
         let has_one = self.servers.iter().any(|server| server.speaks(language));
+        // First what needs no counting.
+        let mut offer = vec![self.documents.encoding.name(), Encoding::Utf16.name()];
+        offer.dedup();
         for (place, post) in posts.into_iter().enumerate() {
             let is_missed = place == 0 && !has_one;
             if !is_missed && post.candidates(&self.host, trusted.as_deref()).is_empty() {
                 continue;
             }
-            let greeting = self.greeting_in(self.documents.encoding);
+            let greeting = self.greeting_in(&offer);
             let server = self.start_server(post, greeting);
             if let Some(behind) = self.servers.get_mut(server) {
                 behind.greeted = true;
@@ -250,9 +248,7 @@ impl Session {
             }
             Role::Proxy(_) => capabilities::joined(&answers),
         };
-        self.documents.encoding =
-            Encoding::from_name(text(&result, "/capabilities/positionEncoding"))
-                .unwrap_or_default();
+        self.documents.encoding = columns::encoding_of(&result);
         self.tell(match starting.as_it_came {
             Some(body) => body,
             None => messages::answer(&starting.raw_id, &result),

@@ -11,6 +11,7 @@ mod ask;
 pub mod attached;
 pub mod behind;
 pub mod capabilities;
+mod columns;
 mod commands;
 mod configuration;
 mod deliveries;

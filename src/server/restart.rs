@@ -228,8 +228,10 @@ impl Session {
         let Some(behind) = self.servers.get_mut(server) else {
             return;
         };
-        let waiting = behind.initialized(answer);
-        if behind.generation > 0 {
+        let mut waiting = behind.initialized(answer);
+        if behind.generation == 0 {
+            waiting = self.waited(server, waiting);
+        } else {
             behind.greeted = true;
             let name = behind.spec.name.clone();
             for body in self.introduction(server) {
@@ -253,21 +255,28 @@ impl Session {
         let settings = self.standing.configuration.as_ref();
         let settings = settings.map(|body| self.settings_for(server, body));
         bodies.extend(settings.or_else(|| self.first_settings_for(server)));
-        let wants = self.servers.get(server).map(|behind| behind.sync);
-        if wants.is_some_and(|sync| sync.open_close) {
-            let documents = self.documents_of(server);
-            bodies.extend(documents.map(|document| {
-                let item = json!({
-                    "uri": document.uri,
-                    "languageId": document.language,
-                    "version": document.version,
-                    "text": document.text(),
-                });
-                let params = json!({ "textDocument": item });
-                messages::notification("textDocument/didOpen", &params)
-            }));
-        }
+        bodies.extend(self.present_texts(server));
         bodies
+    }
+
+    /// The texts of a server's documents as they are now.
+    pub(super) fn present_texts(&self, server: usize) -> Vec<Bytes> {
+        let wants = self.servers.get(server).map(|behind| behind.sync);
+        if !wants.is_some_and(|sync| sync.open_close) {
+            return Vec::new();
+        }
+        let documents = self.documents_of(server);
+        let opened = documents.map(|document| {
+            let item = json!({
+                "uri": document.uri,
+                "languageId": document.language,
+                "version": document.version,
+                "text": document.text(),
+            });
+            let params = json!({ "textDocument": item });
+            messages::notification("textDocument/didOpen", &params)
+        });
+        opened.collect()
     }
 
     /// The open documents that a server has.

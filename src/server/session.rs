@@ -17,6 +17,7 @@ use super::answers::Traces;
 use super::applying::Applying;
 use super::attached::Attached;
 use super::behind::Behind;
+use super::columns::Columns;
 use super::diagnostics::Diagnostics;
 use super::frontend::{Ask, Frontend};
 use super::life::Stage;
@@ -109,6 +110,8 @@ pub struct Session {
     pub(super) standing: Standing,
     /// Which servers have which open document.
     pub(super) attached: Attached,
+    /// What is remembered of servers that count columns otherwise than the editor.
+    pub(super) columns: Columns,
     /// Which server said what, where a later message does not tell whom it is for.
     pub(super) traces: Traces,
     /// What the editor will be asked to ask again.
@@ -150,6 +153,7 @@ impl Session {
             servers: Vec::new(),
             standing: Standing::default(),
             attached: Attached::default(),
+            columns: Columns::default(),
             traces: Traces::default(),
             refreshes: Refreshes::default(),
             registrations: Registrations::default(),

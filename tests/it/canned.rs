@@ -25,9 +25,14 @@ pub(crate) fn start(servers: &[Canned]) -> Peer {
             let canned = json!({ "capabilities": server.capabilities, "methods": server.methods });
             std::fs::write(&answers, canned.to_string()).expect("written");
             let arguments = json!(["-IS", program, answers, log(folder, server.name)]);
+            let roots = if server.settings.contains("root_patterns") {
+                ""
+            } else {
+                "root_patterns = [\"canned.json\"]"
+            };
             let entry = format!(
                 "[[lsp.servers]]\nname = \"{}\"\ncommand = \"python3\"\nargs = {arguments}\nfiletypes = [\"canned\"]\n\
-                 root_patterns = [\"canned.json\"]\n{}\n",
+                 {roots}\n{}\n",
                 server.name, server.settings
             );
             config.push_str(&entry);

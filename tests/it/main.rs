@@ -10,6 +10,7 @@ mod asking;
 mod canned;
 mod chaos;
 mod code;
+mod counting;
 mod dependencies;
 #[cfg(unix)]
 mod doctor;
