@@ -12,9 +12,11 @@ pub mod history;
 pub mod paint;
 pub mod place;
 pub mod proxy;
+pub mod remote;
 pub mod run;
 pub mod serve;
 pub mod session;
+pub mod status;
 pub mod trust;
 pub mod undo;
 
@@ -49,6 +51,7 @@ enum Command {
     Demo(demo::Arguments),
     Serve(serve::Arguments),
     Proxy(proxy::Arguments),
+    Status(status::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -87,6 +90,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
+        Some(Command::Status(arguments)) => status::run(&arguments),
         // Editors give us pipes. A person at a terminal wants to know what this is.
         None if std::io::stdin().is_terminal() => explain(),
         None => serve::run(&serve::Arguments::default()),

@@ -118,6 +118,15 @@ impl Host {
         self.state.join(workspace_id(workspace))
     }
 
+    /// Folder of the sockets on which the processes that serve one workspace can be asked.
+    pub fn control_folder(&self, workspace: &Path) -> PathBuf {
+        let id = workspace_id(workspace);
+        match self.variable("XDG_RUNTIME_DIR") {
+            Some(folder) => Path::new(folder).join("meliora").join(id),
+            None => self.state.join(id).join("run"),
+        }
+    }
+
     /// Folder of the shadow copy and its build folders for one workspace.
     pub fn cache_of(&self, workspace: &Path) -> PathBuf {
         self.cache.join(workspace_id(workspace))

@@ -183,6 +183,11 @@ impl Connection {
         }
     }
 
+    /// Bytes that wait to be written to it.
+    pub fn queue_bytes(&self) -> usize {
+        self.queue.as_ref().map_or(0, Queue::waiting)
+    }
+
     /// The end of what it wrote to its standard error.
     pub fn last_words(&self) -> &LastWords {
         &self.last_words

@@ -7,6 +7,7 @@
 //! - [`transcode`] counts the columns of a message as its receiver does.
 //! - [`capabilities`] announces together what each server can do.
 //! - [`diagnostics`] holds what all servers say is wrong, [`cache`] the answers that still hold.
+//! - [`latency`] counts how long answers take.
 
 pub mod builtin;
 pub mod cache;
@@ -14,6 +15,7 @@ pub mod capabilities;
 pub mod connection;
 pub mod diagnostics;
 pub mod discovery;
+pub mod latency;
 pub mod merge;
 pub mod protocol;
 pub mod queue;

@@ -107,6 +107,11 @@ impl Queue {
         }
     }
 
+    /// Bytes that wait to be written.
+    pub fn waiting(&self) -> usize {
+        self.gauge.waiting.load(Ordering::Relaxed)
+    }
+
     /// Whether the writing end is gone.
     pub fn is_closed(&self) -> bool {
         self.sender.is_closed()

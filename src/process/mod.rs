@@ -5,6 +5,7 @@
 //! `fork` and `exec`, and a `kill -9` of ours leaves nothing behind.
 
 pub mod launch;
+pub mod memory;
 pub mod pipe;
 
 use std::collections::BTreeMap;

@@ -83,10 +83,12 @@ impl Session {
         let id = Id::read(envelope.id(&body));
         match self.requests.heard(server, &id, &body, Instant::now()) {
             Heard::Answer(request) => {
+                self.time(server, &request);
                 let body = self.looked_over(server, &request, body);
                 self.deliver_to_all(request, body);
             }
             Heard::Part(step) => {
+                self.time_part(server, &id);
                 self.traces.note(server, &body);
                 self.take_step(id, step);
             }

@@ -18,6 +18,7 @@ use super::session::Event;
 use super::waiting::{Waiting, is_told_on_return};
 use crate::config::host::Host;
 use crate::downstream::connection::{Connection, Feed};
+use crate::downstream::latency::Latency;
 use crate::downstream::queue::QueueError;
 use crate::downstream::registry;
 use crate::permit::Purpose;
@@ -61,6 +62,8 @@ pub struct Behind {
     pub greeted: bool,
     /// How often it was tried again because a text was opened for it.
     pub tries: u32,
+    /// How long its answers take.
+    pub latency: Latency,
     connection: Option<Connection>,
     post: registry::Post,
     candidates: VecDeque<registry::Candidate>,
@@ -141,6 +144,7 @@ impl Behind {
             made: BTreeSet::new(),
             greeted: false,
             tries: 0,
+            latency: Latency::default(),
             connection: None,
             tried: Vec::new(),
             proven: None,
@@ -393,6 +397,11 @@ impl Behind {
     /// Takes the connection out, to end it.
     pub fn take_connection(&mut self) -> Option<Connection> {
         self.connection.take()
+    }
+
+    /// Bytes that wait to be written to it.
+    pub fn queue_bytes(&self) -> usize {
+        self.connection.as_ref().map_or(0, Connection::queue_bytes)
     }
 
     /// Process id, while it runs.

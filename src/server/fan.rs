@@ -35,6 +35,8 @@ struct Asked {
     server: usize,
     generation: u32,
     state: State,
+    /// When it got the request.
+    since: Instant,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,6 +65,7 @@ pub enum Step {
 impl Fan {
     /// A request for these servers (number and generation, best first); [`Fan::to_ask`] says who gets it now.
     pub fn new(method: &'static Method, servers: impl Iterator<Item = (usize, u32)>) -> Self {
+        let now = Instant::now();
         let asked = servers.enumerate().map(|(place, (server, generation))| {
             let is_first = place == 0 || asks_all(method);
             Asked {
@@ -73,11 +76,12 @@ impl Fan {
                 } else {
                     State::Later
                 },
+                since: now,
             }
         });
         Self {
             asked: asked.collect(),
-            deadline: (!asks_all(method)).then(|| Instant::now() + ALONE),
+            deadline: (!asks_all(method)).then(|| now + ALONE),
             method,
         }
     }
@@ -86,6 +90,13 @@ impl Fan {
     pub fn waiting(&self) -> impl Iterator<Item = usize> {
         let waits = |asked: &&Asked| asked.state == State::Waiting;
         self.asked.iter().filter(waits).map(|asked| asked.server)
+    }
+
+    /// When a server got the request.
+    pub fn since(&self, server: usize) -> Option<Instant> {
+        let mut asked = self.asked.iter();
+        let found = asked.find(|asked| asked.server == server);
+        found.map(|asked| asked.since)
     }
 
     /// Whether a server has the request and has not answered.
@@ -192,6 +203,7 @@ impl Fan {
             };
         };
         next.state = State::Waiting;
+        next.since = now;
         self.deadline = Some(now + ALONE);
         Step::Ask(next.server)
     }

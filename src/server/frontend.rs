@@ -37,6 +37,16 @@ pub enum Ask {
     },
 }
 
+impl Ask {
+    /// What a method of ours asks for; `None` for a method that is not ours.
+    pub fn of(method: &str, reply: oneshot::Sender<Result<Value, String>>) -> Option<Self> {
+        match method {
+            "meliora/status" => Some(Self::Status { reply }),
+            _ => None,
+        }
+    }
+}
+
 /// The service and what keeps it alive.
 #[derive(Debug)]
 pub struct Frontend {

@@ -10,6 +10,7 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 
 use super::behind::{Behind, Phase};
+use super::control::Control;
 use super::messages::{self, Failure, Loudness};
 use super::profile::Profile;
 use super::role::Role;
@@ -86,6 +87,7 @@ impl Session {
         self.profile = Profile::from_initialize(&params);
         self.root = root_of(&params);
         self.configure();
+        self.open_control();
         if let Some(pid) = at(&params, "/processId")
             .as_u64()
             .and_then(|pid| pid.try_into().ok())
@@ -102,6 +104,18 @@ impl Session {
         });
         self.start_servers(&body);
         self.try_answer(Instant::now());
+    }
+
+    /// Lets other processes of the user ask us.
+    fn open_control(&mut self) {
+        let folder = self.host.control_folder(&self.root);
+        match Control::open(&folder, self.events.clone()) {
+            Ok(control) => self.control = Some(control),
+            Err(error) => {
+                let folder = folder.display();
+                tracing::warn!("`meliora status` cannot ask this process: {folder}: {error}");
+            }
+        }
     }
 
     /// Reads the settings. Servers that somebody named are started as they were named, whatever a workspace says.

@@ -23,6 +23,8 @@ pub enum Failure {
     Cancelled,
     /// The text is not what it was any more.
     Overtaken,
+    /// Nobody knows its method.
+    UnknownMethod,
 }
 
 impl Failure {
@@ -34,6 +36,7 @@ impl Failure {
             Self::Failed => -32803,
             Self::Cancelled => -32800,
             Self::Overtaken => -32801,
+            Self::UnknownMethod => -32601,
         }
     }
 }

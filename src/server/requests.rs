@@ -78,6 +78,8 @@ pub struct FromEditor {
     pub moment: u64,
     /// Whether a later request made it pointless.
     pub is_stale: bool,
+    /// When it came.
+    pub since: Instant,
 }
 
 /// A request that gets the answer of another one, which asked the same.
@@ -103,6 +105,7 @@ impl FromEditor {
             followers: Vec::new(),
             moment: 0,
             is_stale: false,
+            since: Instant::now(),
         }
     }
 
@@ -117,6 +120,14 @@ impl FromEditor {
     pub fn sent_id(&self) -> Bytes {
         let range = Envelope::peek(&self.body).and_then(|envelope| envelope.id);
         range.map_or_else(|| self.raw_id.clone(), |range| self.body.slice(range))
+    }
+
+    /// When a server got it.
+    pub fn since(&self, server: usize) -> Instant {
+        match &self.asked {
+            Asked::One(_) => self.since,
+            Asked::Several(fan) => fan.since(server).unwrap_or(self.since),
+        }
     }
 }
 
@@ -141,6 +152,10 @@ impl Asked {
 
 /// What a server's answer means.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "one at a time, and a box would be an allocation for each answer"
+)]
 pub enum Heard {
     /// Nobody waits for it.
     Nothing,

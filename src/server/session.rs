@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use super::Ending;
@@ -18,6 +18,7 @@ use super::applying::Applying;
 use super::attached::Attached;
 use super::behind::Behind;
 use super::columns::Columns;
+use super::control::Control;
 use super::diagnostics::Diagnostics;
 use super::frontend::{Ask, Frontend};
 use super::life::Stage;
@@ -131,6 +132,10 @@ pub struct Session {
     /// Where the editor looked for code actions last.
     pub(super) focus: Option<(String, Span)>,
     pub(super) frontend: Option<Frontend>,
+    /// The socket on which other processes ask.
+    pub(super) control: Option<Control>,
+    /// Since when.
+    pub(super) started: Instant,
     /// What is said when the editor is ready to hear it.
     pub(super) notices: Vec<(Loudness, String)>,
 }
@@ -165,6 +170,8 @@ impl Session {
             runs: Runs::default(),
             focus: None,
             frontend: None,
+            control: None,
+            started: Instant::now(),
             notices: Vec::new(),
         }
     }
@@ -248,29 +255,6 @@ impl Session {
                 let _ = reply.send(Ok(self.status()));
             }
         }
-    }
-
-    /// How everything is, for people and tests.
-    pub(super) fn status(&self) -> Value {
-        let servers = self.servers.iter().map(|server| {
-            json!({
-                "name": server.spec.name,
-                "running": server.is_running(),
-                "restarts": server.generation,
-                "program": server.program(),
-                "pid": server.pid(),
-            })
-        });
-        json!({
-            "version": env!("CARGO_PKG_VERSION"),
-            "workspace": self.root,
-            "editor": self.profile.name,
-            "encoding": self.documents.encoding.name(),
-            "documents": self.documents.iter().count(),
-            "servers": servers.collect::<Vec<_>>(),
-            "cache": self.known.usage(),
-            "runs": self.runs.names(),
-        })
     }
 
     /// When something has to be looked at although nothing happened.

@@ -34,6 +34,8 @@ mod several;
 mod shadow;
 mod small_model;
 mod source;
+#[cfg(unix)]
+mod status;
 mod store;
 mod tidy;
 mod transport;

@@ -1,0 +1,95 @@
+//! Asks the processes that serve a workspace, over their sockets (spec: Communication, local control).
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::config::host::Host;
+
+/// What a process answered, or why it did not, in words.
+pub type Answer = Result<Value, String>;
+
+/// Asks every process that serves a workspace which `path` is in. Those that do not answer any more are left out.
+#[cfg(unix)]
+pub fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<Answer> {
+    let sockets = path.ancestors().flat_map(|folder| {
+        let entries = std::fs::read_dir(host.control_folder(folder));
+        let mut paths: Vec<_> = entries
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|entry| entry.path())
+            .filter(|path| {
+                let ending = path.extension();
+                ending.is_some_and(|ending| ending == crate::server::control::ENDING)
+            })
+            .collect();
+        paths.sort();
+        paths
+    });
+    sockets
+        .filter_map(|socket| unix::ask(&socket, method, params))
+        .collect()
+}
+
+/// Asks every process that serves a workspace which `path` is in: here, none can be asked.
+#[cfg(not(unix))]
+pub fn ask_all(_: &Host, _: &Path, _: &str, _: &Value) -> Vec<Answer> {
+    Vec::new()
+}
+
+#[cfg(unix)]
+mod unix {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    use std::path::Path;
+    use std::time::Duration;
+
+    use serde_json::{Value, json};
+
+    use super::Answer;
+    use crate::downstream::wire::{self, Decoder, Frame};
+    use crate::text::json::{take, text};
+
+    /// Time that a process gets to answer.
+    const PATIENCE: Duration = Duration::from_secs(15);
+
+    /// `None`: nobody is there.
+    pub(super) fn ask(socket: &Path, method: &str, params: &Value) -> Option<Answer> {
+        let mut stream = UnixStream::connect(socket).ok()?;
+        let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
+        let body = request.to_string();
+        let answer = stream
+            .set_read_timeout(Some(PATIENCE))
+            .and_then(|()| stream.write_all(wire::header(body.len()).as_bytes()))
+            .and_then(|()| stream.write_all(body.as_bytes()))
+            .and_then(|()| read(&mut stream));
+        let mut answer = match answer {
+            Ok(answer) => answer,
+            Err(error) => return Some(Err(format!("{}: {error}", socket.display()))),
+        };
+        let failure = text(&answer, "/error/message");
+        Some(if failure.is_empty() {
+            Ok(take(&mut answer, "result"))
+        } else {
+            Err(failure.to_owned())
+        })
+    }
+
+    fn read(stream: &mut UnixStream) -> std::io::Result<Value> {
+        let mut decoder = Decoder::default();
+        let mut buffer = vec![0; 64 * 1024];
+        loop {
+            let read = stream.read(&mut buffer)?;
+            if read == 0 {
+                return Err(std::io::ErrorKind::UnexpectedEof.into());
+            }
+            let bytes = buffer.get(..read).unwrap_or_default();
+            decoder.space().extend_from_slice(bytes);
+            let frame = decoder.next_frame().map_err(std::io::Error::other)?;
+            if let Some(Frame::Message(body)) = frame {
+                return serde_json::from_slice(&body).map_err(std::io::Error::other);
+            }
+        }
+    }
+}

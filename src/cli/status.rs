@@ -1,0 +1,203 @@
+//! `meliora status`: how the processes that serve a workspace are (spec: CLI; Monitoring).
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::paint::{self, paint};
+use super::{EXIT_DONE, EXIT_MISSING, remote};
+use crate::config::host::Host;
+use crate::text::json::{at, list, text};
+
+/// Methods that are shown for each server; `--json` has all.
+const METHODS_MAX: usize = 8;
+
+/// Show how the language servers behind your editor are: what runs, since when, how fast it answers, what it needs.
+///
+/// Asks every meliora that serves this folder for an editor, or a folder that it is in.
+#[derive(Debug, Args)]
+pub struct Arguments {
+    /// A folder or file of the workspace
+    #[arg(default_value = ".")]
+    path: PathBuf,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    match answer(arguments) {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            paint::complain(format!("{error:#}"));
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
+    let host = Host::capture()?;
+    let path = arguments.path.canonicalize();
+    let path = path.with_context(|| format!("cannot use {}", arguments.path.display()))?;
+    let answers = remote::ask_all(&host, &path, "meliora/status", &Value::Null);
+    if answers.is_empty() {
+        if arguments.json {
+            paint::say_json(&json!([]))?;
+        }
+        anyhow::bail!(
+            "no meliora serves {}: open it in an editor that starts meliora",
+            path.display()
+        );
+    }
+    let mut processes = Vec::new();
+    for answer in answers {
+        match answer {
+            Ok(status) => processes.push(status),
+            Err(reason) => paint::remark(reason),
+        }
+    }
+    if arguments.json {
+        paint::say_json(&processes)?;
+    } else {
+        processes.iter().for_each(show);
+    }
+    Ok(EXIT_DONE)
+}
+
+fn show(status: &Value) {
+    let name = match text(status, "/name") {
+        "" => String::new(),
+        name => format!(" {}", paint(paint::STRONG, name)),
+    };
+    let editor = match text(status, "/editor") {
+        "" => "an editor",
+        editor => editor,
+    };
+    paint::say(format_args!(
+        "{}{name} {}  {}",
+        paint(paint::STRONG, "meliora"),
+        text(status, "/version"),
+        paint(paint::THING, text(status, "/workspace")),
+    ));
+    let documents = number(status, "/documents");
+    paint::say(format_args!(
+        "  for {editor}, {}, pid {}, up {}, {}",
+        paint::count(usize::try_from(documents).unwrap_or_default(), "document"),
+        number(status, "/pid"),
+        duration(number(status, "/upSeconds")),
+        text(status, "/encoding"),
+    ));
+    for run in list(status, "/runs") {
+        paint::say(format_args!("  run {}", run.as_str().unwrap_or_default()));
+    }
+    list(status, "/servers").iter().for_each(show_server);
+}
+
+fn show_server(server: &Value) {
+    let (style, mark) = match text(server, "/state") {
+        "running" => (paint::GOOD, '✓'),
+        "ended" => (paint::BAD, '✗'),
+        _ => (paint::CAUTION, '…'),
+    };
+    let mut facts = vec![text(server, "/state").to_owned()];
+    if let Some(pid) = at(server, "/pid").as_u64() {
+        facts.push(format!("pid {pid}"));
+    }
+    if let Some(bytes) = at(server, "/residentBytes").as_u64() {
+        facts.push(megabytes(bytes));
+    }
+    match number(server, "/restarts") {
+        0 => {}
+        restarts => facts.push(format!("started again {restarts}×")),
+    }
+    match number(server, "/queueBytes") {
+        0 => {}
+        bytes => facts.push(format!("{bytes} bytes wait for it")),
+    }
+    paint::say(format_args!(
+        "  {} {}  {}  {}",
+        paint(style, mark),
+        paint(paint::STRONG, text(server, "/name")),
+        facts.join(", "),
+        paint(paint::THING, text(server, "/program")),
+    ));
+    let reason = text(server, "/reason");
+    if !reason.is_empty() {
+        paint::say(format_args!("      {reason}"));
+    }
+    show_latency(server);
+}
+
+fn show_latency(server: &Value) {
+    let empty = serde_json::Map::new();
+    let methods = at(server, "/latency").as_object().unwrap_or(&empty);
+    let mut methods: Vec<(&String, &Value)> = methods.iter().collect();
+    methods.sort_by_key(|(_, summary)| std::cmp::Reverse(number(summary, "/count")));
+    let width = methods.iter().take(METHODS_MAX).map(|(name, _)| name.len());
+    let width = width.max().unwrap_or_default();
+    for (name, summary) in methods.iter().take(METHODS_MAX) {
+        paint::say(format_args!(
+            "      {name:width$}  {:>6}×  p50 {:>8}  p99 {:>8}",
+            number(summary, "/count"),
+            micros(number(summary, "/p50Micros")),
+            micros(number(summary, "/p99Micros")),
+        ));
+    }
+    if let Some(more @ 1..) = methods.len().checked_sub(METHODS_MAX) {
+        paint::say(paint(
+            paint::FAINT,
+            format_args!("      and {}", paint::count(more, "more method")),
+        ));
+    }
+}
+
+fn number(value: &Value, path: &str) -> u64 {
+    at(value, path).as_u64().unwrap_or_default()
+}
+
+/// A time as people read it: `870 µs`, `12.3 ms`, `2.1 s`.
+pub(super) fn micros(micros: u64) -> String {
+    let tenths = |unit: u64| format!("{}.{}", micros / unit, micros % unit * 10 / unit);
+    match micros {
+        0..1_000 => format!("{micros} µs"),
+        1_000..1_000_000 => format!("{} ms", tenths(1_000)),
+        _ => format!("{} s", tenths(1_000_000)),
+    }
+}
+
+fn megabytes(bytes: u64) -> String {
+    let tenths = bytes / 100_000;
+    format!("{}.{} MB", tenths / 10, tenths % 10)
+}
+
+fn duration(seconds: u64) -> String {
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3_600 => format!("{} min", seconds / 60),
+        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_and_times_read_like_words() {
+        for (time, expected) in [
+            (0, "0 µs"),
+            (999, "999 µs"),
+            (12_345, "12.3 ms"),
+            (2_100_000, "2.1 s"),
+        ] {
+            assert_eq!(micros(time), expected);
+        }
+        assert_eq!(megabytes(12_345_678), "12.3 MB");
+        assert_eq!(duration(59), "59 s");
+        assert_eq!(duration(7_260), "2 h 1 min");
+    }
+}
