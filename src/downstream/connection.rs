@@ -27,6 +27,9 @@ const INCOMING_MAX: usize = 256;
 /// Time for the rest of standard error to arrive after the output ended.
 const LAST_WORDS_PATIENCE: Duration = Duration::from_millis(200);
 
+/// Time for a server to end after it was asked to by signal.
+const SIGNAL_PATIENCE: Duration = Duration::from_millis(400);
+
 /// Time for the helpers that a server started to end after it.
 const HELPERS_PATIENCE: Duration = Duration::from_millis(300);
 
@@ -193,11 +196,15 @@ impl Connection {
         &self.last_words
     }
 
-    /// Closes the server's input once everything queued is written, waits for its end, and kills its group when the
-    /// time is up.
+    /// Closes the server's input once everything queued is written and waits for its end. When the time is up its group
+    /// is asked to end by signal, and killed when it does not; without patience it is killed at once.
     pub async fn finish(mut self, patience: Duration) {
         self.queue = None;
-        let ended = tokio::time::timeout(patience, self.running.wait()).await;
+        let mut ended = tokio::time::timeout(patience, self.running.wait()).await;
+        if ended.is_err() && !patience.is_zero() {
+            self.running.terminate();
+            ended = tokio::time::timeout(SIGNAL_PATIENCE, self.running.wait()).await;
+        }
         if ended.is_ok() {
             // Its own children notice its end, and clean up behind themselves.
             let deadline = tokio::time::Instant::now() + HELPERS_PATIENCE;

@@ -108,6 +108,13 @@ impl Running {
         self.group.is_some_and(is_group_alive)
     }
 
+    /// Asks the child and everything in its group to end.
+    pub fn terminate(&self) {
+        if let Some(group) = self.group {
+            terminate_group(group);
+        }
+    }
+
     /// Kills the child and everything in its group.
     pub fn kill(&mut self) {
         if let Some(group) = self.group.take() {
@@ -298,12 +305,22 @@ fn named(program: &Path, error: &io::Error) -> io::Error {
 
 #[cfg(unix)]
 fn kill_group(group: u32) {
+    signal_group(group, rustix::process::Signal::KILL);
+}
+
+#[cfg(unix)]
+fn terminate_group(group: u32) {
+    signal_group(group, rustix::process::Signal::TERM);
+}
+
+#[cfg(unix)]
+fn signal_group(group: u32, signal: rustix::process::Signal) {
     if let Some(pid) = i32::try_from(group)
         .ok()
         .and_then(rustix::process::Pid::from_raw)
     {
         // An error means that the group is gone.
-        let _ = rustix::process::kill_process_group(pid, rustix::process::Signal::KILL);
+        let _ = rustix::process::kill_process_group(pid, signal);
     }
 }
 
@@ -319,6 +336,9 @@ fn is_group_alive(group: u32) -> bool {
 fn is_group_alive(_group: u32) -> bool {
     false
 }
+
+#[cfg(not(unix))]
+fn terminate_group(_group: u32) {}
 
 #[cfg(not(unix))]
 fn kill_group(_group: u32) {}

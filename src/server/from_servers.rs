@@ -15,6 +15,7 @@ use super::messages::{self, Loudness};
 use super::refresh;
 use super::requests::{Back, Id, ToEditor};
 use super::session::Session;
+use super::tokens::Step;
 use crate::downstream::connection::Incoming;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::{at, text};
@@ -157,16 +158,21 @@ impl Session {
                 self.tell(body.clone());
                 self.note_published(server, &body);
             }
-            "$/progress" => {
-                if let Some((_, body)) = self.progress_of(server, body) {
-                    self.tell(body);
-                }
-            }
+            "$/progress" => match self.progress_of(server, body) {
+                Some((Step::Report, body)) => self.tell_if_room(body),
+                Some((Step::Begin | Step::End | Step::Part, body)) => self.tell(body),
+                None => {}
+            },
             "$/cancelRequest" => self.server_cancels(server, &body),
-            "window/showMessage" | "window/logMessage" | "$/logTrace" => {
+            "window/showMessage" => {
                 let body = self.tagged(server, body);
                 self.tell(body);
             }
+            "window/logMessage" | "$/logTrace" => {
+                let body = self.tagged(server, body);
+                self.tell_if_room(body);
+            }
+            "telemetry/event" => self.tell_if_room(body),
             _ => self.tell(body),
         }
     }

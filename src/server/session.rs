@@ -44,6 +44,9 @@ use crate::text::position::Span;
 /// Time for everything to end.
 pub const FAREWELL: Duration = Duration::from_millis(1500);
 
+/// Bytes that may wait for the editor before logs and progress are left out.
+const SPARE_BYTES: usize = 4 * 1024 * 1024;
+
 /// Something that happened.
 #[derive(Debug)]
 pub enum Event {
@@ -136,6 +139,8 @@ pub struct Session {
     pub(super) control: Option<Control>,
     /// Since when.
     pub(super) started: Instant,
+    /// Messages that were left out because the editor does not read.
+    left_out: u64,
     /// What is said when the editor is ready to hear it.
     pub(super) notices: Vec<(Loudness, String)>,
 }
@@ -172,6 +177,7 @@ impl Session {
             frontend: None,
             control: None,
             started: Instant::now(),
+            left_out: 0,
             notices: Vec::new(),
         }
     }
@@ -298,6 +304,22 @@ impl Session {
         if self.editor.push(body).is_err() {
             self.leave(Ending::Abrupt);
         }
+    }
+
+    /// Sends the editor something that it can do without. While it does not read, that is left out, and told once it
+    /// reads again.
+    pub(super) fn tell_if_room(&mut self, body: Bytes) {
+        if self.editor.waiting() > SPARE_BYTES {
+            self.left_out += 1;
+            return;
+        }
+        let left_out = std::mem::take(&mut self.left_out);
+        if left_out > 0 {
+            let text =
+                format!("{left_out} lines of logs and progress were left out: nobody read them");
+            self.log(Loudness::Warning, &text);
+        }
+        self.tell(body);
     }
 
     /// Shows the user a line, or keeps it until the editor can show it.

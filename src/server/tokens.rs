@@ -58,8 +58,10 @@ pub enum Seen {
 pub enum Step {
     /// A display begins.
     Begin,
-    /// It goes on; or a part of a result.
+    /// It goes on.
     Report,
+    /// It is no display at all, but a part of a result.
+    Part,
     /// It ends.
     End,
 }
@@ -69,7 +71,8 @@ impl Step {
         match kind {
             "begin" => Self::Begin,
             "end" => Self::End,
-            _ => Self::Report,
+            "report" => Self::Report,
+            _ => Self::Part,
         }
     }
 }
@@ -112,8 +115,8 @@ impl Tokens {
                 display.begun = true;
                 Seen::Under(display.token.clone())
             }
-            Step::Report if display.begun => Seen::Under(display.token.clone()),
-            Step::Report => Seen::Dropped,
+            Step::Report | Step::Part if display.begun => Seen::Under(display.token.clone()),
+            Step::Report | Step::Part => Seen::Dropped,
             Step::End => self.close(token).map_or(Seen::Dropped, Seen::Under),
         }
     }
@@ -199,7 +202,7 @@ impl Session {
     /// A server shows progress: the body as the editor gets it, if it gets it.
     pub(super) fn progress_of(&mut self, server: usize, body: Bytes) -> Option<(Step, Bytes)> {
         let Some(params) = messages::params::<Params<'_>>(&body) else {
-            return Some((Step::Report, body));
+            return Some((Step::Part, body));
         };
         let value: Value = params
             .value
@@ -238,7 +241,7 @@ impl Session {
                 behind.working.remove(&outside);
                 behind.made.remove(token);
             }
-            Step::Report => {}
+            Step::Report | Step::Part => {}
         }
         Some((step, body))
     }

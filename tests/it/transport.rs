@@ -177,3 +177,78 @@ fn an_editor_that_does_not_read_blocks_nobody_for_ever() {
     }
     assert!(PATIENCE > Duration::ZERO);
 }
+
+#[test]
+fn an_editor_that_does_not_read_misses_logs_and_no_answers() {
+    const LINES: usize = 30_000;
+    let mut peer = Peer::ready(&Script::default());
+    peer.is_deaf
+        .store(true, std::sync::atomic::Ordering::Relaxed);
+    let line = "x".repeat(1024);
+    let log = json!({ "method": "window/logMessage", "params": { "type": 4, "message": line } });
+    let flood = json!({ "count": LINES, "body": log.to_string() });
+    peer.notify("test/flood", &flood);
+    let answer = peer.ask("textDocument/hover", &json!({}));
+    // The server has said everything when it hears of this.
+    peer.notify("test/said", &json!({}));
+    eventually("the end of the flood", || {
+        let last = peer.received().pop().unwrap_or_default();
+        String::from_utf8_lossy(&last).contains("test/said")
+    });
+    peer.is_deaf
+        .store(false, std::sync::atomic::Ordering::Relaxed);
+    let lines = std::cell::Cell::new(0);
+    let told = std::cell::Cell::new(false);
+    let note = |message: &Value| {
+        let text = message["params"]["message"].as_str().unwrap_or_default();
+        lines.set(lines.get() + usize::from(text == line));
+        told.set(told.get() || text.contains("were left out"));
+    };
+    let answered = peer.find(|message| {
+        note(message);
+        message["id"] == json!(answer)
+    });
+    assert_eq!(answered["result"]["contents"], "hover");
+    assert!(lines.get() < LINES, "all lines came");
+    // What was left out is told when there is room again.
+    peer.notify(
+        "test/flood",
+        &json!({ "count": 1, "body": log.to_string() }),
+    );
+    let last = lines.get() + 1;
+    peer.find(|message| {
+        note(message);
+        lines.get() == last
+    });
+    assert!(told.get());
+}
+
+#[test]
+fn shutdown_is_answered_also_when_a_server_does_not_answer_it() {
+    let mut peer = Peer::ready(&Script {
+        options: &["--no-shutdown"],
+        ..Script::default()
+    });
+    let pids = peer.pids();
+    let down = peer.request("shutdown", &Value::Null);
+    assert_eq!(down.get("result"), Some(&Value::Null));
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(Duration::from_secs(4)), Some(0));
+    eventually("the end of the server", || !is_alive(pids[0]));
+}
+
+#[test]
+fn a_server_that_does_not_listen_is_ended_by_signal() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mark = folder.path().join("mark").display().to_string();
+    let mut peer = Peer::ready(&Script {
+        options: &["--stubborn", &mark],
+        ..Script::default()
+    });
+    let pids = peer.pids();
+    peer.request("shutdown", &Value::Null);
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(Duration::from_secs(5)), Some(0));
+    assert!(std::path::Path::new(&mark).exists(), "it could clean up");
+    eventually("the end of the server", || !is_alive(pids[0]));
+}

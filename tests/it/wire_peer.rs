@@ -3,6 +3,8 @@
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
@@ -20,6 +22,8 @@ pub(crate) struct Peer {
     bodies: Receiver<Vec<u8>>,
     next_id: i64,
     pub(crate) patience: Duration,
+    /// While it is set, nothing more is read.
+    pub(crate) is_deaf: Arc<AtomicBool>,
     _folder: tempfile::TempDir,
 }
 
@@ -102,10 +106,15 @@ impl Peer {
             .expect("our own binary starts");
         let mut stdout = child.stdout.take().expect("piped");
         let (sender, bodies) = channel();
+        let is_deaf = Arc::new(AtomicBool::new(false));
+        let deaf = Arc::clone(&is_deaf);
         std::thread::spawn(move || {
             let mut decoder = Decoder::default();
             let mut buffer = vec![0; 1 << 16];
             while let Ok(read @ 1..) = stdout.read(&mut buffer) {
+                while deaf.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(5));
+                }
                 decoder.space().extend_from_slice(&buffer[..read]);
                 while let Ok(Some(frame)) = decoder.next_frame() {
                     if let Frame::Message(body) = frame
@@ -123,6 +132,7 @@ impl Peer {
             bodies,
             next_id: 1,
             patience: PATIENCE,
+            is_deaf,
             _folder: folder,
         }
     }
