@@ -119,12 +119,13 @@ impl Session {
             self.known.asking.remove(&question);
             self.known.cache.put(question, &body, Instant::now());
         }
+        // Who asked first is answered first.
+        let own = addressed(&body, &request.raw_id);
+        self.deliver(&request.raw_id, request.then, own);
         for follower in request.followers {
             let body = addressed(&body, &follower.raw_id);
             self.deliver(&follower.raw_id, follower.then, body);
         }
-        let body = addressed(&body, &request.raw_id);
-        self.deliver(&request.raw_id, request.then, body);
     }
 
     /// Cancels a request that shares its question with others, who go on. `false`: it is alone.
