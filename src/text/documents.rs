@@ -167,11 +167,13 @@ impl Document {
         match change.range {
             Some(span) => {
                 let range = self.lines.range(&self.text, span, encoding);
-                self.text.replace_range(range, &change.text);
+                self.lines.replace(&mut self.text, range, &change.text);
             }
-            None => self.text = change.text,
+            None => {
+                self.text = change.text;
+                self.lines = Lines::new(&self.text);
+            }
         }
-        self.lines = Lines::new(&self.text);
     }
 }
 

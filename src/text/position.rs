@@ -84,13 +84,31 @@ impl Lines {
         let bytes = text.as_bytes();
         let mut starts = vec![0];
         for at in memchr2_iter(b'\n', b'\r', bytes) {
-            let is_first_of_two =
-                bytes.get(at) == Some(&b'\r') && bytes.get(at + 1) == Some(&b'\n');
-            if !is_first_of_two {
+            if !is_first_of_two(bytes, at) {
                 starts.push(at + 1);
             }
         }
         Self { starts }
+    }
+
+    /// Replaces some bytes of the text that these lines are of. Only what is around the change is looked at.
+    pub fn replace(&mut self, text: &mut String, range: Range<usize>, with: &str) {
+        text.replace_range(range.clone(), with);
+        // Whether a line begins at a byte depends on that byte and on the one before it.
+        let (first, last) = (range.start.max(1), range.start + with.len());
+        let kept = self.starts.partition_point(|start| *start < first);
+        let gone = self.starts.partition_point(|start| *start <= range.end);
+        let around = text.as_bytes().get(first - 1..last).unwrap_or_default();
+        let ends = memchr2_iter(b'\n', b'\r', around).map(|at| first - 1 + at);
+        let begun: Vec<usize> = ends
+            .filter(|end| !is_first_of_two(text.as_bytes(), *end))
+            .map(|end| end + 1)
+            .collect();
+        let moved = kept + begun.len();
+        self.starts.splice(kept..gone.max(kept), begun);
+        for start in self.starts.iter_mut().skip(moved) {
+            *start = *start - range.len() + with.len();
+        }
     }
 
     /// Number of lines; an empty text has one.
@@ -149,6 +167,11 @@ impl Lines {
             end: self.position(text, range.end, encoding),
         }
     }
+}
+
+/// Whether the end of a line at a byte is the first half of `\r\n`.
+fn is_first_of_two(bytes: &[u8], at: usize) -> bool {
+    bytes.get(at) == Some(&b'\r') && bytes.get(at + 1) == Some(&b'\n')
 }
 
 /// The byte offset of a column in a line without its end.
@@ -240,6 +263,29 @@ mod tests {
                                 .is_some_and(|tail| tail.starts_with('\n'));
                     if !inside_line_end {
                         assert_eq!(lines.offset(text, position, encoding), offset, "{text:?}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn lines_after_a_change_are_those_of_the_changed_text() {
+        let with = ["", "x", "\n", "\r", "\r\n", "é\n\r", "\n\nab", "\rb\n"];
+        for text in TEXTS {
+            let bounds: Vec<usize> = (0..=text.len())
+                .filter(|at| text.is_char_boundary(*at))
+                .collect();
+            for (index, start) in bounds.iter().enumerate() {
+                for end in bounds.iter().skip(index) {
+                    for with in with {
+                        let (mut changed, mut lines) = (text.to_owned(), Lines::new(text));
+                        lines.replace(&mut changed, *start..*end, with);
+                        assert_eq!(
+                            lines,
+                            Lines::new(&changed),
+                            "{text:?} {start}..{end} {with:?}"
+                        );
                     }
                 }
             }

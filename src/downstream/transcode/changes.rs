@@ -47,13 +47,12 @@ fn replacements(body: &[u8], before: &Text<'_>, turn: Turn) -> Option<Vec<Replac
     if texts_are_ascii && before.text.is_ascii() {
         return Some(numbers);
     }
-    let mut made: Option<Text<'_>> = None;
+    let mut now = before.clone();
     for (index, (place, change)) in changes.into_iter().enumerate() {
-        let now = made.as_ref().unwrap_or(before);
         let replaced = match change.range {
             Some(span) => {
                 let range = now.lines.range(&now.text, span, turn.from);
-                count(body, place.start, now, turn, &mut numbers)?;
+                count(body, place.start, &now, turn, &mut numbers)?;
                 let old = now.text.get(range.clone()).unwrap_or_default();
                 count_length(body, place.start, old, turn, &mut numbers);
                 range
@@ -61,9 +60,7 @@ fn replacements(body: &[u8], before: &Text<'_>, turn: Turn) -> Option<Vec<Replac
             None => 0..now.text.len(),
         };
         if index < last {
-            let mut text = now.text.clone().into_owned();
-            text.replace_range(replaced, &change.text);
-            made = Some(Text::new(text));
+            now.replace(replaced, &change.text);
         }
     }
     numbers.sort_unstable_by_key(|(range, _)| range.start);

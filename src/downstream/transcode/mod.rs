@@ -131,6 +131,10 @@ impl<'text> Text<'text> {
         }
     }
 
+    fn replace(&mut self, range: Range<usize>, with: &str) {
+        self.lines.to_mut().replace(self.text.to_mut(), range, with);
+    }
+
     fn line(&self, line: u32) -> Option<&str> {
         self.lines.line(&self.text, line)
     }
