@@ -12,6 +12,7 @@ mod chaos;
 mod code;
 mod counting;
 mod dependencies;
+mod differential;
 #[cfg(unix)]
 mod doctor;
 mod editing;

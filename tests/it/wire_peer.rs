@@ -24,7 +24,7 @@ pub(crate) struct Peer {
     pub(crate) patience: Duration,
     /// While it is set, nothing more is read.
     pub(crate) is_deaf: Arc<AtomicBool>,
-    _folder: tempfile::TempDir,
+    folder: Option<tempfile::TempDir>,
 }
 
 /// What the scripted server is told, and how we are configured.
@@ -95,15 +95,24 @@ impl Peer {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let root = prepare(&base);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_meliora"))
+        let mut command = Command::new(env!("CARGO_BIN_EXE_meliora"));
+        command
             .args(arguments)
             .envs(environment(&base))
-            .envs(variables.iter().cloned())
-            .current_dir(&root)
+            .envs(variables.iter().cloned());
+        let mut peer = Self::run(command, &root);
+        peer.folder = Some(folder);
+        peer
+    }
+
+    /// Any program that speaks the protocol, in a folder that is there.
+    pub(crate) fn run(mut command: Command, root: &Path) -> Self {
+        let mut child = command
+            .current_dir(root)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .expect("our own binary starts");
+            .unwrap_or_else(|error| panic!("{command:?} does not start: {error}"));
         let mut stdout = child.stdout.take().expect("piped");
         let (sender, bodies) = channel();
         let is_deaf = Arc::new(AtomicBool::new(false));
@@ -128,12 +137,12 @@ impl Peer {
         Self {
             stdin: child.stdin.take(),
             child,
-            root,
+            root: root.to_owned(),
             bodies,
             next_id: 1,
             patience: PATIENCE,
             is_deaf,
-            _folder: folder,
+            folder: None,
         }
     }
 
