@@ -18,6 +18,8 @@ mod doctor;
 mod editing;
 mod editor;
 mod fuzz;
+#[cfg(target_os = "linux")]
+mod memory;
 mod model;
 #[cfg(unix)]
 mod neovim;

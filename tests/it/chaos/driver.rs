@@ -126,7 +126,11 @@ impl<'servers> Driver<'servers> {
     }
 
     pub(crate) fn open(&mut self) {
-        let server = self.random.below(self.servers.len());
+        let server = if self.is_shared() {
+            0
+        } else {
+            self.random.below(self.servers.len())
+        };
         self.files += 1;
         let uri = format!("file://{}/{}.txt", self.peer.root.display(), self.files);
         let text = Text::random(&mut self.random);
@@ -199,21 +203,24 @@ impl<'servers> Driver<'servers> {
         };
         let (server, uri) = (document.server, document.uri.clone());
         self.documents.push(document);
-        let (steps, works) = super::steps::random(&mut self.random, breaking);
-        let breaks = steps.to_string();
-        if breaks.contains("\"crash\"") || breaks.contains("\"mid\"") {
-            *self.ends.entry(server).or_default() += 1;
-        }
-        if breaks.contains("\"truncate\"") {
-            self.cut.insert(server);
-        }
-        if super::steps::breaks(&steps) {
-            self.break_server(server);
-        }
         let method =
             *self
                 .random
                 .pick(&["chaos/do", "textDocument/hover", "experimental/x", "$/odd"]);
+        let takers = if self.is_shared() {
+            0..self.servers.len()
+        } else {
+            server..server + 1
+        };
+        let mut all = BTreeMap::new();
+        let mut works = true;
+        for taker in takers {
+            let (steps, fine) = super::steps::random(&mut self.random, breaking);
+            self.expect_breaks(taker, &steps);
+            works &= fine && !self.broken.contains(&taker);
+            all.insert(self.servers[taker].name, steps);
+        }
+        let steps = json!(all);
         let raw_id = self.new_id();
         let seq = self.next_seq();
         let params = json!({ "textDocument": { "uri": uri }, "do": steps, "seq": seq });
@@ -221,7 +228,7 @@ impl<'servers> Driver<'servers> {
         self.asked.push(Asked {
             raw_id: raw_id.clone(),
             seq,
-            must_work: works && !self.broken.contains(&server),
+            must_work: works,
             steps,
             server,
             answers: Vec::new(),
@@ -236,11 +243,31 @@ impl<'servers> Driver<'servers> {
         self.send(&body);
     }
 
+    /// Whether all servers have every text.
+    pub(crate) fn is_shared(&self) -> bool {
+        self.servers.len() > 1 && self.servers[0].language == self.servers[1].language
+    }
+
+    /// Notes what a server will do to itself with these steps.
+    fn expect_breaks(&mut self, server: usize, steps: &Value) {
+        let text = steps.to_string();
+        if text.contains("\"crash\"") || text.contains("\"mid\"") {
+            *self.ends.entry(server).or_default() += 1;
+        }
+        if text.contains("\"truncate\"") {
+            self.cut.insert(server);
+        }
+        if super::steps::breaks(steps) {
+            self.break_server(server);
+        }
+    }
+
     /// From here on nothing that a server was asked has to work.
     fn break_server(&mut self, server: usize) {
         self.broken.insert(server);
+        let is_shared = self.is_shared();
         for asked in &mut self.asked {
-            if asked.server == server {
+            if asked.server == server || is_shared {
                 asked.must_work = false;
             }
         }
@@ -407,6 +434,7 @@ impl<'servers> Driver<'servers> {
         let Some(index) = self.by_id.get(&id_key(id)).copied() else {
             panic!("nobody asked under this id: {text}");
         };
+        let is_shared = self.is_shared();
         let asked = &mut self.asked[index];
         asked.answers.push(text.to_owned());
         assert_eq!(asked.answers.len(), 1, "more than one answer: {asked:?}");
@@ -415,7 +443,10 @@ impl<'servers> Driver<'servers> {
             .and_then(|result| serde_json::from_str::<Origin>(result.get()).ok());
         if let Some(origin) = origin {
             let server = &self.servers[asked.server];
-            assert_eq!(origin.who, server.name, "another server answered {asked:?}");
+            assert!(
+                is_shared || origin.who == server.name,
+                "another server answered {asked:?}"
+            );
             assert_eq!(
                 origin.seq,
                 Some(asked.seq),
@@ -424,12 +455,13 @@ impl<'servers> Driver<'servers> {
         } else {
             // The same was asked of the text as it is now: the older question was called off.
             let is_overtaken = text.contains("the text has changed since");
+            let is_joined = is_shared && text.contains("says hello");
             let (server, seq) = (asked.server, asked.seq);
             let must_work = asked.must_work;
             let mut later = self.asked.iter();
             let was_asked_again = later.any(|other| other.server == server && other.seq > seq);
             assert!(
-                !must_work || (is_overtaken && was_asked_again),
+                !must_work || is_joined || (is_overtaken && was_asked_again),
                 "its server did not answer {:?}",
                 self.asked[index]
             );

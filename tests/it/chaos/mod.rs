@@ -28,7 +28,7 @@ pub(crate) struct Server {
 }
 
 /// Starts us with these servers behind.
-fn start(servers: &[Server]) -> Peer {
+pub(crate) fn start(servers: &[Server]) -> Peer {
     let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/chaos.py");
     Peer::prepared(|folder| {
         let entries = servers.iter().map(|server| {
@@ -119,4 +119,17 @@ fn several_servers_may_break_in_every_way() {
     each("several_servers_may_break_in_every_way", 4, 400, |seed| {
         session(&servers, seed, seed % 2 == 1);
     });
+}
+
+#[test]
+fn several_servers_of_one_text_may_break_in_every_way() {
+    let server = |name, sync| Server {
+        name,
+        language: "shared",
+        encoding: "utf-16",
+        sync,
+    };
+    let servers = [server("red", 2), server("green", 1), server("blue", 2)];
+    let name = "several_servers_of_one_text_may_break_in_every_way";
+    each(name, 4, 400, |seed| session(&servers, seed, seed % 2 == 1));
 }

@@ -39,6 +39,7 @@ struct Line {
 pub(crate) fn judge(mut driver: Driver<'_>) {
     every_request_is_answered(&mut driver);
     texts_are_the_editors(&mut driver);
+    every_server_has_the_last_text(&driver);
     the_user_was_told_little(&driver);
     let logs: Vec<(usize, Vec<Line>)> = (0..driver.servers.len())
         .map(|server| (server, log_of(&driver, server)))
@@ -119,6 +120,29 @@ fn texts_are_the_editors(driver: &mut Driver<'_>) {
             is_gone || answer["result"] == json!(text),
             "{uri} after {ends} ends of its server, {text:?}: {answer}"
         );
+    }
+}
+
+/// The same as each server's log tells it, also of those that were not asked.
+fn every_server_has_the_last_text(driver: &Driver<'_>) {
+    for document in &driver.documents {
+        let wanted = digest(&document.text.content());
+        for server in 0..driver.servers.len() {
+            let is_its_own = driver.is_shared() || server == document.server;
+            let ends = driver.ends.get(&server).copied().unwrap_or_default();
+            if !is_its_own || ends >= ENDS_MAX || driver.cut.contains(&server) {
+                continue;
+            }
+            let name = driver.servers[server].name;
+            eventually(&format!("the text of {} at {name}", document.uri), || {
+                let lines = log_of(driver, server);
+                let of_it = |line: &&Line| line.uri == document.uri;
+                let last = lines.iter().rev().find(of_it);
+                last.is_some_and(|line| {
+                    line.digest == wanted && Some(line.pid) == lines.last().map(|line| line.pid)
+                })
+            });
+        }
     }
 }
 
