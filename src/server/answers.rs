@@ -13,9 +13,8 @@ use super::fan::Step;
 use super::messages;
 use super::requests::{Asked, FromEditor, Heard, Id, Then};
 use super::session::Session;
-use crate::downstream::merge::Taste;
+use crate::downstream::merge::{self, Part, Taste};
 use crate::downstream::protocol::{self, Combine, Method, Scope};
-use crate::downstream::tagged::{self, Tag};
 use crate::downstream::wire::Envelope;
 use crate::text::json::at;
 
@@ -84,6 +83,9 @@ impl Session {
         match self.requests.heard(server, &id, &body, Instant::now()) {
             Heard::Answer(request) => {
                 self.time(server, &request);
+                if let Then::NoteDiagnostics(uri) = &request.then {
+                    self.note_report(server, uri, &body);
+                }
                 let body = self.looked_over(server, &request, body);
                 self.deliver_to_all(request, body);
             }
@@ -93,7 +95,9 @@ impl Session {
                 self.take_step(id, step);
             }
             Heard::Nothing => {
-                if let Id::Text(id) = &id {
+                if let Id::Text(id) = &id
+                    && !self.question_answered(server, id, &body)
+                {
                     self.note_shut_down(server, id);
                 }
             }
@@ -128,17 +132,24 @@ impl Session {
         let Asked::Several(fan) = &request.asked else {
             return;
         };
+        let how = fan.method.combine;
         let capabilities = at(&self.greeting, "/capabilities");
         let mut taste = Taste::of(capabilities, fan.method.name);
         taste.tags = comes_back(fan.method);
         if fan.method.combine == Combine::Actions {
             taste = taste.asked_for(&messages::params(&request.body).unwrap_or_default());
         }
-        let name = |server: usize| {
-            let behind = self.servers.get(server);
-            behind.map_or("", |behind| behind.spec.name.as_str())
+        let names: Vec<String> = (0..self.servers.len())
+            .map(|server| self.name_of(server))
+            .collect();
+        let name = |server: usize| names.get(server).map_or("", String::as_str);
+        let report = match how {
+            Combine::Diagnostics | Combine::WorkspaceDiagnostics => {
+                self.joined_report(&request.raw_id, how, &request.body, &fan.said(name))
+            }
+            _ => None,
         };
-        let body = fan.answer(&request.raw_id, &taste, name);
+        let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
         self.call_off(&request.sent_id(), request.asked.waiting());
         self.deliver_to_all(request, body);
     }
@@ -146,14 +157,10 @@ impl Session {
     /// Gives the editor its answer, with what is ours.
     pub(super) fn deliver(&mut self, raw_id: &[u8], then: Then, body: Bytes) {
         match then {
-            Then::Forward => self.tell(body),
+            Then::Forward | Then::NoteDiagnostics(_) => self.tell(body),
             Then::AddActions(actions) => {
                 let more = messages::with_more(raw_id, &body, &actions);
                 self.tell(more.unwrap_or(body));
-            }
-            Then::NoteDiagnostics(uri) => {
-                self.diagnostics.pull(&uri, &body);
-                self.tell(body);
             }
         }
     }
@@ -164,16 +171,23 @@ impl Session {
             return body;
         };
         self.traces.note(server, &body);
-        let generation = self.servers.get(server).map(|behind| behind.generation);
         let result = messages::response(&body).and_then(|response| response.result);
-        match (result, generation) {
-            (Some(result), Some(generation)) if comes_back(method) => {
-                let tag = Tag { server, generation };
-                let result = tagged::tag_all(result.get(), tag);
-                messages::raw_answer(&request.raw_id, &result)
-            }
-            _ => body,
+        let (Some(result), Some(behind)) = (result, self.servers.get(server)) else {
+            return body;
+        };
+        if !comes_back(method) {
+            return body;
         }
+        let part = Part {
+            server,
+            generation: behind.generation,
+            name: &behind.spec.name,
+            result,
+        };
+        let mut taste = Taste::of(at(&self.greeting, "/capabilities"), method.name);
+        taste.tags = true;
+        let result = merge::combine(method.combine, &[part], &taste);
+        messages::raw_answer(&request.raw_id, &result)
     }
 }
 

@@ -85,14 +85,16 @@ impl Session {
         } else if let (Some(method), [_, _, ..]) = (known, servers) {
             self.fan_out(method, servers, message, then);
         } else if let Some(server) = best {
-            return self.ask_server(server, message, then);
+            let body = known.map(|method| self.body_for(server, method, &message.body));
+            let body = body.unwrap_or_else(|| message.body.clone());
+            return self.ask_server(server, Message { body, ..message }, then);
         } else {
             self.answer_nothing(&message.raw_id, then);
         }
         self.last_asked = best.unwrap_or(self.last_asked);
     }
 
-    fn fan_out(
+    pub(super) fn fan_out(
         &mut self,
         method: &'static Method,
         servers: &[usize],
@@ -112,7 +114,8 @@ impl Session {
         self.accept(message.question, request);
         let mut body = without_tokens(&message.body, &["partialResultToken"]);
         for server in asked {
-            self.send(server, body);
+            let own = self.body_for(server, method, &body);
+            self.send(server, own);
             // One of them reports how far it is.
             body = others.clone();
         }
@@ -213,7 +216,7 @@ impl Session {
         found
     }
 
-    fn takers_of_document(&self, method: &str, uri: &str) -> Vec<usize> {
+    pub(super) fn takers_of_document(&self, method: &str, uri: &str) -> Vec<usize> {
         if self.attached.has(uri) {
             let attached = self.attached.of(uri).iter().copied();
             let mut takers = self.takers(method, attached, Some(uri));
@@ -255,7 +258,7 @@ impl Session {
 
     /// Whether a server is asked this: it lives, the user wants it to be asked, and it can answer, for the open document
     /// with this URI or for any.
-    fn takes(&self, server: usize, method: &str, uri: Option<&str>) -> bool {
+    pub(super) fn takes(&self, server: usize, method: &str, uri: Option<&str>) -> bool {
         let Some(behind) = self.servers.get(server).filter(|behind| is_alive(behind)) else {
             return false;
         };

@@ -17,6 +17,7 @@ use super::columns;
 use super::session::Event;
 use super::waiting::{Waiting, is_told_on_return};
 use crate::config::host::Host;
+use crate::downstream::capabilities;
 use crate::downstream::connection::{Connection, Feed};
 use crate::downstream::latency::Latency;
 use crate::downstream::queue::QueueError;
@@ -52,8 +53,6 @@ pub struct Behind {
     pub encoding: Encoding,
     /// How it wants to hear of texts.
     pub sync: Sync,
-    /// Documents for which it published diagnostics that are not empty.
-    pub published: BTreeSet<String>,
     /// Tokens of work that it began and did not end, as the editor's JSON.
     pub working: BTreeSet<String>,
     /// Tokens that it made and the editor knows under another name, as its own JSON.
@@ -139,7 +138,6 @@ impl Behind {
             answer: Value::Null,
             encoding: Encoding::default(),
             sync: Sync::of(&Value::Null),
-            published: BTreeSet::new(),
             working: BTreeSet::new(),
             made: BTreeSet::new(),
             greeted: false,
@@ -261,6 +259,18 @@ impl Behind {
     /// Whether it does not work yet but is about to: messages for it wait.
     pub fn is_starting(&self) -> bool {
         matches!(self.phase, Phase::Starting { .. } | Phase::Resting { .. })
+    }
+
+    /// Its answer to `initialize`, without what it is not used for.
+    pub fn announced(&self) -> Value {
+        let mut answer = self.answer.clone();
+        if !self.spec.only_features.is_empty() || !self.spec.except_features.is_empty() {
+            let capabilities = crate::text::json::take(&mut answer, "capabilities");
+            let takes_part = |method: &str| self.spec.takes_part(method);
+            let used = capabilities::restricted(&capabilities, takes_part);
+            crate::text::json::set(&mut answer, "capabilities", used);
+        }
+        answer
     }
 
     /// Takes its answer to `initialize` and gives the messages that waited for it, in order.

@@ -2,9 +2,10 @@
 //!
 //! Capabilities are merged as JSON, so that those nobody has heard of yet survive.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::columns::encoding_of;
+use crate::downstream::capabilities::{self, Choice};
 use crate::text::json::{at, list, set, text};
 use crate::text::position::Encoding;
 
@@ -77,18 +78,18 @@ impl Sync {
 }
 
 /// The result of `initialize` without the agent: that of the servers that answered, best first.
-pub fn joined(answers: &[&Value]) -> Value {
+pub fn joined(answers: &[&Value], choice: &Choice) -> Value {
     let mut result = answers
         .first()
         .map_or_else(|| json!({}), |first| (*first).clone());
-    let others = answers.get(1..).unwrap_or_default();
-    if others.is_empty() {
+    if answers.len() < 2 {
         return result;
     }
-    let mut capabilities = at(&result, "/capabilities").clone();
-    for answer in others {
-        capabilities = merged(capabilities, at(answer, "/capabilities").clone());
-    }
+    let all: Vec<&Value> = answers
+        .iter()
+        .map(|answer| at(answer, "/capabilities"))
+        .collect();
+    let mut capabilities = capabilities::merge(&all, choice);
     // The editor counts as the best server does; for the others it is counted anew.
     let encoding = answers.first().map(|first| encoding_of(first));
     set(
@@ -107,8 +108,8 @@ pub fn joined(answers: &[&Value]) -> Value {
 
 /// The result of `initialize`: that of the servers that answered, best first, and our additions. `offered` are the
 /// encodings that the editor offered.
-pub fn result(answers: &[&Value], offered: &Value) -> Value {
-    let mut result = joined(answers);
+pub fn result(answers: &[&Value], offered: &Value, choice: &Choice) -> Value {
+    let mut result = joined(answers, choice);
     let mut capabilities = at(&result, "/capabilities").clone();
     add_ours(&mut capabilities);
     if answers.is_empty() {
@@ -209,38 +210,6 @@ fn with(known: &[Value], more: &[&str]) -> Value {
     Value::Array(all)
 }
 
-/// What at least one of two servers can do. Where both say something that cannot be joined, the first one's word counts.
-fn merged(first: Value, second: Value) -> Value {
-    match (first, second) {
-        (Value::Null | Value::Bool(false), second)
-        | (Value::Bool(true), second @ Value::Object(_)) => second,
-        (Value::Object(first), Value::Object(second)) => {
-            Value::Object(merged_objects(first, second))
-        }
-        (Value::Array(mut first), Value::Array(second)) => {
-            for value in second {
-                if !first.contains(&value) {
-                    first.push(value);
-                }
-            }
-            Value::Array(first)
-        }
-        (first, _) => first,
-    }
-}
-
-fn merged_objects(mut first: Map<String, Value>, second: Map<String, Value>) -> Map<String, Value> {
-    for (key, value) in second {
-        // A legend gives numbers their meaning: two of them cannot be joined.
-        if key == "legend" && first.contains_key("legend") {
-            continue;
-        }
-        let before = first.remove(&key).unwrap_or_default();
-        first.insert(key, merged(before, value));
-    }
-    first
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -260,7 +229,7 @@ mod tests {
             "completionProvider": { "triggerCharacters": ["."] },
             "executeCommandProvider": { "commands": ["two.do"] }
         }, "serverInfo": { "name": "two" } });
-        let result = result(&[&first, &second], &Value::Null);
+        let result = result(&[&first, &second], &Value::Null, &Choice::default());
         for (path, expected) in [
             ("/capabilities/unheardOf/deep", json!([1, 2.5])),
             ("/capabilities/positionEncoding", json!("utf-8")),
@@ -298,7 +267,7 @@ mod tests {
             (json!(["klingon", "utf-8"]), "utf-8"),
             (Value::Null, "utf-16"),
         ] {
-            let result = result(&[], &offered);
+            let result = result(&[], &offered, &Choice::default());
             assert_eq!(text(&result, "/capabilities/positionEncoding"), name);
             assert_eq!(
                 Sync::of(at(&result, "/capabilities")).changes,

@@ -136,14 +136,22 @@ impl Fan {
     }
 
     /// The combined answer. `name` gives the name of a server.
-    pub fn answer<'name>(
-        &self,
+    pub fn answer<'a>(
+        &'a self,
         raw_id: &[u8],
         taste: &Taste,
-        name: impl Fn(usize) -> &'name str,
+        name: impl Fn(usize) -> &'a str,
     ) -> Bytes {
-        let said: Vec<Answer<'_>> = self
-            .asked
+        match merge::settle(self.method.combine, &self.said(name), taste) {
+            Ok(result) => messages::raw_answer(raw_id, &result),
+            Err(Some(error)) => messages::raw_failure(raw_id, error),
+            Err(None) => messages::failure(raw_id, Failure::Failed, "no language server answered"),
+        }
+    }
+
+    /// What the servers that were asked said. `name` gives the name of a server.
+    pub fn said<'a>(&'a self, name: impl Fn(usize) -> &'a str) -> Vec<Answer<'a>> {
+        self.asked
             .iter()
             .filter(|asked| asked.state != State::Later)
             .map(|asked| Answer {
@@ -152,12 +160,7 @@ impl Fan {
                 name: name(asked.server),
                 said: asked.said(),
             })
-            .collect();
-        match merge::settle(self.method.combine, &said, taste) {
-            Ok(result) => messages::raw_answer(raw_id, &result),
-            Err(Some(error)) => messages::raw_failure(raw_id, error),
-            Err(None) => messages::failure(raw_id, Failure::Failed, "no language server answered"),
-        }
+            .collect()
     }
 
     fn note(&mut self, server: usize, state: State) {

@@ -20,6 +20,7 @@ use super::routes::{Life, Route, Text};
 use super::session::Session;
 use super::{Ending, ask};
 use crate::downstream::cache::Question;
+use crate::downstream::protocol;
 use crate::downstream::queue::QueueError;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::text;
@@ -90,10 +91,10 @@ impl Session {
             Route::Ours => self.ours(method, message).await,
             Route::Execute => self.execute(method, message).await,
             Route::ResolveAction => self.resolve_action(method, message),
-            Route::PullDiagnostics => {
-                let uri = ask::document_of(&message.body, method).unwrap_or_default();
-                self.pass_on(method, message, Then::NoteDiagnostics(uri));
-            }
+            Route::PullDiagnostics => match protocol::method(method) {
+                Some(method) => self.pull(method, message),
+                None => self.pass_on(method, message, Then::Forward),
+            },
             Route::CodeAction => {
                 let actions = self.offers(&message.body);
                 let then = if actions.is_empty() {
@@ -183,6 +184,7 @@ impl Session {
                 self.send(server, body.clone());
             }
         }
+        self.note_opened(&uri);
     }
 
     fn changed(&mut self, body: Bytes) {
@@ -214,6 +216,7 @@ impl Session {
                 }
             }
         }
+        self.note_text(&uri);
     }
 
     /// A change that gives the whole text, for servers that know no pieces.
@@ -234,6 +237,7 @@ impl Session {
         for server in self.attached.detach(&uri) {
             self.send(server, body.clone());
         }
+        self.note_closed(&uri);
     }
 
     fn wants(&self, server: usize, changes: Changes) -> bool {

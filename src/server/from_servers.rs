@@ -1,11 +1,9 @@
 //! What the servers say (spec: LSP Integration, message flow).
 
-use std::borrow::Cow;
 use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
@@ -115,7 +113,10 @@ impl Session {
             && is_about_everything(&body)
         {
             self.send(server, messages::answer(&raw_id, &Value::Null));
-            return self.refresh(kind);
+            if kind != "diagnostic" || !self.ask_again(server) {
+                self.refresh(kind);
+            }
+            return;
         }
         match method {
             "client/registerCapability" => self.registers(server, raw_id, &body),
@@ -154,10 +155,7 @@ impl Session {
 
     fn server_notification(&mut self, server: usize, envelope: &Envelope, body: Bytes) {
         match envelope.method(&body) {
-            "textDocument/publishDiagnostics" => {
-                self.tell(body.clone());
-                self.note_published(server, &body);
-            }
+            "textDocument/publishDiagnostics" => self.published(server, body),
             "$/progress" => match self.progress_of(server, body) {
                 Some((Step::Report, body)) => self.tell_if_room(body),
                 Some((Step::Begin | Step::End | Step::Part, body)) => self.tell(body),
@@ -195,27 +193,6 @@ impl Session {
             let params = json!({ "id": ours });
             self.tell(messages::notification("$/cancelRequest", &params));
         }
-    }
-
-    fn note_published(&mut self, server: usize, body: &Bytes) {
-        #[derive(Deserialize)]
-        struct Params<'body> {
-            #[serde(borrow)]
-            uri: Cow<'body, str>,
-            diagnostics: Vec<IgnoredAny>,
-        }
-        let Some(params) = messages::params::<Params<'_>>(body) else {
-            return;
-        };
-        let Some(behind) = self.servers.get_mut(server) else {
-            return;
-        };
-        if params.diagnostics.is_empty() {
-            behind.published.remove(params.uri.as_ref());
-        } else {
-            behind.published.insert(params.uri.to_string());
-        }
-        self.diagnostics.publish(server, &params.uri, body);
     }
 
     pub(super) fn name_of(&self, server: usize) -> String {

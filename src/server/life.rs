@@ -251,16 +251,18 @@ impl Session {
             return;
         };
         let running = self.servers.iter().filter(|server| server.is_running());
-        let answers: Vec<&Value> = running.map(|server| &server.answer).collect();
+        let answers: Vec<Value> = running.map(Behind::announced).collect();
+        let choice = self.choose_model(&answers);
+        let answers: Vec<&Value> = answers.iter().collect();
         let result = match &self.role {
             Role::Agent => {
                 let offered = at(&self.greeting, "/capabilities/general/positionEncodings");
-                capabilities::result(&answers, offered)
+                capabilities::result(&answers, offered, &choice)
             }
             Role::Proxy(_) if answers.is_empty() => {
                 return self.refuse(&starting.raw_id);
             }
-            Role::Proxy(_) => capabilities::joined(&answers),
+            Role::Proxy(_) => capabilities::joined(&answers, &choice),
         };
         self.documents.encoding = columns::encoding_of(&result);
         self.tell(match starting.as_it_came {

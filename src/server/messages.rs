@@ -160,6 +160,18 @@ pub fn text_params<T: DeserializeOwned>(body: &[u8]) -> Option<T> {
     params(body).or_else(|| params(readable(body).as_bytes()))
 }
 
+/// The id of a message, as it came.
+pub fn id(body: &[u8]) -> Option<&RawValue> {
+    #[derive(Deserialize)]
+    struct Message<'body> {
+        #[serde(borrow)]
+        id: &'body RawValue,
+    }
+    serde_json::from_slice::<Message<'_>>(body)
+        .ok()
+        .map(|message| message.id)
+}
+
 /// What a response says.
 #[derive(Debug, Deserialize)]
 pub struct Response<'body> {

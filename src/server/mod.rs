@@ -20,6 +20,7 @@ pub mod delivery;
 pub mod diagnostics;
 mod everyone;
 pub mod fan;
+mod findings;
 mod from_editor;
 mod from_servers;
 pub mod frontend;

@@ -231,7 +231,7 @@ impl Session {
         let mut is_as_it_came = true;
         let (mut over, mut told) = (Vec::new(), Vec::new());
         for new in registrations {
-            let takes = self.editor_takes(&new.method);
+            let takes = self.editor_takes(&new.method) && self.may_register(&new.method);
             let added = self.registrations.add(maker, &new, takes);
             over.extend(added.over);
             is_as_it_came &= added.outside.as_ref() == Some(&new.id);
@@ -244,6 +244,7 @@ impl Session {
             }
         }
         self.unregister(over);
+        self.ask_again(server);
         if told.is_empty() {
             self.send(server, messages::answer(&raw_id, &Value::Null));
         } else if is_as_it_came {

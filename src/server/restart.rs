@@ -159,15 +159,7 @@ impl Session {
         let Some(behind) = self.servers.get_mut(server) else {
             return;
         };
-        let published = std::mem::take(&mut behind.published);
         let working = std::mem::take(&mut behind.working);
-        for uri in published {
-            let params = json!({ "uri": uri, "diagnostics": [] });
-            self.tell(messages::notification(
-                "textDocument/publishDiagnostics",
-                &params,
-            ));
-        }
         for token in working {
             let token: Value = serde_json::from_str(&token).unwrap_or_default();
             self.tell(tokens::end_of(&token));
@@ -175,7 +167,8 @@ impl Session {
         for token in self.tokens.gone(server) {
             self.tell(tokens::end_of(&token));
         }
-        self.diagnostics.forget_server(server);
+        let told = self.diagnostics.forget_server(server);
+        self.tell_findings(told);
         self.forget_edits_of(server);
         if !matches!(fate, Fate::Returns { .. }) {
             self.forget_registrations(server);
@@ -245,6 +238,7 @@ impl Session {
         for body in waiting {
             self.send(server, body);
         }
+        self.ask_again(server);
     }
 
     /// What a server that came back is told before everything else: that it may begin, the settings, and the texts of

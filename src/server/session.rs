@@ -272,6 +272,7 @@ impl Session {
             self.refreshes.deadline(),
             self.registrations.deadline(),
             self.applying.deadline(),
+            self.diagnostics.deadline(),
             self.runs.deadline(),
         ]
         .into_iter()
@@ -296,6 +297,7 @@ impl Session {
         self.refreshes_tick(now);
         self.registrations_tick(now);
         self.applying_tick(now);
+        self.findings_tick(now);
         self.advance_all();
     }
 

@@ -17,7 +17,15 @@ pub(crate) struct Canned {
 
 /// Starts us with these servers for the language `canned`.
 pub(crate) fn start(servers: &[Canned]) -> Peer {
-    let mut peer = Peer::prepared(|folder| {
+    let mut peer = prepared(servers);
+    peer.greet(&json!({ "textDocument": { "definition": { "linkSupport": true } } }));
+    open(&mut peer);
+    peer
+}
+
+/// Starts us with these servers; nobody is greeted yet.
+pub(crate) fn prepared(servers: &[Canned]) -> Peer {
+    Peer::prepared(|folder| {
         let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/canned.py");
         let mut config = String::new();
         for server in servers {
@@ -43,13 +51,15 @@ pub(crate) fn start(servers: &[Canned]) -> Peer {
         std::fs::write(root.join("canned.json"), "{}").expect("written");
         std::fs::write(settings.join("config.toml"), config).expect("written");
         root
-    });
-    peer.greet(&json!({ "textDocument": { "definition": { "linkSupport": true } } }));
+    })
+}
+
+/// Opens the document.
+pub(crate) fn open(peer: &mut Peer) {
     peer.notify(
         "textDocument/didOpen",
         &json!({ "textDocument": { "uri": "file:///a", "languageId": "canned", "version": 1, "text": "text\n" } }),
     );
-    peer
 }
 
 fn log(folder: &Path, name: &str) -> PathBuf {

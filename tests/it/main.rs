@@ -17,6 +17,7 @@ mod differential;
 mod doctor;
 mod editing;
 mod editor;
+mod findings;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod memory;

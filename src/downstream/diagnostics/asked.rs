@@ -86,6 +86,21 @@ impl Board {
         rewritten(&fields, "previousResultId", &more)
     }
 
+    /// The parameters with which we ask a server ourselves.
+    pub fn question(&self, tag: Tag, uri: &str, identifier: Option<&str>) -> String {
+        let mut text = format!(r#"{{"textDocument":{{"uri":{}}}"#, raw::quoted(uri));
+        text.push_str(&asked_as(identifier));
+        let slot = self.document(uri).map(|document| &document.slots);
+        let slot = slot.and_then(|slots| slots.get(&tag.server));
+        let kept = slot.filter(|slot| slot.generation == tag.generation);
+        if let Some(id) = kept.and_then(|slot| slot.reported.as_ref()?.id.as_ref()) {
+            text.push_str(r#","previousResultId":"#);
+            text.push_str(&raw::quoted(id));
+        }
+        text.push('}');
+        text
+    }
+
     /// The parameters of a `workspace/diagnostic` for one server.
     pub fn ask_workspace(&self, tag: Tag, params: &str, identifier: Option<&str>) -> String {
         let fields = raw::fields(params).unwrap_or_default();
@@ -326,7 +341,8 @@ impl Board {
                 }
             }
         }
-        if answered {
+        // With nobody to ask, what was pushed is the whole answer.
+        if answered || answers.is_empty() {
             return Ok(Heard {
                 touched,
                 retrigger: retrigger.is_some(),
@@ -508,6 +524,35 @@ mod tests {
             third["items"],
             json!([{ "message": "x" }, { "message": "z" }])
         );
+    }
+
+    #[test]
+    fn we_ask_a_server_with_the_id_of_its_last_report() {
+        let mut board = Board::new(Model::Push, reader(), Look::default());
+        let tag = Tag {
+            server: 0,
+            generation: 1,
+        };
+        let first = board.question(tag, "file:///a", Some("lint"));
+        let document = r#""textDocument":{"uri":"file:///a"}"#;
+        assert_eq!(first, format!(r#"{{{document},"identifier":"lint"}}"#));
+        let report = RawValue::from_string(ONE.to_owned()).expect("it is JSON");
+        let told = board.report(origin(0), "file:///a", &report);
+        assert_eq!(told, [Tell::Publish("file:///a".to_owned())]);
+        let again = board.question(tag, "file:///a", None);
+        assert_eq!(again, format!(r#"{{{document},"previousResultId":"1"}}"#));
+        let same = RawValue::from_string(UNCHANGED_ONE.to_owned()).expect("it is JSON");
+        assert!(board.report(origin(0), "file:///a", &same).is_empty());
+        assert_eq!(board.of("file:///a"), [r#"{"message":"x"}"#]);
+    }
+
+    #[test]
+    fn a_document_that_nobody_can_be_asked_about_is_answered_with_what_was_pushed() {
+        let mut board = board();
+        let pushed = published("file:///a", r#"[{"message":"pushed"}]"#);
+        let _ = board.publish(origin(0), &pushed, Some(1));
+        let report = answered(&mut board, None, &[]);
+        assert_eq!(report["items"], json!([{ "message": "pushed" }]));
     }
 
     #[test]

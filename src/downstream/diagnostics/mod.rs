@@ -146,7 +146,13 @@ impl Board {
         Some(self.tell(&published.uri, current.is_some()))
     }
 
-    /// The parameters of a `textDocument/publishDiagnostics` with what all servers say of a document. `current` is its
+    /// The editor asks from now on.
+    pub fn editor_asks(&mut self) {
+        self.model = Model::Pull;
+    }
+
+    /// The parameters of a `textDocument/publishDiagnostics` with what all servers say of a document. While only one
+    /// server has spoken of it, its diagnostics are as it made them. `current` is its
     /// version when it is open: it is named only when every server means that one. An editor that asks for the
     /// diagnostics of open documents is told nothing of those.
     pub fn publication(&self, uri: &str, current: Option<i64>) -> String {
@@ -290,6 +296,10 @@ impl Board {
     fn write(&self, list: &mut raw::List, uri: &str, which: Which, look: Look) {
         let Some(document) = self.document(uri) else {
             return;
+        };
+        let look = match document.slots.len() {
+            0 | 1 => Look::default(),
+            _ => look,
         };
         let mut union = Union::default();
         for (server, slot) in &document.slots {
@@ -449,6 +459,7 @@ mod tests {
         let mut board = Board::new(Model::Push, Reader::default(), look());
         let one = published("file:///a", r#"[{"message":"x","data":7,"source":""}]"#);
         let _ = board.publish(origin(0), &one, None);
+        let _ = board.publish(origin(1), &published("file:///a", "[]"), None);
         let expected =
             r#"{"uri":"file:///a","diagnostics":[{"message":"x","data":7,"source":"one"}]}"#;
         assert_eq!(board.publication("file:///a", Some(1)), expected);
