@@ -181,10 +181,12 @@ impl Session {
         if !returns || request.cancelled.is_some() {
             return Some(request);
         }
-        let waits = behind.is_waiting(&request.raw_id);
+        // The first who asked may have left its question to another one.
+        let sent_id = request.sent_id();
+        let waits = behind.is_waiting(&sent_id);
         if waits || (can_be_asked_again(&request.body) && behind.send(request.body.clone()).is_ok())
         {
-            self.requests.accept(Id::read(&request.raw_id), request);
+            self.requests.accept(Id::read(&sent_id), request);
             return None;
         }
         Some(request)
