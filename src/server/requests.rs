@@ -414,10 +414,11 @@ impl Requests {
     }
 
     fn take_where(&mut self, wanted: impl Fn(&FromEditor) -> bool) -> Vec<FromEditor> {
-        self.from_editor
-            .extract_if(|_, request| wanted(request))
-            .map(|(_, request)| request)
-            .collect()
+        let taken = self.from_editor.extract_if(|_, request| wanted(request));
+        let mut requests: Vec<FromEditor> = taken.map(|(_, request)| request).collect();
+        // What is asked again is asked in the order in which it came.
+        requests.sort_by_key(|request| request.since);
+        requests
     }
 }
 
