@@ -89,15 +89,17 @@ pub fn joined(answers: &[&Value], choice: &Choice) -> Value {
         .iter()
         .map(|answer| at(answer, "/capabilities"))
         .collect();
-    let mut capabilities = capabilities::merge(&all, choice);
     // The editor counts as the best server does; for the others it is counted anew.
     let encoding = answers.first().map(|first| encoding_of(first));
+    let choice = Choice {
+        encoding: choice.encoding.or(encoding),
+        ..choice.clone()
+    };
     set(
-        &mut capabilities,
-        "positionEncoding",
-        json!(encoding.unwrap_or_default().name()),
+        &mut result,
+        "capabilities",
+        capabilities::merge(&all, &choice),
     );
-    set(&mut result, "capabilities", capabilities);
     set(
         &mut result,
         "serverInfo",

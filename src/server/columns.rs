@@ -160,6 +160,17 @@ impl Session {
         transcode::message(&body, place, turn, &mut reader(&self.documents))
     }
 
+    /// A server's answer to what we asked about a document, as the editor counts.
+    pub(super) fn counted_report(&mut self, server: usize, uri: &str, body: &Bytes) -> Bytes {
+        let method = protocol::method("textDocument/diagnostic");
+        let (Some(turn), Some(method)) = (self.turn_to(server), method) else {
+            return body.clone();
+        };
+        let place = Place::result(method, Some(uri));
+        let texts = &mut reader(&self.documents);
+        transcode::message(body, place, turn.back(), texts)
+    }
+
     /// The document of a message: the one it names, else the one in which its item was asked for.
     fn around<'uri>(
         &'uri self,

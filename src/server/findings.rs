@@ -318,6 +318,7 @@ impl Session {
         let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
         match error {
             None => {
+                let body = &self.counted_report(server, &uri, body);
                 if let Some(origin) = origin(&self.servers, server) {
                     let told = self.diagnostics.pull(origin, &uri, body);
                     self.tell_findings(told);
