@@ -19,6 +19,7 @@ pub mod session;
 pub mod status;
 pub mod trust;
 pub mod undo;
+pub mod whence;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -52,6 +53,7 @@ enum Command {
     Serve(serve::Arguments),
     Proxy(proxy::Arguments),
     Status(status::Arguments),
+    Whence(whence::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -91,6 +93,7 @@ pub fn main() -> ExitCode {
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),
+        Some(Command::Whence(arguments)) => whence::run(&arguments),
         // Editors give us pipes. A person at a terminal wants to know what this is.
         None if std::io::stdin().is_terminal() => explain(),
         None => serve::run(&serve::Arguments::default()),

@@ -158,6 +158,7 @@ impl Session {
     pub(super) fn deliver(&mut self, raw_id: &[u8], then: Then, body: Bytes) {
         match then {
             Then::Forward | Then::NoteDiagnostics(_) => self.tell(body),
+            Then::Explain { inquiry, part } => self.explained(inquiry, part, &body),
             Then::AddActions(actions) => {
                 let more = messages::with_more(raw_id, &body, &actions);
                 self.tell(more.unwrap_or(body));

@@ -144,6 +144,7 @@ impl Session {
     /// Answers a request with nothing but what is ours.
     pub(super) fn answer_nothing(&mut self, raw_id: &[u8], then: Then) {
         let result = match then {
+            Then::Explain { inquiry, part } => return self.explained(inquiry, part, b"null"),
             Then::AddActions(actions) => Value::from(actions),
             Then::NoteDiagnostics(_) => json!({ "kind": "full", "items": [] }),
             Then::Forward => Value::Null,

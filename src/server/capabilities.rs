@@ -24,7 +24,7 @@ pub const COMMANDS: [&str; 7] = [
 ];
 
 /// Our own methods.
-pub const METHODS: [&str; 1] = ["meliora/status"];
+pub const METHODS: [&str; 2] = ["meliora/status", "meliora/whence"];
 
 /// The kind of our code actions on problems.
 pub const FIX_KIND: &str = "quickfix.meliora.fix";

@@ -8,6 +8,7 @@ use std::path::Path;
 use std::path::PathBuf;
 
 use bytes::Bytes;
+use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 #[cfg(unix)]
 use tokio::task::JoinSet;
@@ -133,8 +134,9 @@ async fn answer(body: &Bytes, events: &mpsc::Sender<Event>) -> Option<Bytes> {
         return None;
     }
     let raw_id = envelope.id(body).to_vec();
+    let params: Value = messages::params(body).unwrap_or_default();
     let (reply, answer) = oneshot::channel();
-    let Some(ask) = Ask::of(envelope.method(body), reply) else {
+    let Some(ask) = Ask::of(envelope.method(body), params, reply) else {
         let text = format!("unknown method {}", envelope.method(body));
         return Some(messages::failure(&raw_id, Failure::UnknownMethod, &text));
     };

@@ -88,6 +88,11 @@ impl Diagnostics {
             .collect()
     }
 
+    /// What one server published of a document; `None`: nothing yet.
+    pub fn published(&self, server: usize, uri: &str) -> Option<Value> {
+        serde_json::from_str(self.board.published_by(server, uri)?).ok()
+    }
+
     /// Documents that something was said about.
     pub fn uris(&self) -> impl Iterator<Item = &str> {
         self.board.uris()

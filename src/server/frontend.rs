@@ -30,6 +30,13 @@ pub enum Ask {
         /// Gets what the editor is answered.
         reply: oneshot::Sender<Result<Value, String>>,
     },
+    /// Say which server says what about a place.
+    Whence {
+        /// The place: `uri` and `line`.
+        params: Value,
+        /// Gets what the editor is answered.
+        reply: oneshot::Sender<Result<Value, String>>,
+    },
     /// Say how everything is.
     Status {
         /// Gets what the editor is answered.
@@ -39,9 +46,14 @@ pub enum Ask {
 
 impl Ask {
     /// What a method of ours asks for; `None` for a method that is not ours.
-    pub fn of(method: &str, reply: oneshot::Sender<Result<Value, String>>) -> Option<Self> {
+    pub fn of(
+        method: &str,
+        params: Value,
+        reply: oneshot::Sender<Result<Value, String>>,
+    ) -> Option<Self> {
         match method {
             "meliora/status" => Some(Self::Status { reply }),
+            "meliora/whence" => Some(Self::Whence { params, reply }),
             _ => None,
         }
     }
@@ -69,6 +81,7 @@ impl Frontend {
             events: of_handlers,
         })
         .custom_method("meliora/status", Ours::status)
+        .custom_method("meliora/whence", Ours::whence)
         .finish();
         let greeting = Request::build("initialize")
             .id(0)
@@ -115,6 +128,10 @@ impl Frontend {
 impl Ours {
     async fn status(&self, _: Value) -> jsonrpc::Result<Value> {
         self.ask(|reply| Ask::Status { reply }).await
+    }
+
+    async fn whence(&self, params: Value) -> jsonrpc::Result<Value> {
+        self.ask(|reply| Ask::Whence { params, reply }).await
     }
 
     async fn ask(

@@ -45,6 +45,7 @@ pub mod tokens;
 pub mod transport;
 pub mod waiting;
 mod watches;
+mod whence;
 
 use std::sync::Arc;
 

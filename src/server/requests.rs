@@ -172,6 +172,13 @@ pub enum Then {
     Forward,
     /// These code actions of ours are added.
     AddActions(Vec<Value>),
+    /// It is a part of what somebody wants to know about a place.
+    Explain {
+        /// Who wants to know.
+        inquiry: u64,
+        /// Which part.
+        part: usize,
+    },
     /// It holds the diagnostics of this document; it is looked at and handed on.
     NoteDiagnostics(String),
 }

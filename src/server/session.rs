@@ -31,6 +31,7 @@ use super::restart::Standing;
 use super::role::Role;
 use super::runs::Runs;
 use super::tokens::Tokens;
+use super::whence::Inquiries;
 use crate::agent::task::Report;
 use crate::agent::undo::Plan;
 use crate::config::Config;
@@ -88,6 +89,8 @@ pub enum Event {
         /// What to change, or why nothing can be.
         plan: Box<Result<Plan, String>>,
     },
+    /// The servers had their time to say what they know of a place.
+    InquiryLate(u64),
     /// Something that people should know.
     Notice(String),
     /// The editor's process is gone.
@@ -135,6 +138,8 @@ pub struct Session {
     /// Where the editor looked for code actions last.
     pub(super) focus: Option<(String, Span)>,
     pub(super) frontend: Option<Frontend>,
+    /// Who wants to know which server says what.
+    pub(super) inquiries: Inquiries,
     /// The socket on which other processes ask.
     pub(super) control: Option<Control>,
     /// Since when.
@@ -175,6 +180,7 @@ impl Session {
             runs: Runs::default(),
             focus: None,
             frontend: None,
+            inquiries: Inquiries::default(),
             control: None,
             started: Instant::now(),
             left_out: 0,
@@ -225,6 +231,7 @@ impl Session {
             Event::Report { run, report } => self.run_reported(&run, *report),
             Event::RunEnded(run) => self.run_ended(&run),
             Event::UndoPlanned { run, plan } => self.undo_planned(&run, *plan),
+            Event::InquiryLate(inquiry) => self.conclude(inquiry, true),
             Event::Notice(notice) => self.say(Loudness::Warning, &notice),
             Event::Answered {
                 raw_id,
@@ -256,6 +263,7 @@ impl Session {
                 // A handler that gave up does not need the answer.
                 let _ = reply.send(answer);
             }
+            Ask::Whence { params, reply } => self.whence(&params, reply),
             Ask::Status { reply } => {
                 // A handler that gave up does not need the answer.
                 let _ = reply.send(Ok(self.status()));
@@ -343,6 +351,11 @@ impl Session {
     pub(super) fn fail(&mut self, request: FromEditor, message: &str) {
         for (raw_id, then) in request.everybody() {
             let body = match then {
+                Then::Explain { inquiry, part } => {
+                    let body = messages::failure(&raw_id, Failure::Failed, message);
+                    self.explained(inquiry, part, &body);
+                    continue;
+                }
                 Then::AddActions(actions) => messages::answer(&raw_id, &Value::from(actions)),
                 Then::Forward | Then::NoteDiagnostics(_) => {
                     messages::failure(&raw_id, Failure::Failed, message)

@@ -219,3 +219,52 @@ fn what_the_user_sets_for_a_server_reaches_it() {
         json!({ "deep": { "mine": 1, "theirs": 2 } })
     );
 }
+
+#[test]
+fn whence_says_which_server_gave_what() {
+    let machine = Machine::with(&["python/ruff", "python/ty"]);
+    let files = [("pyproject.toml", "[project]\nname = 'a'\n"), ("a.py", "")];
+    let mut peer = machine.serve(&[], "", &files);
+    peer.greet(&json!({}));
+    open(&mut peer, "a.py", "python", "import os\nx: int = 'text'\n");
+    let base = peer.root.parent().expect("it has one").to_owned();
+    let whence = |line: u32| {
+        let output = std::process::Command::new(env!("CARGO_BIN_EXE_meliora"))
+            .args(["whence", &format!("a.py:{line}"), "--json"])
+            .envs(crate::wire_peer::environment(&base))
+            .current_dir(&peer.root)
+            .output()
+            .expect("our own binary starts");
+        let found: Value = serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|_| panic!("no JSON: {output:?}"));
+        found[0]["answers"].as_array().expect("a list").clone()
+    };
+    let says = |answers: &[Value], server: &str, method: &str, word: &str| {
+        answers.iter().any(|answer| {
+            let entries = answer["entries"].to_string();
+            answer["server"] == server && answer["method"] == method && entries.contains(word)
+        })
+    };
+    let first = whence(1);
+    assert!(
+        says(&first, "ruff", "textDocument/diagnostic", "F401"),
+        "{first:#?}"
+    );
+    assert!(
+        says(&first, "ruff", "textDocument/codeAction", "unused import"),
+        "{first:#?}"
+    );
+    assert!(
+        !says(&first, "ty", "textDocument/diagnostic", "F401"),
+        "{first:#?}"
+    );
+    let second = whence(2);
+    assert!(
+        says(&second, "ty", "textDocument/diagnostic", "int"),
+        "{second:#?}"
+    );
+    assert!(
+        second.iter().all(|answer| answer["error"].is_null()),
+        "{second:#?}"
+    );
+}

@@ -235,6 +235,13 @@ impl Board {
             .collect()
     }
 
+    /// What a server published of a document last, as a list.
+    pub fn published_by(&self, server: usize, uri: &str) -> Option<&str> {
+        let document = self.documents.get(&same_uri(uri))?;
+        let pushed = document.slots.get(&server)?.pushed.as_ref()?;
+        Some(pushed.diagnostics.get())
+    }
+
     /// Documents that something was said about.
     pub fn uris(&self) -> impl Iterator<Item = &str> {
         self.documents
