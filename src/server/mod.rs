@@ -1,8 +1,16 @@
 //! The language server that the editor sees (spec: LSP Integration).
 //!
-//! [`transport`] opens the editor's stream, [`session`] owns everything that changes. What the editor says is routed by
-//! [`routes`] to the servers behind us ([`behind`]) as the bytes that came, or to our own half ([`frontend`]). What
-//! the servers say goes back the same way; [`requests`] knows who waits for what.
+//! [`session`] owns everything that changes; the other files are what it does:
+//!
+//! - the stream and what is said on it: [`transport`], [`messages`], [`profile`], [`parent`], [`life`], [`role`];
+//! - a message of the editor and its answer: [`from_editor`], [`routes`], [`ask`], [`attached`], [`fan`], [`answers`],
+//!   [`requests`], and [`again`] for what was asked before;
+//! - a server behind us, through its life: [`behind`], [`waiting`], [`restart`], [`capabilities`], [`columns`];
+//! - what servers say and ask by themselves: [`from_servers`], [`everyone`], [`findings`], [`diagnostics`],
+//!   [`registrations`], [`watches`], [`names`], [`tokens`], [`refresh`], [`configuration`], [`applying`];
+//! - our own half: [`frontend`], [`commands`], [`offers`], [`runs`], [`progress`], [`deliveries`], [`delivery`],
+//!   [`journal`];
+//! - how everything is, for people: [`control`], [`status`], [`whence`].
 
 mod again;
 mod answers;
