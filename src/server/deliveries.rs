@@ -19,6 +19,9 @@ use crate::event::{Outcome, RunEvent, RunId};
 use crate::text::edit::EditSet;
 use crate::text::json::{is_true, text};
 
+/// Time for the journal to have written what happened before an undo.
+const JOURNAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
 impl Session {
     pub(super) fn deliver_proposal(&mut self, id: &RunId, proposal: Proposal) {
         if !proposal.proof.holds {
@@ -216,7 +219,11 @@ impl Session {
         let (host, root) = (Arc::clone(&self.host), self.root.clone());
         let open = self.documents.overlay(&self.root);
         let (events, run) = (self.events.clone(), id.clone());
+        let (written, is_written) = std::sync::mpsc::sync_channel(1);
+        self.note(Entry::CaughtUp(written));
         self.runtime()?.spawn_blocking(move || {
+            // The run that is to be undone may have ended this moment. Without a journal there is nothing to wait for.
+            let _ = is_written.recv_timeout(JOURNAL_PATIENCE);
             let plan =
                 undo::plan_undo(&host, &root, &wanted, &open).map_err(|error| error.to_string());
             // A session that is gone changes nothing.

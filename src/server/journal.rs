@@ -33,6 +33,8 @@ pub enum Entry {
         /// The run that it took back.
         reverts: Option<RunId>,
     },
+    /// Somebody wants to read what was written: told once everything before this is.
+    CaughtUp(SyncSender<()>),
 }
 
 /// The way to the thread.
@@ -96,6 +98,8 @@ fn write(
                     tell(format!("the journal could not be written: {error}"));
                 }
             }
+            // Who does not wait any more need not be told.
+            Entry::CaughtUp(reader) => drop(reader.try_send(())),
             Entry::Applied {
                 run,
                 edits,
