@@ -21,7 +21,7 @@ pub fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<An
             .map(|entry| entry.path())
             .filter(|path| {
                 let ending = path.extension();
-                ending.is_some_and(|ending| ending == crate::server::control::ENDING)
+                ending.is_some_and(|ending| ending == crate::server::insight::control::ENDING)
             })
             .collect();
         paths.sort();

@@ -4,7 +4,7 @@
 
 use serde_json::{Value, json};
 
-use super::columns::encoding_of;
+use super::peers::columns::encoding_of;
 use crate::downstream::capabilities::{self, Choice};
 use crate::text::json::{at, list, set, text};
 use crate::text::position::Encoding;

@@ -7,13 +7,13 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
-use super::behind::Behind;
 use super::life::Stage;
 use super::messages::{self, Loudness};
-use super::refresh;
-use super::requests::{Back, Id, ToEditor};
+use super::peers::behind::Behind;
+use super::peers::refresh;
+use super::peers::tokens::Step;
+use super::questions::requests::{Back, Id, ToEditor};
 use super::session::Session;
-use super::tokens::Step;
 use crate::downstream::connection::Incoming;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::{at, text};

@@ -1,59 +1,28 @@
 //! The language server that the editor sees (spec: LSP Integration).
 //!
-//! [`session`] owns everything that changes; the other files are what it does:
+//! [`session`] owns everything that changes; the other rooms are what it does:
 //!
-//! - the stream and what is said on it: [`transport`], [`messages`], [`profile`], [`parent`], [`life`], [`role`];
-//! - a message of the editor and its answer: [`from_editor`], [`routes`], [`ask`], [`attached`], [`fan`], [`answers`],
-//!   [`requests`], and [`again`] for what was asked before;
-//! - a server behind us, through its life: [`behind`], [`waiting`], [`restart`], [`capabilities`], [`columns`];
-//! - what servers say and ask by themselves: [`from_servers`], [`everyone`], [`findings`], [`diagnostics`],
-//!   [`registrations`], [`watches`], [`names`], [`tokens`], [`refresh`], [`configuration`], [`applying`];
-//! - our own half: [`frontend`], [`commands`], [`offers`], [`runs`], [`progress`], [`deliveries`], [`delivery`],
-//!   [`journal`];
-//! - how everything is, for people: [`control`], [`status`], [`whence`].
+//! - the stream and what is said on it: [`transport`], [`messages`], [`profile`], [`parent`], [`capabilities`], [`life`],
+//!   [`role`];
+//! - what the editor says, and who answers: [`from_editor`], [`questions`];
+//! - the servers behind us: [`from_servers`], [`peers`];
+//! - our own half: [`assist`];
+//! - how everything is, for people: [`insight`].
 
-mod again;
-mod answers;
-mod applying;
-mod ask;
-pub mod attached;
-pub mod behind;
+pub mod assist;
 pub mod capabilities;
-mod columns;
-mod commands;
-mod configuration;
-pub mod control;
-mod deliveries;
-pub mod delivery;
-pub mod diagnostics;
-mod everyone;
-pub mod fan;
-mod findings;
 mod from_editor;
 mod from_servers;
-pub mod frontend;
-pub mod journal;
+pub mod insight;
 mod life;
 pub mod messages;
-mod names;
-mod offers;
 pub mod parent;
+pub mod peers;
 pub mod profile;
-pub mod progress;
-mod refresh;
-pub mod registrations;
-pub mod requests;
-mod restart;
+pub mod questions;
 pub mod role;
-pub mod routes;
-pub mod runs;
 pub mod session;
-mod status;
-pub mod tokens;
 pub mod transport;
-pub mod waiting;
-mod watches;
-mod whence;
 
 use std::sync::Arc;
 

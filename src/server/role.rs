@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::routes::{Route, route};
+use super::questions::routes::{Route, route};
 use super::session::Session;
 use crate::downstream::registry::{Post, Server};
 

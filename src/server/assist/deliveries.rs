@@ -1,0 +1,278 @@
+//! How a run's edit gets into the editor, and how it is taken back (spec: workspace edits; Automatic rollback).
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use serde_json::{Value, json};
+
+use super::commands::Arguments;
+use super::delivery::{Delivery, Turn};
+use super::journal::Entry;
+use crate::agent::edit::Conflicts;
+use crate::agent::task::{self, Control, Proposal};
+use crate::agent::undo::{self, Direction, Plan, Wanted, Which};
+use crate::event::{Outcome, RunEvent, RunId};
+use crate::server::messages::{self, Loudness};
+use crate::server::questions::requests::ToEditor;
+use crate::server::session::{Event, Session};
+use crate::text::edit::EditSet;
+use crate::text::json::{is_true, text};
+
+/// Time for the journal to have written what happened before an undo.
+const JOURNAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
+
+impl Session {
+    pub(in crate::server) fn deliver_proposal(&mut self, id: &RunId, proposal: Proposal) {
+        if !proposal.proof.holds {
+            let failed = proposal.proof.checks.iter().find(|check| !check.passed);
+            let why = failed.map_or_else(
+                || proposal.proof.caveats.join("; "),
+                |check| format!("{}: {}", check.name, check.summary),
+            );
+            let reason =
+                format!("the proposed edit did not pass its proof ({why}); nothing was changed");
+            return self.refuse_delivery(id, &reason);
+        }
+        let passed: Vec<&str> = proposal
+            .proof
+            .checks
+            .iter()
+            .map(|check| check.summary.as_str())
+            .collect();
+        let checked = passed.join(", ");
+        self.begin_delivery(id, &proposal.title, checked, proposal.edits);
+    }
+
+    fn begin_delivery(&mut self, id: &RunId, title: &str, checked: String, edits: EditSet) {
+        let label = format!("Meliora: {title} ({id})");
+        let delivery = Delivery::new(&self.root, label, edits, Instant::now());
+        if !self.profile.apply_edit {
+            let reason =
+                "this editor does not let language servers change text; use `meliora fix --apply`";
+            return self.refuse_delivery(id, reason);
+        }
+        if let Err(reason) = delivery.check(&self.documents) {
+            return self.refuse_delivery(id, &format!("nothing was changed: {reason}"));
+        }
+        if let Some(run) = self.runs.working.get_mut(id) {
+            title.clone_into(&mut run.title);
+            run.checked = checked;
+            run.delivery = Some(delivery);
+            self.advance(id);
+        }
+    }
+
+    /// Moves every delivery as far as it goes.
+    pub(in crate::server) fn advance_all(&mut self) {
+        self.runs.looked = Some(Instant::now());
+        let waiting: Vec<RunId> = self
+            .runs
+            .working
+            .iter()
+            .filter(|(_, run)| run.delivery.is_some())
+            .map(|(id, _)| id.clone())
+            .collect();
+        for id in waiting {
+            self.advance(&id);
+        }
+    }
+
+    fn advance(&mut self, id: &RunId) {
+        let Some(delivery) = self
+            .runs
+            .working
+            .get_mut(id)
+            .and_then(|run| run.delivery.as_mut())
+        else {
+            return;
+        };
+        let turn = delivery.turn(&self.documents, &self.profile, Instant::now());
+        self.take_turn(id, turn);
+    }
+
+    fn take_turn(&mut self, id: &RunId, turn: Turn) {
+        match turn {
+            Turn::Wait => {}
+            Turn::Send(params) => {
+                let request = self.requests.ask_editor(ToEditor::ApplyEdit(id.clone()));
+                self.tell(messages::request(&request, "workspace/applyEdit", &params));
+            }
+            Turn::Done => self.delivered(id),
+            Turn::Refused(reason) => self.refuse_delivery(id, &reason),
+        }
+    }
+
+    /// The editor answered an edit of a run.
+    pub(in crate::server) fn edit_answered(&mut self, id: &RunId, body: &Bytes) {
+        let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+        let result = if is_true(&answer, "/result/applied") {
+            Ok(())
+        } else {
+            let reason = [
+                text(&answer, "/result/failureReason"),
+                text(&answer, "/error/message"),
+            ];
+            let reason = reason.into_iter().find(|reason| !reason.is_empty());
+            Err(reason.unwrap_or("it gave no reason").to_owned())
+        };
+        let Some(delivery) = self
+            .runs
+            .working
+            .get_mut(id)
+            .and_then(|run| run.delivery.as_mut())
+        else {
+            return;
+        };
+        match delivery.answered(result, &self.documents, Instant::now()) {
+            Some(turn) => self.take_turn(id, turn),
+            None => self.advance(id),
+        }
+    }
+
+    fn delivered(&mut self, id: &RunId) {
+        let Some(run) = self.runs.working.get_mut(id) else {
+            return;
+        };
+        let Some(delivery) = run.delivery.take() else {
+            return;
+        };
+        run.told = true;
+        let edits = delivery.arrived;
+        let (added, removed) = edits.line_counts();
+        let checked = if run.checked.is_empty() {
+            String::new()
+        } else {
+            format!("; {}", run.checked)
+        };
+        let line = format!(
+            "{}: {} file{} (+{added} −{removed}){checked}; `meliora.undo` takes it back",
+            run.title,
+            edits.files.len(),
+            if edits.files.len() == 1 { "" } else { "s" },
+        );
+        let (reverts, control) = (run.reverts.clone(), run.control.clone());
+        self.note_applied(id, edits, reverts.as_ref());
+        match control {
+            Some(control) => drop(control.try_send(Control::Delivered(task::Delivery::Applied))),
+            None => self.undo_finished(id, reverts),
+        }
+        self.say(Loudness::Info, &line);
+    }
+
+    pub(in crate::server) fn note_applied(
+        &mut self,
+        id: &RunId,
+        edits: EditSet,
+        reverts: Option<&RunId>,
+    ) {
+        if !edits.is_empty() {
+            self.note(Entry::Applied {
+                run: id.clone(),
+                edits,
+                reverts: reverts.cloned(),
+            });
+        }
+    }
+
+    fn refuse_delivery(&mut self, id: &RunId, reason: &str) {
+        let Some(run) = self.runs.working.get_mut(id) else {
+            return;
+        };
+        run.told = true;
+        let arrived = run
+            .delivery
+            .take()
+            .map(|delivery| delivery.arrived)
+            .unwrap_or_default();
+        let (reverts, control) = (run.reverts.clone(), run.control.clone());
+        self.note_applied(id, arrived, reverts.as_ref());
+        let refused = Control::Delivered(task::Delivery::Refused(reason.to_owned()));
+        match control {
+            Some(control) => drop(control.try_send(refused)),
+            None => self.run_ended(id),
+        }
+        self.say(Loudness::Warning, reason);
+    }
+
+    pub(in crate::server) fn undo(
+        &mut self,
+        arguments: &Arguments,
+        token: Option<Value>,
+    ) -> Result<Value, String> {
+        let named = arguments
+            .run
+            .clone()
+            .unwrap_or_else(|| arguments.text.clone());
+        let wanted = Wanted {
+            direction: Direction::Undo,
+            which: if named.is_empty() {
+                Which::Last
+            } else {
+                Which::Named(named)
+            },
+            conflicts: Conflicts::Refuse,
+        };
+        let id = self.new_run("undo", token, None)?;
+        let started = RunEvent::Started {
+            kind: "undo".to_owned(),
+            title: "undo".to_owned(),
+            workspace: self.root.clone(),
+        };
+        self.publish_event(&id, &started);
+        self.note(Entry::Event(id.clone(), started));
+        let (host, root) = (Arc::clone(&self.host), self.root.clone());
+        let open = self.documents.overlay(&self.root);
+        let (events, run) = (self.events.clone(), id.clone());
+        let (written, is_written) = std::sync::mpsc::sync_channel(1);
+        self.note(Entry::CaughtUp(written));
+        self.runtime()?.spawn_blocking(move || {
+            // The run that is to be undone may have ended this moment. Without a journal there is nothing to wait for.
+            let _ = is_written.recv_timeout(JOURNAL_PATIENCE);
+            let plan =
+                undo::plan_undo(&host, &root, &wanted, &open).map_err(|error| error.to_string());
+            // A session that is gone changes nothing.
+            let _ = events.blocking_send(Event::UndoPlanned {
+                run,
+                plan: Box::new(plan),
+            });
+        });
+        Ok(json!({ "runId": id }))
+    }
+
+    /// What an undo has to change is known.
+    pub(in crate::server) fn undo_planned(&mut self, id: &RunId, plan: Result<Plan, String>) {
+        match plan {
+            Ok(plan) => {
+                if let Some(run) = self.runs.working.get_mut(id) {
+                    run.reverts = Some(plan.reverts);
+                }
+                let title = format!("undid {}", plan.run);
+                self.begin_delivery(id, &title, String::new(), plan.edits);
+            }
+            Err(reason) => {
+                let finished = RunEvent::Finished(Outcome::Failed {
+                    message: reason.clone(),
+                });
+                self.publish_event(id, &finished);
+                self.note(Entry::Event(id.clone(), finished));
+                self.refuse_delivery(id, &reason);
+            }
+        }
+    }
+
+    fn undo_finished(&mut self, id: &RunId, reverts: Option<RunId>) {
+        let events = [
+            reverts.map(|run| RunEvent::Undone {
+                run,
+                files: Vec::new(),
+            }),
+            Some(RunEvent::Finished(Outcome::Applied { files: 1 })),
+        ];
+        for event in events.into_iter().flatten() {
+            self.publish_event(id, &event);
+            self.note(Entry::Event(id.clone(), event));
+        }
+        self.run_ended(id);
+    }
+}

@@ -1,0 +1,116 @@
+//! The thread that writes what runs do (spec: Audit System).
+//!
+//! The store blocks on the disk, so the session only sends to it. The thread first settles what an earlier process left
+//! half done, and opens the store when the first event comes.
+
+use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+use tokio::sync::mpsc;
+
+use crate::agent::task::Services;
+use crate::agent::{edit, undo};
+use crate::event::{RunEvent, RunId};
+use crate::server::session::Event;
+use crate::store::Store;
+use crate::text::edit::EditSet;
+
+/// Entries that may wait for the disk.
+const ENTRIES_MAX: usize = 1024;
+
+/// Something to be written.
+#[derive(Debug)]
+pub enum Entry {
+    /// Something happened in a run.
+    Event(RunId, RunEvent),
+    /// An editor applied this for a run.
+    Applied {
+        /// The run.
+        run: RunId,
+        /// What changed, file by file.
+        edits: EditSet,
+        /// The run that it took back.
+        reverts: Option<RunId>,
+    },
+    /// Somebody wants to read what was written: told once everything before this is.
+    CaughtUp(SyncSender<()>),
+}
+
+/// The way to the thread.
+#[derive(Debug)]
+pub struct Journal {
+    sender: SyncSender<Entry>,
+    thread: JoinHandle<()>,
+}
+
+impl Journal {
+    /// Starts the thread. What people should know comes as [`Event::Notice`].
+    pub fn start(services: Services, workspace: PathBuf, events: mpsc::Sender<Event>) -> Self {
+        let (sender, receiver) = sync_channel(ENTRIES_MAX);
+        let thread = std::thread::spawn(move || write(&services, &workspace, &events, &receiver));
+        Self { sender, thread }
+    }
+
+    /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor.
+    pub fn add(&self, entry: Entry) {
+        if let Err(TrySendError::Full(entry)) = self.sender.try_send(entry) {
+            tracing::warn!(?entry, "the journal cannot keep up; an entry is lost");
+        }
+    }
+
+    /// Writes what is left and ends the thread. Blocks.
+    pub fn finish(self) {
+        drop(self.sender);
+        // A thread that panicked has written what it could.
+        let _ = self.thread.join();
+    }
+}
+
+fn write(
+    services: &Services,
+    workspace: &std::path::Path,
+    events: &mpsc::Sender<Event>,
+    entries: &Receiver<Entry>,
+) {
+    let tell = |notice: String| {
+        // A session that is gone shows nothing.
+        let _ = events.blocking_send(Event::Notice(notice));
+    };
+    match edit::recover(&services.host, workspace) {
+        Ok(notices) => notices.into_iter().for_each(tell),
+        Err(error) => tell(error.to_string()),
+    }
+    let mut store: Option<Store> = None;
+    for entry in entries {
+        match entry {
+            Entry::Event(run, event) => {
+                let store = store.get_or_insert_with(|| {
+                    let redactor = std::sync::Arc::clone(&services.redactor);
+                    let store = Store::open(&services.host, workspace, redactor);
+                    store.notices().iter().cloned().for_each(tell);
+                    store
+                });
+                store.append(&run, &event);
+                if matches!(event, RunEvent::Finished(_))
+                    && let Err(error) = store.flush()
+                {
+                    tell(format!("the journal could not be written: {error}"));
+                }
+            }
+            // Who does not wait any more need not be told.
+            Entry::CaughtUp(reader) => drop(reader.try_send(())),
+            Entry::Applied {
+                run,
+                edits,
+                reverts,
+            } => {
+                let kept =
+                    undo::record_applied(&services.host, workspace, &run, &edits, reverts.as_ref());
+                if let Err(error) = kept {
+                    tell(format!("run {run} cannot be undone later: {error}"));
+                }
+            }
+        }
+    }
+}

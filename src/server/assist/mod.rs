@@ -1,0 +1,13 @@
+//! Our own half: what we offer the editor besides its servers (spec: LSP Integration; Orchestrator).
+//!
+//! What can be asked of us ([`frontend`], [`commands`], [`offers`]), the runs that follow ([`runs`], [`progress`],
+//! [`journal`]), and how their edits get into the editor ([`deliveries`], [`delivery`]).
+
+pub(in crate::server) mod commands;
+pub(in crate::server) mod deliveries;
+pub mod delivery;
+pub mod frontend;
+pub mod journal;
+pub(in crate::server) mod offers;
+pub mod progress;
+pub mod runs;

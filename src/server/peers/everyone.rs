@@ -1,0 +1,25 @@
+//! What the editor tells every server, each in its own form (spec: LSP Manager, routing).
+
+use bytes::Bytes;
+
+use crate::server::session::Session;
+
+impl Session {
+    /// A notification for every server: settings are each server's own, changed files go to those who watch them.
+    pub(in crate::server) fn tell_everyone(&mut self, method: &str, body: &Bytes) {
+        self.standing.note(method, body, &self.greeting);
+        if method == "workspace/didChangeConfiguration" {
+            self.try_all_again();
+        }
+        for server in 0..self.servers.len() {
+            let body = match method {
+                "workspace/didChangeConfiguration" => Some(self.settings_for(server, body)),
+                "workspace/didChangeWatchedFiles" => self.changes_for(server, body),
+                _ => Some(body.clone()),
+            };
+            if let Some(body) = body {
+                self.send(server, body);
+            }
+        }
+    }
+}

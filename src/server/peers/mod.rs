@@ -1,0 +1,20 @@
+//! The language servers behind us, and what they say and ask by themselves (spec: LSP Manager).
+//!
+//! Their lives ([`behind`], [`waiting`], [`restart`]), how each counts ([`columns`]), what they find ([`findings`],
+//! [`diagnostics`]), what they want from the editor ([`registrations`], [`watches`], [`tokens`], [`names`],
+//! [`refresh`], [`configuration`], [`applying`]), and what all of them are told ([`everyone`]).
+
+pub(in crate::server) mod applying;
+pub mod behind;
+pub(in crate::server) mod columns;
+pub(in crate::server) mod configuration;
+pub mod diagnostics;
+pub(in crate::server) mod everyone;
+pub(in crate::server) mod findings;
+pub(in crate::server) mod names;
+pub(in crate::server) mod refresh;
+pub mod registrations;
+pub(in crate::server) mod restart;
+pub mod tokens;
+pub mod waiting;
+pub(in crate::server) mod watches;

@@ -1,0 +1,242 @@
+//! One request of the editor that several servers answer (spec: LSP Manager, merging).
+//!
+//! Questions that one server answers ([`Combine::First`]) go to the best one, and to the next when it has nothing to
+//! say. All others go to everybody at once, and what came within the time of the slowest that still counts is combined.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use serde_json::value::RawValue;
+
+use crate::downstream::merge::{self, Answer, Said, Taste};
+use crate::downstream::protocol::{Combine, Method};
+use crate::server::messages::{self, Failure};
+
+/// Time that servers get to answer after the first one has.
+pub const LATE: Duration = Duration::from_millis(1500);
+
+/// Time that the best server has for itself before the next one is asked beside it.
+pub const ALONE: Duration = Duration::from_secs(5);
+
+/// A request that several servers have, or will get.
+#[derive(Debug)]
+pub struct Fan {
+    /// What is asked.
+    pub method: &'static Method,
+    /// Best first.
+    asked: Vec<Asked>,
+    /// When it is looked at again although nobody answered.
+    deadline: Option<Instant>,
+}
+
+/// One of the servers.
+#[derive(Debug)]
+struct Asked {
+    server: usize,
+    generation: u32,
+    state: State,
+    /// When it got the request.
+    since: Instant,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Its turn has not come.
+    Later,
+    /// It has the request.
+    Waiting,
+    /// Its whole answer.
+    Answered(Bytes),
+    /// It will not answer.
+    Gone,
+}
+
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Nothing: somebody may still answer.
+    Wait,
+    /// This server is asked as well.
+    Ask(usize),
+    /// It is answered with what there is.
+    Finish,
+}
+
+impl Fan {
+    /// A request for these servers (number and generation, best first); [`Fan::to_ask`] says who gets it now.
+    pub fn new(method: &'static Method, servers: impl Iterator<Item = (usize, u32)>) -> Self {
+        let now = Instant::now();
+        let asked = servers.enumerate().map(|(place, (server, generation))| {
+            let is_first = place == 0 || asks_all(method);
+            Asked {
+                server,
+                generation,
+                state: if is_first {
+                    State::Waiting
+                } else {
+                    State::Later
+                },
+                since: now,
+            }
+        });
+        Self {
+            asked: asked.collect(),
+            deadline: (!asks_all(method)).then(|| now + ALONE),
+            method,
+        }
+    }
+
+    /// The servers that have the request and have not answered.
+    pub fn waiting(&self) -> impl Iterator<Item = usize> {
+        let waits = |asked: &&Asked| asked.state == State::Waiting;
+        self.asked.iter().filter(waits).map(|asked| asked.server)
+    }
+
+    /// When a server got the request.
+    pub fn since(&self, server: usize) -> Option<Instant> {
+        let mut asked = self.asked.iter();
+        let found = asked.find(|asked| asked.server == server);
+        found.map(|asked| asked.since)
+    }
+
+    /// Whether a server has the request and has not answered.
+    pub fn waits_for(&self, server: usize) -> bool {
+        self.waiting().any(|waiting| waiting == server)
+    }
+
+    /// Takes a server's answer.
+    pub fn answered(&mut self, server: usize, body: Bytes, now: Instant) -> Step {
+        self.note(server, State::Answered(body));
+        if asks_all(self.method) {
+            self.deadline.get_or_insert(now + LATE);
+        }
+        self.next_step(now)
+    }
+
+    /// Notes that a server will not answer.
+    pub fn gone(&mut self, server: usize, now: Instant) -> Step {
+        self.note(server, State::Gone);
+        self.next_step(now)
+    }
+
+    /// When it has to be looked at.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.deadline
+    }
+
+    /// What to do because its time is up.
+    pub fn overdue(&mut self, now: Instant) -> Step {
+        if self.deadline.is_none_or(|deadline| now < deadline) {
+            return Step::Wait;
+        }
+        if asks_all(self.method) {
+            return Step::Finish;
+        }
+        self.ask_next(now)
+    }
+
+    /// The combined answer. `name` gives the name of a server.
+    pub fn answer<'a>(
+        &'a self,
+        raw_id: &[u8],
+        taste: &Taste,
+        name: impl Fn(usize) -> &'a str,
+    ) -> Bytes {
+        match merge::settle(self.method.combine, &self.said(name), taste) {
+            Ok(result) => messages::raw_answer(raw_id, &result),
+            Err(Some(error)) => messages::raw_failure(raw_id, error),
+            Err(None) => messages::failure(raw_id, Failure::Failed, "no language server answered"),
+        }
+    }
+
+    /// What the servers that were asked said. `name` gives the name of a server.
+    pub fn said<'a>(&'a self, name: impl Fn(usize) -> &'a str) -> Vec<Answer<'a>> {
+        self.asked
+            .iter()
+            .filter(|asked| asked.state != State::Later)
+            .map(|asked| Answer {
+                server: asked.server,
+                generation: asked.generation,
+                name: name(asked.server),
+                said: asked.said(),
+            })
+            .collect()
+    }
+
+    fn note(&mut self, server: usize, state: State) {
+        let found = self
+            .asked
+            .iter_mut()
+            .find(|asked| asked.server == server && asked.state == State::Waiting);
+        if let Some(asked) = found {
+            asked.state = state;
+        }
+    }
+
+    fn next_step(&mut self, now: Instant) -> Step {
+        if !asks_all(self.method) {
+            let mut known = self.asked.iter();
+            // The best one that has something, once nobody before it may still say something.
+            let settled = known.find(|asked| asked.state == State::Waiting || asked.has_result());
+            return match settled.map(|asked| &asked.state) {
+                Some(State::Answered(_)) => Step::Finish,
+                Some(_) => Step::Wait,
+                None => self.ask_next(now),
+            };
+        }
+        if self.waiting().next().is_some() {
+            Step::Wait
+        } else {
+            Step::Finish
+        }
+    }
+
+    fn ask_next(&mut self, now: Instant) -> Step {
+        let next = self
+            .asked
+            .iter_mut()
+            .find(|asked| asked.state == State::Later);
+        let Some(next) = next else {
+            self.deadline = None;
+            let has_answer = self.asked.iter().any(Asked::has_result);
+            return if has_answer || self.waiting().next().is_none() {
+                Step::Finish
+            } else {
+                Step::Wait
+            };
+        };
+        next.state = State::Waiting;
+        next.since = now;
+        self.deadline = Some(now + ALONE);
+        Step::Ask(next.server)
+    }
+}
+
+/// Whether everybody is asked at once.
+fn asks_all(method: &Method) -> bool {
+    !matches!(method.combine, Combine::First | Combine::Sequence)
+}
+
+impl Asked {
+    fn said(&self) -> Said<'_> {
+        let State::Answered(body) = &self.state else {
+            return Said::Nothing;
+        };
+        match messages::response(body) {
+            Some(response) => match (response.result, response.error) {
+                (Some(result), _) => Said::Result(result),
+                (None, Some(error)) => Said::Error(error),
+                (None, None) => Said::Result(RawValue::NULL),
+            },
+            None => Said::Nothing,
+        }
+    }
+
+    /// Whether it said something that is not nothing.
+    fn has_result(&self) -> bool {
+        match self.said() {
+            Said::Result(result) => !merge::is_nothing(result),
+            Said::Error(_) | Said::Nothing => false,
+        }
+    }
+}
