@@ -385,6 +385,8 @@ impl HeadlessEditor {
         let until = next_echo.map_or(deadline, |at| at.min(deadline));
         match tokio::time::timeout_at(until, self.incoming.recv()).await {
             Ok(Some(Incoming::Message(body))) => self.take(serde_json::from_slice(&body)?)?,
+            Ok(Some(Incoming::Large(large))) => large.whole(),
+            Ok(Some(Incoming::Flowed(_))) => {}
             Ok(Some(Incoming::Garbage(text))) => {
                 bail!("the server wrote what is no message: {text}")
             }

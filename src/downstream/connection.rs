@@ -4,6 +4,7 @@
 //! short memory that is shown when it crashes. Dropping the [`Connection`] kills the child's whole group.
 
 use std::collections::VecDeque;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -13,6 +14,7 @@ use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
+use super::large::{self, End, Large};
 use super::queue::{self, Queue, QueueError};
 use super::wire::{Decoder, Frame};
 use crate::permit::Permit;
@@ -47,6 +49,11 @@ const STDERR_LINE_BYTES_MAX: usize = 400;
 pub enum Incoming {
     /// The body of one message.
     Message(Bytes),
+    /// The beginning of a large message, for a feed that takes them so ([`Feed::in_pieces`]). Nothing more comes until it
+    /// is said what becomes of it.
+    Large(Large),
+    /// A large message that was handed on has ended; whether it was all there.
+    Flowed(bool),
     /// It wrote something to its standard output that is no message.
     Garbage(String),
     /// Its output ended; the reason as a sentence fragment for people.
@@ -231,6 +238,7 @@ pub struct Feed<T> {
     sender: mpsc::Sender<T>,
     wrap: Box<dyn Fn(Incoming) -> T + Send + Sync>,
     outlet: Option<Queue>,
+    in_pieces: bool,
 }
 
 impl<T> std::fmt::Debug for Feed<T> {
@@ -249,7 +257,14 @@ impl<T> Feed<T> {
             sender,
             wrap: Box::new(wrap),
             outlet: None,
+            in_pieces: false,
         }
+    }
+
+    /// Takes large messages while they come.
+    pub fn in_pieces(mut self) -> Self {
+        self.in_pieces = true;
+        self
     }
 
     /// Reads no faster than this queue is written: where most of what is read goes.
@@ -267,7 +282,11 @@ impl<T> Feed<T> {
 /// Reads messages until the stream ends, and gives the reason of the end.
 pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> String {
     const ENDED: &str = "it closed its output";
-    let mut decoder = Decoder::default();
+    let mut decoder = if feed.in_pieces {
+        Decoder::in_pieces()
+    } else {
+        Decoder::default()
+    };
     loop {
         if let Some(outlet) = &feed.outlet {
             outlet.room().await;
@@ -286,6 +305,17 @@ pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> Stri
             let incoming = match decoder.next_frame() {
                 Ok(None) => break,
                 Ok(Some(Frame::Message(body))) => Incoming::Message(body),
+                Ok(Some(Frame::Large(head, length))) => {
+                    let beginning = (head, length);
+                    match pass_large(&mut stream, &mut decoder, beginning, feed).await {
+                        Ok(Some(body)) => Incoming::Message(body),
+                        Ok(None) => continue,
+                        Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                            return ENDED.to_owned();
+                        }
+                        Err(error) => return error.to_string(),
+                    }
+                }
                 Ok(Some(Frame::Garbage(text))) => Incoming::Garbage(text),
                 Err(error) => return error.to_string(),
             };
@@ -294,6 +324,29 @@ pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> Stri
             }
         }
     }
+}
+
+/// Offers a large message; gives it when it is wanted as a whole.
+async fn pass_large<T>(
+    stream: &mut (impl AsyncRead + Unpin),
+    decoder: &mut Decoder,
+    beginning: (Bytes, usize),
+    feed: &Feed<T>,
+) -> std::io::Result<Option<Bytes>> {
+    let offer = async |large| {
+        feed.put(Incoming::Large(large)).await;
+    };
+    match large::pass(stream, decoder, beginning, offer).await? {
+        End::Whole(body) => return Ok(Some(body)),
+        End::Flowed => {
+            feed.put(Incoming::Flowed(true)).await;
+        }
+        End::Missing(missing) => {
+            feed.put(Incoming::Flowed(false)).await;
+            large::skip(stream, decoder, missing).await?;
+        }
+    }
+    Ok(None)
 }
 
 async fn remember(mut stderr: impl AsyncRead + Unpin, last_words: LastWords) {

@@ -1,6 +1,7 @@
 //! The language servers behind us (spec: LSP Manager).
 //!
-//! - [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`connection`] is one running child.
+//! - [`wire`] knows the bytes, [`queue`] holds what waits to be written, [`connection`] is one running child,
+//!   [`large`] what is too large to be held.
 //! - [`builtin`] and [`registry`] know which servers exist, [`discovery`] where they are.
 //! - [`protocol`] is what the protocol says of each method, and where in its messages the things are that we look at.
 //! - [`merge`] makes several answers one, [`tagged`] notes in an item which server made it.
@@ -15,6 +16,7 @@ pub mod capabilities;
 pub mod connection;
 pub mod diagnostics;
 pub mod discovery;
+pub mod large;
 pub mod latency;
 pub mod merge;
 pub mod protocol;

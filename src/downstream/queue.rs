@@ -12,6 +12,7 @@ use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, mpsc};
 
+use super::large::Flow;
 use super::wire;
 
 /// Bodies up to this size are copied behind their header, so that a message is one contiguous write.
@@ -23,15 +24,21 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// The sending end: cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Queue {
-    sender: mpsc::UnboundedSender<Bytes>,
+    sender: mpsc::UnboundedSender<Item>,
     gauge: Arc<Gauge>,
 }
 
 /// The end that writes.
 #[derive(Debug)]
 pub struct Drain {
-    receiver: mpsc::UnboundedReceiver<Bytes>,
+    receiver: mpsc::UnboundedReceiver<Item>,
     gauge: Arc<Gauge>,
+}
+
+#[derive(Debug)]
+enum Item {
+    Body(Bytes),
+    Flow(Flow),
 }
 
 #[derive(Debug)]
@@ -83,13 +90,21 @@ fn new(limit: usize, pace: usize) -> (Queue, Drain) {
 impl Queue {
     /// Adds a body.
     pub fn push(&self, body: Bytes) -> Result<(), QueueError> {
-        let length = body.len();
+        self.add(body.len(), Item::Body(body))
+    }
+
+    /// Adds a body that is still coming.
+    pub fn push_flow(&self, flow: Flow) -> Result<(), QueueError> {
+        self.add(flow.bytes(), Item::Flow(flow))
+    }
+
+    fn add(&self, length: usize, item: Item) -> Result<(), QueueError> {
         let before = self.gauge.waiting.fetch_add(length, Ordering::Relaxed);
         if before > 0 && before.saturating_add(length) > self.gauge.limit {
             self.gauge.waiting.fetch_sub(length, Ordering::Relaxed);
             return Err(QueueError::Full);
         }
-        self.sender.send(body).map_err(|_| QueueError::Closed)
+        self.sender.send(item).map_err(|_| QueueError::Closed)
     }
 
     /// Waits until there is room again, or the peer is gone: for sources that can be slowed down.
@@ -126,7 +141,17 @@ impl Drain {
             let mut next = Some(first);
             let mut bytes = 0;
             gathered.clear();
-            while let Some(body) = next.take() {
+            while let Some(item) = next.take() {
+                let body = match item {
+                    Item::Body(body) => body,
+                    Item::Flow(flow) => {
+                        bytes += flow.bytes();
+                        writer.write_all(&gathered).await?;
+                        gathered.clear();
+                        flow.write_to(&mut writer).await?;
+                        break;
+                    }
+                };
                 bytes += body.len();
                 gathered.extend_from_slice(wire::header(body.len()).as_bytes());
                 if body.len() > COPY_BYTES_MAX {

@@ -21,6 +21,12 @@ pub const BODY_BYTES_MAX: usize = 512 * 1024 * 1024;
 /// Space made ready before each read.
 const READ_BYTES: usize = 64 * 1024;
 
+/// Bodies beyond this size can be handed on while they come.
+pub const LARGE_BYTES: usize = 1024 * 1024;
+
+/// Bytes of a large body that are read before it is decided what becomes of it: enough for its id and method.
+const HEAD_BYTES: usize = 4 * 1024;
+
 const CONTENT_LENGTH: &[u8] = b"content-length";
 
 /// What the decoder found.
@@ -28,6 +34,9 @@ const CONTENT_LENGTH: &[u8] = b"content-length";
 pub enum Frame {
     /// The body of one message.
     Message(Bytes),
+    /// The first bytes of a body of more than [`LARGE_BYTES`], and the length of the whole; [`Decoder::take`] gives the
+    /// rest.
+    Large(Bytes, usize),
     /// Bytes that belong to no message were skipped; the beginning of the first of them, once per stream.
     Garbage(String),
 }
@@ -45,16 +54,27 @@ pub enum WireError {
 pub struct Decoder {
     buffer: BytesMut,
     body: Option<usize>,
+    /// Whether large bodies are given in pieces.
+    in_pieces: bool,
     garbage: Option<String>,
     garbage_told: bool,
 }
 
 impl Decoder {
+    /// A decoder that gives large bodies in pieces.
+    pub fn in_pieces() -> Self {
+        Self {
+            in_pieces: true,
+            ..Self::default()
+        }
+    }
+
     /// The buffer to read into, with room for what is expected.
     pub fn space(&mut self) -> &mut BytesMut {
-        let missing = self
-            .body
-            .map_or(0, |length| length.saturating_sub(self.buffer.len()));
+        let missing = match self.body {
+            Some(length) if !self.is_large(length) => length.saturating_sub(self.buffer.len()),
+            Some(_) | None => 0,
+        };
         self.buffer.reserve(missing.max(READ_BYTES));
         &mut self.buffer
     }
@@ -63,6 +83,13 @@ impl Decoder {
     pub fn next_frame(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
             if let Some(length) = self.body {
+                if self.is_large(length) {
+                    if self.buffer.len() < HEAD_BYTES {
+                        return Ok(None);
+                    }
+                    self.body = None;
+                    return Ok(Some(Frame::Large(self.take(length), length)));
+                }
                 if self.buffer.len() < length {
                     return Ok(None);
                 }
@@ -71,7 +98,7 @@ impl Decoder {
             }
             match find_header(&self.buffer) {
                 Header::Complete { bytes, length } => {
-                    if length > BODY_BYTES_MAX {
+                    if length > BODY_BYTES_MAX && !self.in_pieces {
                         return Err(WireError::TooLarge(length));
                     }
                     self.buffer.advance(bytes);
@@ -84,6 +111,17 @@ impl Decoder {
                 Header::Garbage(bytes) => self.skip(bytes),
             }
         }
+    }
+
+    /// What is there of the rest of a large body of which so many bytes are missing.
+    pub fn take(&mut self, missing: usize) -> Bytes {
+        self.buffer
+            .split_to(missing.min(self.buffer.len()))
+            .freeze()
+    }
+
+    fn is_large(&self, length: usize) -> bool {
+        self.in_pieces && length > LARGE_BYTES
     }
 
     /// What was skipped and not yet reported: for the end of a stream that never had a message.
@@ -428,6 +466,7 @@ mod tests {
                 result.push(match frame {
                     Frame::Message(body) => String::from_utf8(body.to_vec()).expect("test text"),
                     Frame::Garbage(text) => format!("garbage {text}"),
+                    Frame::Large(..) => panic!("nobody asked for pieces"),
                 });
             }
         }
@@ -574,6 +613,32 @@ mod tests {
         ] {
             assert_eq!(Envelope::peek(body.as_bytes()), None, "{body}");
         }
+    }
+
+    #[test]
+    fn a_large_body_comes_in_pieces_where_that_is_wanted() {
+        let length = LARGE_BYTES + 1;
+        let mut stream = header(length).into_bytes();
+        stream.resize(stream.len() + length, b'x');
+        stream.extend_from_slice(b"Content-Length: 2\r\n\r\n{}");
+        let mut decoder = Decoder::in_pieces();
+        let (mut taken, mut after) = (0, None);
+        let mut rest = 0;
+        for chunk in stream.chunks(1000) {
+            decoder.space().extend_from_slice(chunk);
+            let piece = decoder.take(rest);
+            (taken, rest) = (taken + piece.len(), rest - piece.len());
+            match decoder.next_frame().expect("small enough") {
+                Some(Frame::Large(head, whole)) => {
+                    assert_eq!(whole, length);
+                    (taken, rest) = (head.len(), whole - head.len());
+                }
+                Some(frame) => after = Some(frame),
+                None => {}
+            }
+        }
+        assert_eq!(taken, length);
+        assert_eq!(after, Some(Frame::Message(Bytes::from_static(b"{}"))));
     }
 
     #[test]

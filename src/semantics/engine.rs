@@ -88,6 +88,8 @@ impl Engine {
             tokio::select! {
                 message = incoming.recv() => match message {
                     Some(Incoming::Message(body)) => self.receive(&body),
+                    Some(Incoming::Large(large)) => large.whole(),
+                    Some(Incoming::Flowed(_)) => {}
                     Some(Incoming::Garbage(text)) => {
                         tracing::debug!(server = self.name, text, "skipped output that is no message");
                     }

@@ -29,6 +29,8 @@ impl Session {
         }
         match incoming {
             Incoming::Message(body) => self.server_message(server, body),
+            Incoming::Large(large) => self.large_message(server, large),
+            Incoming::Flowed(whole) => self.flowed(server, whole),
             Incoming::Garbage(text) => {
                 let name = self.name_of(server);
                 let text =

@@ -222,6 +222,8 @@ impl Session {
                 self.tell(messages::log(Loudness::Warning, &text));
             }
             Event::Editor(Incoming::Closed(_)) | Event::ParentGone => self.leave(Ending::Abrupt),
+            // What the editor says is remembered as a whole.
+            Event::Editor(Incoming::Large(_) | Incoming::Flowed(_)) => {}
             Event::Server {
                 server,
                 attempt,
@@ -375,6 +377,7 @@ impl Session {
                 incoming,
             })
             .paced_by(editor.clone())
+            .in_pieces()
         }
     }
 }

@@ -223,6 +223,7 @@ fn decode(stream: &[u8], mut piece: impl FnMut() -> usize) -> Vec<Vec<u8>> {
                 Ok(None) => break,
                 Ok(Some(Frame::Message(body))) => bodies.push(body.to_vec()),
                 Ok(Some(Frame::Garbage(_))) => {}
+                Ok(Some(Frame::Large(..))) => panic!("nobody asked for pieces"),
                 // A length that nobody has memory for ends the stream.
                 Err(_) => return bodies,
             }

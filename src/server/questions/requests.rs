@@ -78,6 +78,8 @@ pub struct FromEditor {
     pub moment: u64,
     /// Whether a later request made it pointless.
     pub is_stale: bool,
+    /// Whether the editor is being given the answer, while it still comes.
+    pub flows: bool,
     /// When it came.
     pub since: Instant,
 }
@@ -105,6 +107,7 @@ impl FromEditor {
             followers: Vec::new(),
             moment: 0,
             is_stale: false,
+            flows: false,
             since: Instant::now(),
         }
     }
@@ -338,7 +341,22 @@ impl Requests {
         self.to_editor.retain(|_, request| {
             !matches!(request, ToEditor::Forwarded { server: asked, .. } if *asked == server)
         });
-        self.take_where(|request| matches!(request.asked, Asked::One(asked) if asked == server))
+        let of_server =
+            |request: &FromEditor| matches!(request.asked, Asked::One(asked) if asked == server);
+        let mut requests = self.take_where(of_server);
+        for request in &mut requests {
+            request.flows = false;
+        }
+        requests
+    }
+
+    /// Takes out the request whose answer by this server ends or breaks off.
+    pub fn take_flowing(&mut self, server: usize) -> Option<FromEditor> {
+        let flowing = |request: &FromEditor| {
+            request.flows && matches!(request.asked, Asked::One(asked) if asked == server)
+        };
+        let taken = self.take_where(flowing);
+        taken.into_iter().next()
     }
 
     /// Notes that a server will answer nothing any more, and gives what comes next for each request that it shared.
@@ -366,16 +384,16 @@ impl Requests {
     /// Takes out the cancelled requests that a server did not answer in time.
     pub fn take_overdue(&mut self, now: Instant) -> Vec<FromEditor> {
         self.take_where(|request| {
-            request
-                .cancelled
-                .is_some_and(|since| now.duration_since(since) >= CANCEL_PATIENCE)
+            let cancelled = request.cancelled.filter(|_| !request.flows);
+            cancelled.is_some_and(|since| now.duration_since(since) >= CANCEL_PATIENCE)
         })
     }
 
     /// When the next cancelled request is overdue, or the time of one is up that several servers share.
     pub fn deadline(&self) -> Option<Instant> {
         let deadlines = self.from_editor.values().filter_map(|request| {
-            let cancelled = request.cancelled.map(|since| since + CANCEL_PATIENCE);
+            let cancelled = request.cancelled.filter(|_| !request.flows);
+            let cancelled = cancelled.map(|since| since + CANCEL_PATIENCE);
             let shared = match &request.asked {
                 Asked::Several(fan) => fan.deadline(),
                 Asked::One(_) => None,

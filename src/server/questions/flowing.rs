@@ -1,0 +1,104 @@
+//! Answers that are handed on while they come (spec: Communication, back-pressure).
+//!
+//! Only an answer that goes to one asker as it came can flow: whatever is merged, tagged, counted anew, kept or looked
+//! at is waited for. Its request stays in the table until the end, so that it is answered with an error when its server
+//! breaks off.
+
+use super::requests::{Asked, FromEditor, Id, Then};
+use crate::downstream::large::Large;
+use crate::downstream::wire::{self, Envelope, Kind};
+use crate::server::life::Stage;
+use crate::server::messages::{self, Failure, Loudness};
+use crate::server::session::Session;
+
+impl Session {
+    /// A large message of a server has begun.
+    pub(in crate::server) fn large_message(&mut self, server: usize, large: Large) {
+        let envelope = Envelope::peek(&large.head);
+        if large.is_too_large() {
+            return self.too_large(server, envelope.as_ref(), &large);
+        }
+        let Some(envelope) = envelope.filter(|_| self.may_flow_from(server)) else {
+            return large.whole();
+        };
+        match envelope.kind {
+            Kind::Response => self.answer_flows(server, &envelope, large),
+            Kind::Request | Kind::Notification => large.whole(),
+        }
+    }
+
+    /// A message that flowed has ended.
+    pub(in crate::server) fn flowed(&mut self, server: usize, whole: bool) {
+        let Some(request) = self.requests.take_flowing(server) else {
+            return;
+        };
+        if whole {
+            self.time(server, &request);
+        } else {
+            let text = format!("{} broke off in its answer", self.name_of(server));
+            self.fail(request, &text);
+        }
+    }
+
+    fn may_flow_from(&self, server: usize) -> bool {
+        matches!(self.stage, Stage::Running) && self.turn_to(server).is_none()
+    }
+
+    fn answer_flows(&mut self, server: usize, envelope: &Envelope, large: Large) {
+        let id = Id::read(envelope.id(&large.head));
+        let Some(request) = self.requests.get_mut(&id) else {
+            // Nobody waits for it: it is left out.
+            return;
+        };
+        if !goes_as_it_comes(request, server) {
+            return large.whole();
+        }
+        request.flows = true;
+        // Nobody may join an answer that has begun.
+        request.question = None;
+        let head = match envelope.id.clone() {
+            Some(range) => wire::with_id(&large.head, range, &request.raw_id),
+            None => large.head.clone(),
+        };
+        if self.editor.push_flow(large.flow(head)).is_err() {
+            self.leave(crate::server::Ending::Abrupt);
+        }
+    }
+
+    fn too_large(&mut self, server: usize, envelope: Option<&Envelope>, large: &Large) {
+        let text = format!(
+            "{} sent a message of {} bytes; only {} are accepted",
+            self.name_of(server),
+            large.length,
+            wire::BODY_BYTES_MAX
+        );
+        self.tell(messages::log(Loudness::Warning, &text));
+        let Some(envelope) = envelope else { return };
+        let id = Id::read(envelope.id(&large.head));
+        match envelope.kind {
+            Kind::Response => match self
+                .requests
+                .given_up(server, &id, std::time::Instant::now())
+            {
+                super::requests::Heard::Answer(request) => self.fail(request, &text),
+                super::requests::Heard::Part(step) => self.take_step(id, step),
+                super::requests::Heard::Nothing => {}
+            },
+            Kind::Request => {
+                let body = messages::failure(envelope.id(&large.head), Failure::Failed, &text);
+                self.send(server, body);
+            }
+            Kind::Notification => {}
+        }
+    }
+}
+
+/// Whether a server's answer to a request is handed on as it comes, to whoever asked alone.
+fn goes_as_it_comes(request: &FromEditor, server: usize) -> bool {
+    matches!(request.asked, Asked::One(asked) if asked == server)
+        && matches!(request.then, Then::Forward)
+        && request.method.is_none()
+        && request.followers.is_empty()
+        && !request.is_stale
+        && !request.flows
+}
