@@ -177,15 +177,7 @@ fn the_map_names_every_module() {
 
 #[test]
 fn every_invariant_of_the_map_is_held_by_a_test() {
-    let functions: Vec<String> = all_code()
-        .iter()
-        .flat_map(|source| {
-            let names = source.functions().into_iter();
-            names
-                .map(|function| function.name.to_owned())
-                .collect::<Vec<_>>()
-        })
-        .collect();
+    let tests = names_of_tests();
     let map = read("docs/ARCHITECTURE.md");
     let mut invariants = 0;
     for paragraph in map
@@ -198,7 +190,7 @@ fn every_invariant_of_the_map_is_held_by_a_test() {
             .split('`')
             .skip(1)
             .step_by(2)
-            .filter(|name| functions.iter().any(|function| function == name))
+            .filter(|name| tests.iter().any(|test| test == name))
             .collect();
         assert!(
             !named.is_empty(),
@@ -209,6 +201,26 @@ fn every_invariant_of_the_map_is_held_by_a_test() {
         invariants > 0,
         "docs/ARCHITECTURE.md states the invariants that hold"
     );
+}
+
+#[test]
+fn every_promise_of_the_proxy_names_its_tests() {
+    let tests = names_of_tests();
+    let mut promises = 0;
+    let page = read("docs/PROXY.md");
+    let rows = page.lines().filter(|line| line.starts_with("| "));
+    for row in rows.filter(|row| !row.contains("| test |")) {
+        promises += 1;
+        let named = row.trim_end_matches(" |").rsplit(" | ").next();
+        for name in named.expect("a column").split(", ") {
+            let name = name.trim_matches('`');
+            assert!(
+                tests.iter().any(|test| test == name),
+                "docs/PROXY.md: {name} is not a test: {row}"
+            );
+        }
+    }
+    assert!(promises > 0, "docs/PROXY.md says what the proxy promises");
 }
 
 #[test]
@@ -240,6 +252,23 @@ fn the_readme_names_every_command() {
             "README.md does not mention `meliora {command}`: add it to the commands"
         );
     }
+}
+
+fn names_of_tests() -> Vec<String> {
+    let mut names = Vec::new();
+    for source in &all_code() {
+        let attributes = source.attributes();
+        let is_test = |line: usize| {
+            let mut before = attributes
+                .iter()
+                .filter(|(at, _)| (line - 2..line).contains(at));
+            before.any(|(_, words)| words.contains(&"test"))
+        };
+        let functions = source.functions().into_iter();
+        let tests = functions.filter(|function| function.line > 2 && is_test(function.line));
+        names.extend(tests.map(|function| function.name.to_owned()));
+    }
+    names
 }
 
 /// Modules may use only modules that `order` lists before them, and `super` may not climb past that.
