@@ -40,14 +40,18 @@ pub(super) struct Message {
 impl Session {
     pub(super) async fn editor_message(&mut self, body: Bytes) {
         let Some(envelope) = Envelope::peek(&body) else {
-            if let Some(parts) = split_batch(&body) {
-                for part in parts {
+            // A batch holds messages, not batches.
+            for part in split_batch(&body)
+                .filter(|parts| !parts.is_empty())
+                .unwrap_or_else(|| vec![body])
+            {
+                if Envelope::peek(&part).is_some() {
                     Box::pin(self.editor_message(part)).await;
+                } else {
+                    let message = "the message is not JSON, or has neither method nor id";
+                    self.tell(messages::failure(b"null", Failure::Parse, message));
                 }
-                return;
             }
-            let message = "the message is not JSON, or has neither method nor id";
-            self.tell(messages::failure(b"null", Failure::Parse, message));
             return;
         };
         let raw_id = envelope
@@ -165,7 +169,7 @@ impl Session {
 
     fn opened(&mut self, body: Bytes) {
         let Some(opened) = messages::text_params(&body) else {
-            return self.unreadable("textDocument/didOpen");
+            return self.unreadable("textDocument/didOpen", body);
         };
         let uri = self.documents.open(opened);
         if !self.attached.has(&uri) {
@@ -177,13 +181,7 @@ impl Session {
         }
         for server in self.attached.of(&uri).to_vec() {
             self.last_asked = server;
-            let hears = self
-                .servers
-                .get(server)
-                .is_some_and(|server| server.sync.open_close || server.is_starting());
-            if hears {
-                self.send(server, body.clone());
-            }
+            self.send_to_opener(server, &body);
         }
         self.note_opened(&uri);
     }
@@ -193,12 +191,12 @@ impl Session {
             self.send(0, body.clone());
             match messages::text_params(&body) {
                 Some(changed) => drop(self.documents.change(changed)),
-                None => self.unreadable("textDocument/didChange"),
+                None => self.not_mirrored("textDocument/didChange"),
             }
             return;
         }
         let Some(changed) = messages::text_params(&body) else {
-            return self.unreadable("textDocument/didChange");
+            return self.unreadable("textDocument/didChange", body);
         };
         let uri = ask::document_of(&body, "textDocument/didChange").unwrap_or_default();
         // Pieces are counted in the text before them, the whole text is the one after them.
@@ -232,11 +230,16 @@ impl Session {
 
     fn closed(&mut self, body: Bytes) {
         let Some(named) = messages::params(&body) else {
-            return self.unreadable("textDocument/didClose");
+            return self.unreadable("textDocument/didClose", body);
         };
         let uri = self.documents.close(named);
+        let is_known = self.attached.has(&uri);
         for server in self.attached.detach(&uri) {
-            self.send(server, body.clone());
+            self.send_to_opener(server, &body);
+        }
+        if !is_known && self.is_alone() {
+            // What we could not read when it was opened, or never heard of.
+            self.send(0, body);
         }
         self.note_closed(&uri);
     }
@@ -247,7 +250,26 @@ impl Session {
         })
     }
 
-    fn unreadable(&mut self, method: &str) {
+    /// Sends a server what is opened or closed, if it wants to know.
+    fn send_to_opener(&mut self, server: usize, body: &Bytes) {
+        let hears = self
+            .servers
+            .get(server)
+            .is_some_and(|server| server.sync.open_close || server.is_starting());
+        if hears {
+            self.send(server, body.clone());
+        }
+    }
+
+    /// What we cannot read a server that is alone may still understand.
+    fn unreadable(&mut self, method: &str, body: Bytes) {
+        if self.is_alone() {
+            self.send(0, body);
+        }
+        self.not_mirrored(method);
+    }
+
+    fn not_mirrored(&mut self, method: &str) {
         let text =
             format!("the parameters of {method} cannot be read; the agent does not know this text");
         self.tell(messages::log(Loudness::Warning, &text));

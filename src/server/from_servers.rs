@@ -44,14 +44,15 @@ impl Session {
     /// One message of a server.
     pub(super) fn server_message(&mut self, server: usize, body: Bytes) {
         let Some(envelope) = Envelope::peek(&body) else {
-            if let Some(parts) = split_batch(&body) {
-                for part in parts {
+            // A batch holds messages, not batches.
+            for part in split_batch(&body).unwrap_or_else(|| vec![body]) {
+                if Envelope::peek(&part).is_some() {
                     self.server_message(server, part);
+                } else {
+                    self.blame(server);
                 }
-                return;
             }
-            let text = format!("{} sent a message that is not JSON", self.name_of(server));
-            return self.tell(messages::log(Loudness::Warning, &text));
+            return;
         };
         let is_starting = self.servers.get(server).is_some_and(Behind::is_starting);
         if is_starting && envelope.kind == Kind::Response {
@@ -73,6 +74,15 @@ impl Session {
                     self.heed(server, envelope, body);
                 }
             }
+        }
+    }
+
+    /// Says, once for each server, that it sends what nobody can read.
+    fn blame(&mut self, server: usize) {
+        let behind = self.servers.get_mut(server);
+        if behind.is_some_and(|behind| !std::mem::replace(&mut behind.is_blamed, true)) {
+            let text = format!("{} sent a message that is not JSON", self.name_of(server));
+            self.tell(messages::log(Loudness::Warning, &text));
         }
     }
 

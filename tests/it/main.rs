@@ -21,6 +21,8 @@ mod findings;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod memory;
+#[cfg(unix)]
+mod misconduct;
 mod model;
 #[cfg(unix)]
 mod neovim;

@@ -63,6 +63,8 @@ pub struct Behind {
     pub tries: u32,
     /// How long its answers take.
     pub latency: Latency,
+    /// Whether it was told that it sends what nobody can read.
+    pub is_blamed: bool,
     connection: Option<Connection>,
     post: registry::Post,
     candidates: VecDeque<registry::Candidate>,
@@ -143,6 +145,7 @@ impl Behind {
             greeted: false,
             tries: 0,
             latency: Latency::default(),
+            is_blamed: false,
             connection: None,
             tried: Vec::new(),
             proven: None,
