@@ -271,3 +271,232 @@ fn a_command_goes_to_the_server_that_offered_it() {
         assert_eq!(answer["result"], server);
     }
 }
+
+#[test]
+fn an_item_of_an_earlier_life_is_answered_as_it_is() {
+    let capabilities = json!({ "textDocumentSync": 2, "hoverProvider": true, "codeLensProvider": { "resolveProvider": true } });
+    let range =
+        json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 1 } });
+    let lens = |name: &str| json!({ "range": range, "data": name });
+    let answers = |name: &str| {
+        json!({ "textDocument/codeLens": { "result": [lens(name)] },
+            "codeLens/resolve": { "result": lens("resolved") }, "textDocument/hover": { "result": null } })
+    };
+    let mut peer = both(&capabilities, answers("a"), answers("b"));
+    let lenses = ask(&mut peer, "textDocument/codeLens");
+    let pid = peer.pids()[0];
+    rustix::process::kill_process(
+        rustix::process::Pid::from_raw(pid).expect("a process"),
+        rustix::process::Signal::KILL,
+    )
+    .expect("it runs");
+    peer.find(|message| message["method"] == "window/showMessage");
+    eventually("its return", || peer.pids().len() == 2);
+    ask(&mut peer, "textDocument/hover");
+    let unchanged = peer.request("codeLens/resolve", &lenses[0]);
+    assert_eq!(unchanged["result"], lenses[0]);
+    let resolved = peer.request("codeLens/resolve", &lenses[1]);
+    assert_eq!(resolved["result"]["range"], range);
+    assert_eq!(heard(&peer, "second", "codeLens/resolve").len(), 1);
+    assert_eq!(
+        heard(&peer, "first", "codeLens/resolve"),
+        Vec::<Value>::new()
+    );
+}
+
+#[test]
+fn an_item_of_a_server_that_resolves_nothing_is_answered_as_it_is() {
+    let server = |name: &'static str, resolves: bool| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2, "completionProvider": { "resolveProvider": resolves } }),
+        methods: json!({ "textDocument/completion": { "result": [{ "label": name }] },
+            "completionItem/resolve": { "result": { "label": "resolved" } } }),
+    };
+    let mut peer = start(&[server("first", true), server("second", false)]);
+    let list = ask(&mut peer, "textDocument/completion");
+    let items = list["items"].as_array().or_else(|| list.as_array());
+    let items = items.expect("a list").clone();
+    assert_eq!(items[1]["label"], "second");
+    let answer = peer.request("completionItem/resolve", &items[1]);
+    assert_eq!(answer["result"], items[1]);
+    assert_eq!(
+        heard(&peer, "second", "completionItem/resolve"),
+        Vec::<Value>::new()
+    );
+}
+
+#[test]
+fn a_notebook_goes_to_the_servers_that_announce_notebooks() {
+    let server = |name: &'static str, capabilities: Value| Canned {
+        name,
+        settings: "",
+        capabilities,
+        methods: json!({ "textDocument/hover": { "result": { "contents": name } } }),
+    };
+    let selector = json!({ "notebookSelector": [{ "cells": [{ "language": "canned" }] }] });
+    let mut peer = start(&[
+        server(
+            "first",
+            json!({ "textDocumentSync": 2, "hoverProvider": true }),
+        ),
+        server(
+            "second",
+            json!({ "textDocumentSync": 2, "hoverProvider": true, "notebookDocumentSync": selector }),
+        ),
+    ]);
+    let params =
+        json!({ "notebookDocument": { "uri": "file:///n.ipynb", "version": 1 }, "odd": 1e3 });
+    let methods = ["didOpen", "didChange", "didSave", "didClose"]
+        .map(|what| format!("notebookDocument/{what}"));
+    for method in &methods {
+        peer.notify(method, &params);
+    }
+    ask(&mut peer, "textDocument/hover");
+    for method in &methods {
+        assert_eq!(heard(&peer, "second", method).len(), 1, "{method}");
+        assert_eq!(heard(&peer, "second", method)[0]["params"], params);
+        assert_eq!(heard(&peer, "first", method), Vec::<Value>::new());
+    }
+}
+
+#[test]
+fn an_address_that_a_server_made_up_leads_back_to_it() {
+    let capabilities =
+        json!({ "textDocumentSync": 2, "hoverProvider": true, "definitionProvider": true });
+    let place = json!({ "uri": "canned-library://x/Y.class", "range": {
+        "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 0 } } });
+    let mut peer = both(
+        &capabilities,
+        json!({ "textDocument/definition": { "result": null }, "textDocument/hover": { "result": { "contents": "first" } } }),
+        json!({ "textDocument/definition": { "result": [place] }, "textDocument/hover": { "result": { "contents": "second" } },
+            "workspace/textDocumentContent": { "result": { "text": "class" } } }),
+    );
+    ask(&mut peer, "textDocument/definition");
+    let mut there = here();
+    there["textDocument"]["uri"] = place["uri"].clone();
+    let hover = peer.request("textDocument/hover", &there);
+    assert_eq!(hover["result"]["contents"], "second");
+}
+
+#[test]
+fn every_server_hears_of_texts_what_it_announced() {
+    let server = |name: &'static str, sync: Value| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": sync, "hoverProvider": true }),
+        methods: json!({ "textDocument/hover": { "result": { "contents": name } },
+            "textDocument/willSaveWaitUntil": { "result": [] } }),
+    };
+    let mut peer = crate::canned::prepared(&[
+        server(
+            "first",
+            json!({ "openClose": true, "change": 1, "willSave": true, "save": { "includeText": true } }),
+        ),
+        server(
+            "second",
+            json!({ "openClose": true, "change": 0, "willSaveWaitUntil": true, "save": true }),
+        ),
+        server("third", json!(0)),
+    ]);
+    let answer = peer.greet(&json!({}));
+    let sync = &answer["result"]["capabilities"]["textDocumentSync"];
+    assert_eq!(sync["save"]["includeText"], true, "{sync}");
+    crate::canned::open(&mut peer);
+    let document = json!({ "uri": "file:///a" });
+    peer.notify(
+        "textDocument/didChange",
+        &json!({ "textDocument": { "uri": "file:///a", "version": 2 }, "contentChanges": [{ "text": "new\n" }] }),
+    );
+    let saved = json!({ "textDocument": document, "reason": 1 });
+    peer.notify("textDocument/willSave", &saved);
+    peer.request("textDocument/willSaveWaitUntil", &saved);
+    peer.notify(
+        "textDocument/didSave",
+        &json!({ "textDocument": document, "text": "new\n" }),
+    );
+    peer.notify(
+        "textDocument/didClose",
+        &json!({ "textDocument": document }),
+    );
+    peer.notify("$/setTrace", &json!({ "value": "off" }));
+    let names = ["first", "second", "third"];
+    for name in names {
+        eventually("everybody hears what is for everybody", || {
+            heard(&peer, name, "$/setTrace").len() == 1
+        });
+    }
+    for (method, times) in [
+        ("didOpen", [1, 1, 0]),
+        ("didChange", [1, 0, 0]),
+        ("willSave", [1, 0, 0]),
+        ("willSaveWaitUntil", [0, 1, 0]),
+        ("didSave", [1, 1, 0]),
+        ("didClose", [1, 1, 0]),
+    ] {
+        let method = format!("textDocument/{method}");
+        let came = names.map(|name| heard(&peer, name, &method).len());
+        assert_eq!(came, times, "{method}");
+    }
+}
+
+#[test]
+fn a_request_that_one_server_has_may_take_its_time() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gate = folder.path().join("gate");
+    std::fs::write(&gate, "").expect("written");
+    let server = |name: &'static str, capabilities: Value, methods: Value| Canned {
+        name,
+        settings: "",
+        capabilities,
+        methods,
+    };
+    let mut peer = start(&[
+        server(
+            "first",
+            json!({ "textDocumentSync": 2, "hoverProvider": true }),
+            json!({ "textDocument/hover": { "result": null } }),
+        ),
+        server(
+            "second",
+            json!({ "textDocumentSync": 2, "completionProvider": {} }),
+            json!({ "textDocument/completion": { "unless": gate, "result": [{ "label": "slow" }] } }),
+        ),
+    ]);
+    let id = peer.ask("textDocument/completion", &here());
+    // Longer than a server has that is asked beside others.
+    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(2);
+    assert_eq!(peer.next_before(deadline), None);
+    std::fs::remove_file(&gate).expect("removed");
+    let answer = peer.answer_to(&json!(id));
+    assert!(answer.to_string().contains("slow"), "{answer}");
+    assert_eq!(
+        heard(&peer, "second", "$/cancelRequest"),
+        Vec::<Value>::new()
+    );
+}
+
+#[test]
+fn semantic_tokens_come_from_the_server_whose_legend_was_announced() {
+    let server = |name: &'static str, settings: &'static str, tokens: Value| Canned {
+        name,
+        settings,
+        capabilities: json!({ "textDocumentSync": 2, "semanticTokensProvider": {
+            "legend": { "tokenTypes": [name], "tokenModifiers": [] }, "full": { "delta": true } } }),
+        methods: json!({ "textDocument/semanticTokens/full": { "result": tokens },
+            "textDocument/semanticTokens/full/delta": { "result": null } }),
+    };
+    let data = json!({ "resultId": "1", "data": [0, 0, 1, 0, 0] });
+    let mut peer = crate::canned::prepared(&[
+        server("first", "priority = 10", Value::Null),
+        server("second", "", data),
+    ]);
+    let answer = peer.greet(&json!({}));
+    let legend = &answer["result"]["capabilities"]["semanticTokensProvider"]["legend"];
+    crate::canned::open(&mut peer);
+    let tokens = ask(&mut peer, "textDocument/semanticTokens/full");
+    assert_eq!(legend["tokenTypes"], json!(["first"]));
+    assert_eq!(tokens, Value::Null);
+    let asked = heard(&peer, "second", "textDocument/semanticTokens/full");
+    assert_eq!(asked, Vec::<Value>::new());
+}

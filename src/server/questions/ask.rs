@@ -24,6 +24,9 @@ use crate::server::peers::behind::Behind;
 use crate::server::session::Session;
 use crate::text::json::{at, list, set};
 
+/// The methods for semantic tokens begin so; a server that has any of them has the one for all of a document.
+const TOKENS: &str = "textDocument/semanticTokens/";
+
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Placed<'body> {
@@ -220,7 +223,13 @@ impl Session {
     pub(in crate::server) fn takers_of_document(&self, method: &str, uri: &str) -> Vec<usize> {
         if self.attached.has(uri) {
             let attached = self.attached.of(uri).iter().copied();
-            let mut takers = self.takers(method, attached, Some(uri));
+            let mut takers = self.takers(method, attached.clone(), Some(uri));
+            if method.starts_with(TOKENS) {
+                // Their numbers mean what the legend says that was announced: the best server's.
+                let all = format!("{TOKENS}full");
+                let owner = self.takers(&all, attached, Some(uri)).first().copied();
+                takers.retain(|taker| Some(*taker) == owner);
+            }
             if protocol::method(method).is_none() {
                 // A method of somebody's own: its owner's, or the best server's.
                 let owner = takers.iter().position(|taker| self.owns(*taker, method));
