@@ -506,3 +506,56 @@ fn changed_files_reach_the_servers_that_watch_them() {
         assert_eq!(told(log), [expected]);
     }
 }
+
+#[test]
+fn a_server_that_gives_up_a_question_gives_up_its_own() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({}));
+    let uris = open_both(&mut peer);
+    let ask = json!({ "id": 3, "method": "window/showDocument", "params": { "uri": "file:///x" } });
+    let asked = uris.clone().map(|uri| {
+        say(&mut peer, &uri, &ask);
+        peer.find(|message| message["method"] == ask["method"])
+    });
+    assert_ne!(asked[0]["id"], asked[1]["id"]);
+    let cancel = json!({ "method": "$/cancelRequest", "params": { "id": 3 } });
+    say(&mut peer, &uris[1], &cancel);
+    let given_up = peer.find(|message| message["method"] == cancel["method"]);
+    assert_eq!(given_up["params"]["id"], asked[1]["id"]);
+    // The editor answers both all the same, and each goes home.
+    for (request, number) in asked.iter().zip([1, 2]) {
+        reply(&mut peer, request, &json!({ "success": number }));
+    }
+    for (log, number) in ["log", "log2"].iter().zip([1, 2]) {
+        let answer = answer_of(&peer.root.with_file_name(log), &json!(3));
+        assert_eq!(answer["result"]["success"], number);
+    }
+}
+
+#[test]
+fn a_server_gets_as_many_settings_as_it_asked_for_also_when_the_editor_refuses() {
+    let mut peer = Peer::start(&Script::default());
+    configure(&peer, |config| {
+        format!("{config}settings = {{ one = 1 }}\n")
+    });
+    peer.greet(&json!({ "workspace": { "configuration": true } }));
+    let log = peer.root.with_file_name("log");
+    let items = json!([{ "section": "one" }, { "section": "two" }]);
+    let answers = [
+        json!({ "error": { "code": -32601, "message": "what?" } }),
+        json!({ "result": [] }),
+        json!({ "result": {} }),
+        json!({}),
+    ];
+    for (id, answer) in answers.iter().enumerate() {
+        let ask =
+            json!({ "id": id, "method": "workspace/configuration", "params": { "items": items } });
+        say(&mut peer, "file:///x", &ask);
+        let asked = peer.find(|message| message["method"] == ask["method"]);
+        let mut answer = answer.clone();
+        answer["id"] = asked["id"].clone();
+        peer.body(answer.to_string());
+        let came = answer_of(&log, &json!(id));
+        assert_eq!(came["result"], json!([1, null]), "{answer}");
+    }
+}

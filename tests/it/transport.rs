@@ -252,3 +252,64 @@ fn a_server_that_does_not_listen_is_ended_by_signal() {
     assert!(std::path::Path::new(&mark).exists(), "it could clean up");
     eventually("the end of the server", || !is_alive(pids[0]));
 }
+
+#[test]
+fn what_a_server_started_ends_with_it() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let file = folder.path().join("helper");
+    let name = file.display().to_string();
+    let script = Script {
+        options: &["--helper", &name],
+        ..Script::default()
+    };
+    let helper = || {
+        let number = std::fs::read_to_string(&file).unwrap_or_default();
+        number.trim().parse::<i32>().ok()
+    };
+    for is_orderly in [true, false] {
+        let mut peer = Peer::ready(&script);
+        let pid = helper().expect("it was started before the greeting");
+        assert!(is_alive(pid));
+        if is_orderly {
+            peer.request("shutdown", &Value::Null);
+            peer.notify("exit", &Value::Null);
+        }
+        peer.close_input();
+        peer.exit_code(Duration::from_secs(5));
+        eventually("the end of the helper", || !is_alive(pid));
+    }
+    // And when the server itself dies.
+    let mut peer = Peer::ready(&script);
+    let pid = helper().expect("it was started before the greeting");
+    peer.request("test/crash", &json!({}));
+    eventually("the end of the helper", || !is_alive(pid));
+}
+
+#[test]
+fn bytes_that_are_no_text_and_half_characters_pass_as_they_are() {
+    let server = crate::chaos::Server {
+        name: "one",
+        language: "one",
+        encoding: "utf-16",
+        sync: 2,
+    };
+    let mut peer = crate::chaos::start(&[server]);
+    peer.greet(&json!({}));
+    for (style, id) in [("badutf8", 70), ("surrogate", 71)] {
+        let steps = json!([["answer", style]]);
+        let mut body = format!(
+            r#"{{"jsonrpc":"2.0","id":{id},"method":"chaos/do","params":{{"do":{steps},"odd":""#
+        )
+        .into_bytes();
+        body.extend_from_slice(b"\xff\xc3(\\ud800\"}}");
+        peer.body(body);
+        let answer = peer.next();
+        let padding: &[u8] = match style {
+            "badutf8" => b"\"padding\":\"\xff\xfe\xc3(\"}",
+            _ => br#""padding":"\ud800 \udc00\ud800"}"#,
+        };
+        let found = answer.windows(padding.len()).any(|part| part == padding);
+        assert!(found, "{}", String::from_utf8_lossy(&answer));
+    }
+    assert!(peer.request("chaos/do", &json!({}))["result"].is_object());
+}
