@@ -94,16 +94,23 @@ fn show(status: &Value) {
     for run in list(status, "/runs") {
         paint::say(format_args!("  run {}", run.as_str().unwrap_or_default()));
     }
-    list(status, "/servers").iter().for_each(show_server);
+    let workspace = text(status, "/workspace");
+    for server in list(status, "/servers") {
+        show_server(server, workspace);
+    }
 }
 
-fn show_server(server: &Value) {
+fn show_server(server: &Value, workspace: &str) {
     let (style, mark) = match text(server, "/state") {
         "running" => (paint::GOOD, '✓'),
         "ended" => (paint::BAD, '✗'),
         _ => (paint::CAUTION, '…'),
     };
     let mut facts = vec![text(server, "/state").to_owned()];
+    let root = text(server, "/root");
+    if root != workspace {
+        facts.push(format!("in {root}"));
+    }
     if let Some(pid) = at(server, "/pid").as_u64() {
         facts.push(format!("pid {pid}"));
     }

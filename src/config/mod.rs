@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-pub use servers::Server;
+pub use servers::{RootStrategy, Server};
 
 /// Every setting, with the embedded defaults for what nobody set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

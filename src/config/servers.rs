@@ -10,6 +10,21 @@ use serde_json::Value;
 
 use super::features::Feature;
 
+/// Which folders one process of a language server serves.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RootStrategy {
+    /// All folders of the workspace, when it says that it can; else each folder has a process of its own.
+    #[default]
+    Workspace,
+    /// Each folder has a process of its own.
+    Folder,
+    /// Each nearest parent folder of a document that has one of the `root_patterns` has a process of its own.
+    Nearest,
+    /// One process serves everything, whatever it says.
+    Single,
+}
+
 /// One language server.
 #[derive(Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
@@ -24,6 +39,8 @@ pub struct Server {
     pub filetypes: Vec<String>,
     /// Files or folders whose presence in a parent folder makes that folder a root for this server.
     pub root_patterns: Vec<String>,
+    /// Which folders one process of it serves: `workspace`, `folder`, `nearest` or `single`.
+    pub root_strategy: Option<RootStrategy>,
     /// Variables added to its environment.
     pub env: BTreeMap<String, String>,
     /// Laid over the editor's `initializationOptions`.
@@ -49,6 +66,7 @@ impl Default for Server {
             args: None,
             filetypes: Vec::new(),
             root_patterns: Vec::new(),
+            root_strategy: None,
             env: BTreeMap::new(),
             initialization_options: Value::Null,
             settings: Value::Null,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use serde_json::Value;
 
 use super::registry::{Server, Version};
+use crate::config::RootStrategy;
 
 /// Priority of what only complements others: its answers stand behind theirs.
 const COMPLEMENT: i32 = -10;
@@ -224,6 +225,7 @@ fn server(row: &Row) -> Server {
         environment: BTreeMap::new(),
         languages: owned(row.domain.languages),
         root_patterns: owned(row.domain.root_patterns),
+        root_strategy: RootStrategy::default(),
         endings: owned(row.domain.endings),
         hint: row.hint.to_owned(),
         initialization_options: Value::Null,

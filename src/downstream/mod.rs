@@ -22,6 +22,7 @@ pub mod merge;
 pub mod protocol;
 pub mod queue;
 pub mod registry;
+pub mod roots;
 pub mod tagged;
 pub mod transcode;
 pub mod wire;

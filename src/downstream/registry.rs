@@ -14,7 +14,7 @@ use super::builtin;
 use super::discovery::{self, Missing};
 use crate::config::features::{self, Feature};
 use crate::config::host::Host;
-use crate::config::{self, names};
+use crate::config::{self, RootStrategy, names};
 use crate::text::json;
 
 pub use builtin::built_in;
@@ -43,6 +43,8 @@ pub struct Server {
     pub languages: Vec<String>,
     /// Files or folders whose presence in a folder makes that folder a root for this server.
     pub root_patterns: Vec<String>,
+    /// Which folders one process of it serves.
+    pub root_strategy: RootStrategy,
     /// Endings of the files it serves, without the dot.
     pub endings: Vec<String>,
     /// How to get it, as a sentence for people.
@@ -182,7 +184,8 @@ impl Post {
         self.alternatives.iter().flat_map(of).collect()
     }
 
-    fn is_complement(&self) -> bool {
+    /// Whether all that may fill it only complement others.
+    pub fn is_complement(&self) -> bool {
         self.alternatives.iter().all(|server| server.is_complement)
     }
 
@@ -271,6 +274,7 @@ fn adjust(server: &mut Server, custom: &config::Server) {
     if !custom.root_patterns.is_empty() {
         server.root_patterns.clone_from(&custom.root_patterns);
     }
+    server.root_strategy = custom.root_strategy.unwrap_or(server.root_strategy);
     server.environment.extend(custom.env.clone());
     server
         .initialization_options
@@ -287,6 +291,7 @@ pub fn named(name: &str, command: &str, arguments: &[String]) -> Server {
     Server {
         arguments: arguments.to_vec(),
         languages: vec![ANY_LANGUAGE.to_owned()],
+        root_strategy: RootStrategy::Single,
         hint: known.map_or_else(
             || "see that it is installed and on PATH".to_owned(),
             |known| known.hint,
@@ -304,6 +309,7 @@ fn stranger(name: &str, command: &str) -> Server {
         environment: BTreeMap::new(),
         languages: Vec::new(),
         root_patterns: Vec::new(),
+        root_strategy: RootStrategy::default(),
         endings: Vec::new(),
         hint: String::new(),
         initialization_options: Value::Null,
@@ -387,12 +393,7 @@ pub fn wanted(servers: &[Server], root: &Path) -> Vec<Post> {
 /// How many files of each server lie in the upper folders of the workspace.
 fn count_below(servers: &[Server], root: &Path) -> BTreeMap<String, usize> {
     let mut counts = BTreeMap::new();
-    let walk = WalkBuilder::new(root)
-        .max_depth(Some(DEPTH_MAX))
-        .require_git(false)
-        .filter_entry(|entry| entry.file_name() != "node_modules" && entry.file_name() != "target")
-        .build();
-    for entry in walk.flatten().take(FILES_LOOKED_AT_MAX) {
+    for entry in files_below(root) {
         let Some(ending) = entry.path().extension().and_then(|ending| ending.to_str()) else {
             continue;
         };
@@ -405,20 +406,15 @@ fn count_below(servers: &[Server], root: &Path) -> BTreeMap<String, usize> {
     counts
 }
 
-/// The folder that `server` should take as the root for `file`: the nearest parent with one of its root patterns,
-/// within `workspace`.
-pub fn root_for(server: &Server, file: &Path, workspace: &Path) -> PathBuf {
-    file.ancestors()
-        .skip(1)
-        .take_while(|folder| folder.starts_with(workspace))
-        .find(|folder| {
-            server
-                .root_patterns
-                .iter()
-                .any(|pattern| folder.join(pattern).exists())
-        })
-        .unwrap_or(workspace)
-        .to_owned()
+/// The upper files and folders of a workspace, without what tools made.
+pub(super) fn files_below(root: &Path) -> impl Iterator<Item = ignore::DirEntry> {
+    let is_ours = |entry: &ignore::DirEntry| {
+        entry.file_name() != "node_modules" && entry.file_name() != "target"
+    };
+    let mut walk = WalkBuilder::new(root);
+    walk.max_depth(Some(DEPTH_MAX));
+    walk.require_git(false).filter_entry(is_ours);
+    walk.build().flatten().take(FILES_LOOKED_AT_MAX)
 }
 
 /// The language id of a file by its ending, as editors would say it.
@@ -476,11 +472,6 @@ mod tests {
             ["basedpyright", "rust-analyzer?", "ruff?"]
         );
         std::fs::write(root.join("native/Cargo.toml"), "").expect("written");
-        assert_eq!(
-            root_for(&all[0], &root.join("native/src/lib.rs"), root),
-            root.join("native")
-        );
-        assert_eq!(root_for(&all[8], &root.join("x/main.go"), root), root);
         std::fs::remove_file(root.join("pyproject.toml")).expect("removed");
         std::fs::remove_dir_all(root.join("native")).expect("removed");
         assert_eq!(names(&wanted(&all, root)), ["bash-language-server"]);

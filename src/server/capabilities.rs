@@ -178,6 +178,10 @@ fn add_ours(capabilities: &mut Value) {
         _ => json!({ "codeActionKinds": ["quickfix"] }),
     };
     set(capabilities, "codeActionProvider", actions);
+    let folders = json!({ "supported": true, "changeNotifications": true });
+    let mut workspace = at(capabilities, "/workspace").clone();
+    set(&mut workspace, "workspaceFolders", folders);
+    set(capabilities, "workspace", workspace);
     let mut experimental = at(capabilities, "/experimental").clone();
     set(
         &mut experimental,

@@ -236,6 +236,9 @@ impl Session {
         let is_known = self.attached.has(&uri);
         for server in self.attached.detach(&uri) {
             self.send_to_opener(server, &body);
+            if let Some(behind) = self.servers.get_mut(server) {
+                behind.idle_since = Instant::now();
+            }
         }
         if !is_known && self.is_alone() {
             // What we could not read when it was opened, or never heard of.
@@ -367,7 +370,7 @@ impl Session {
         if self.is_agent() && COMMANDS.contains(&command.as_str()) {
             return self.ours(method, message).await;
         }
-        let owner = self.command_owner(&command);
+        let owner = self.command_owner(&command, &message.body);
         self.ask_server(owner, message, Then::Forward);
     }
 

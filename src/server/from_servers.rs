@@ -135,6 +135,10 @@ impl Session {
             "client/unregisterCapability" => self.unregisters(server, &raw_id, &body),
             "workspace/configuration" => self.settings_asked(server, raw_id, &body),
             "workspace/applyEdit" => self.edit_asked(server, raw_id, body),
+            "workspace/workspaceFolders" => match self.own_folders(server) {
+                Some(folders) => self.send(server, messages::answer(&raw_id, &folders)),
+                None => self.forward_request(server, raw_id, &body, Back::AsItCame),
+            },
             "window/workDoneProgress/create" => {
                 let body = self.token_made(server, &body);
                 self.forward_request(server, raw_id, &body, Back::AsItCame);
@@ -210,7 +214,7 @@ impl Session {
     pub(super) fn name_of(&self, server: usize) -> String {
         self.servers
             .get(server)
-            .map(|server| server.spec.name.clone())
+            .map(Behind::title)
             .unwrap_or_default()
     }
 }

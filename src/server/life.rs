@@ -1,7 +1,7 @@
 //! How a session begins and ends (spec: LSP Integration, lifecycle).
 
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -19,8 +19,8 @@ use super::peers::columns;
 use super::profile::Profile;
 use super::role::Role;
 use super::session::{FAREWELL, Session};
-use crate::config::{layers, trust};
-use crate::downstream::registry;
+use crate::config::layers;
+use crate::downstream::{registry, roots};
 use crate::text::json::{at, list, text};
 use crate::text::location;
 use crate::text::position::Encoding;
@@ -132,19 +132,33 @@ impl Session {
         }
     }
 
-    /// The posts to be filled from the beginning, best first.
-    fn wanted(&self) -> Vec<registry::Post> {
+    /// The posts to be filled from the beginning, best first, each with the first folder that wants it.
+    fn wanted(&self) -> Vec<(registry::Post, PathBuf)> {
         if let Role::Proxy(proxy) = &self.role {
-            return proxy.posts();
+            let root = self.roots().into_iter().next().unwrap_or_default();
+            let posts = proxy.posts().into_iter();
+            return posts.map(|post| (post, root.clone())).collect();
         }
         if !self.config.lsp.enabled {
             return Vec::new();
         }
-        let trusted = self.trusted_root();
-        let mut wanted = registry::wanted(&registry::servers(&self.config.lsp), &self.root);
-        wanted.retain(|post| {
-            post.is_needed || !post.candidates(&self.host, trusted.as_deref()).is_empty()
-        });
+        let servers = registry::servers(&self.config.lsp);
+        let mut wanted: Vec<(registry::Post, PathBuf)> = Vec::new();
+        for folder in self.roots() {
+            for post in registry::wanted(&servers, &folder) {
+                let mut known = wanted.iter_mut();
+                let known = known.find(|(known, _)| known.first().name == post.first().name);
+                let trusted = self.trusted_at(&folder);
+                let is_there = || !post.candidates(&self.host, trusted.as_deref()).is_empty();
+                match known {
+                    Some((known, _)) if known.is_needed || !post.is_needed => {}
+                    Some(known) => *known = (post, folder.clone()),
+                    None if post.is_needed || is_there() => wanted.push((post, folder.clone())),
+                    None => {}
+                }
+            }
+        }
+        wanted.sort_by_key(|(post, _)| post.is_complement());
         wanted
     }
 
@@ -161,14 +175,10 @@ impl Session {
                         ~/.config/agent/config.toml";
             self.say(Loudness::Warning, text);
         }
-        for post in wanted {
-            self.start_server(post, greeting.clone());
+        for (post, folder) in wanted {
+            let root = roots::first_root(post.first(), &folder);
+            self.start_server(post, &root, greeting.clone());
         }
-    }
-
-    /// The workspace, when the user trusts it.
-    fn trusted_root(&self) -> Option<PathBuf> {
-        trust::is_trusted(&self.host, &self.root).then(|| self.root.clone())
     }
 
     /// The editor's `initialize` with our id, offering these encodings.
@@ -178,16 +188,13 @@ impl Session {
         messages::request(&id, "initialize", &params)
     }
 
-    /// Starts a server and gives its number.
-    fn start_server(&mut self, post: registry::Post, greeting: Bytes) -> usize {
-        let trusted = self.trusted_root();
-        let directory = match &self.role {
-            Role::Proxy(proxy) => proxy.directory.clone(),
-            Role::Agent if self.root.is_dir() => self.root.clone(),
-            Role::Agent => PathBuf::from("/"),
-        };
+    /// Starts a process of a server at a root and gives its number. `greeting` is that for the whole workspace.
+    fn start_server(&mut self, post: registry::Post, root: &Path, greeting: Bytes) -> usize {
+        let trusted = self.trusted_at(root);
+        let home = self.home_at(&post, root);
+        let greeting = self.greeting_at(&home, greeting);
         let server = self.servers.len();
-        let mut behind = Behind::new(post, &self.host, trusted.as_deref(), &directory, greeting);
+        let mut behind = Behind::new(post, &self.host, trusted.as_deref(), home, greeting);
         let started = behind.start(&self.host, self.feed(server));
         self.servers.push(behind);
         if let Err(reason) = started {
@@ -196,34 +203,45 @@ impl Session {
         server
     }
 
-    /// Starts the servers for a language that are not there yet.
-    pub(super) fn start_servers_for(&mut self, language: &str) {
+    /// Starts the servers for a file of a language that are not there yet.
+    pub(super) fn start_servers_for(&mut self, language: &str, file: Option<&Path>) {
         if !self.config.lsp.enabled || !self.is_agent() {
             return;
         }
-        let trusted = self.trusted_root();
+        let folders = self.roots();
+        let any_at_home = |is_it: &dyn Fn(&Behind) -> bool| {
+            let mut all = self.servers.iter().enumerate();
+            all.any(|(server, behind)| is_it(behind) && self.is_home(server, file, &folders))
+        };
         let mut posts = registry::posts(&registry::servers(&self.config.lsp));
-        posts.retain(|post| {
-            let is_there = self.servers.iter().any(|server| server.has_post(post));
-            !is_there && post.speaks(language)
-        });
-        let has_one = self.servers.iter().any(|server| server.speaks(language));
+        posts.retain(|post| post.speaks(language) && !any_at_home(&|server| server.has_post(post)));
+        let has_one = any_at_home(&|server| server.speaks(language));
         // First what needs no counting.
         let mut offer = vec![self.documents.encoding.name(), Encoding::Utf16.name()];
         offer.dedup();
         for (place, post) in posts.into_iter().enumerate() {
+            let Some(root) = roots::root_for(post.first(), file, &folders) else {
+                continue;
+            };
+            if self.bring_back(&post, root) {
+                continue;
+            }
             let is_missed = place == 0 && !has_one;
+            let trusted = self.trusted_at(root);
             if !is_missed && post.candidates(&self.host, trusted.as_deref()).is_empty() {
                 continue;
             }
+            if !self.has_room(&post) {
+                continue;
+            }
             let greeting = self.greeting_in(&offer);
-            let server = self.start_server(post, greeting);
+            let server = self.start_server(post, root, greeting);
             if let Some(behind) = self.servers.get_mut(server) {
                 behind.greeted = true;
                 behind.send_first(messages::notification("initialized", &json!({})));
             }
-            if let Some(settings) = self.first_settings_for(server) {
-                self.send(server, settings);
+            for body in self.told_before(server) {
+                self.send(server, body);
             }
         }
     }

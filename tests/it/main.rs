@@ -31,6 +31,7 @@ mod protocol;
 #[cfg(unix)]
 mod proxy;
 mod restart;
+mod roots;
 mod seed;
 mod semantics;
 #[cfg(unix)]

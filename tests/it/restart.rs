@@ -232,7 +232,11 @@ fn a_server_that_works_is_restarted_by_command_and_the_old_one_ends() {
 
 #[test]
 fn settings_and_folders_of_now_are_told_to_a_server_that_comes_back() {
-    let mut peer = Peer::ready(&Script::default());
+    let can = r#"{"workspace":{"workspaceFolders":{"supported":true,"changeNotifications":true}}}"#;
+    let mut peer = Peer::ready(&Script {
+        options: &["--capabilities", can],
+        ..Script::default()
+    });
     let folder = json!({ "uri": "file:///elsewhere", "name": "elsewhere" });
     peer.notify(
         "workspace/didChangeWorkspaceFolders",

@@ -198,6 +198,13 @@ impl Board {
         published.chain(refresh.then_some(Tell::Refresh)).collect()
     }
 
+    /// Forgets what a server said of an open document, and says what the editor has to hear.
+    pub fn forget(&mut self, server: usize, uri: &str) -> Option<Tell> {
+        let document = self.documents.get_mut(&same_uri(uri))?;
+        let slot = document.slots.remove(&server)?;
+        slot.says_something().then(|| self.tell(uri, true))
+    }
+
     /// A document was opened: an editor that asks from now on is no longer told what was pushed before.
     pub fn opened(&self, uri: &str) -> Option<Tell> {
         let told = self.model == Model::Pull && self.says(uri, Which::Pushed);

@@ -75,6 +75,7 @@ fn server(server: &Behind) -> Value {
     };
     json!({
         "name": server.spec.name,
+        "root": server.home.root,
         "state": state,
         "reason": reason,
         "running": server.is_running(),

@@ -5,6 +5,7 @@
 //! were published last.
 
 use std::collections::HashMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -64,6 +65,7 @@ struct Inquiry {
 struct Part {
     number: usize,
     server: String,
+    root: PathBuf,
     priority: i32,
     method: &'static str,
     id: String,
@@ -167,6 +169,7 @@ impl Session {
         let part = Part {
             number: server,
             server: behind.spec.name.clone(),
+            root: behind.home.root.clone(),
             priority: behind.spec.priority,
             method,
             id: id.clone(),
@@ -185,6 +188,7 @@ impl Session {
         Some(Part {
             number: server,
             server: behind.spec.name.clone(),
+            root: behind.home.root.clone(),
             priority: behind.spec.priority,
             method: "textDocument/publishDiagnostics",
             id: String::new(),
@@ -272,6 +276,7 @@ fn side_by_side(open: &Inquiry) -> Vec<Value> {
         result.push(json!({
             "method": part.method,
             "server": part.server,
+            "root": part.root,
             "priority": part.priority,
             "micros": time.map(|time| u64::try_from(time.as_micros()).unwrap_or(u64::MAX)),
             "count": labels.len(),
@@ -370,6 +375,7 @@ mod tests {
         Part {
             number: 0,
             server: server.to_owned(),
+            root: PathBuf::new(),
             priority: 0,
             method,
             id: String::new(),

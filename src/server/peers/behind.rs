@@ -14,6 +14,7 @@ use serde_json::Value;
 
 use super::columns;
 use super::waiting::{Waiting, is_told_on_return};
+use crate::config::RootStrategy;
 use crate::config::host::Host;
 use crate::downstream::capabilities;
 use crate::downstream::connection::{Connection, Feed};
@@ -25,6 +26,7 @@ use crate::process::{Command, Environment};
 use crate::safety;
 use crate::server::capabilities::Sync;
 use crate::server::session::Event;
+use crate::text::json::is_true;
 use crate::text::position::Encoding;
 
 /// Deaths within [`DEATHS_WINDOW`] after which a server is not started again by itself.
@@ -36,11 +38,28 @@ pub const DEATHS_WINDOW: Duration = Duration::from_secs(180);
 /// Rest after the first death; each further one doubles it.
 const REST: Duration = Duration::from_millis(100);
 
+/// Where a server is at home.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Home {
+    /// The folder that it serves, the first of them when it serves several.
+    pub root: PathBuf,
+    /// Whether it was greeted with that folder alone.
+    pub is_own: bool,
+    /// Where it is started.
+    pub directory: PathBuf,
+}
+
 /// A language server behind us.
 #[derive(Debug)]
 pub struct Behind {
     /// What it is, of the servers that may have its post.
     pub spec: registry::Server,
+    /// Where it is at home.
+    pub home: Home,
+    /// Whether it was ended because nobody needs it: it starts again when somebody does.
+    pub is_retired: bool,
+    /// When one of its documents was closed last.
+    pub idle_since: Instant,
     /// Changes with every start and end: words of an earlier start are not listened to.
     pub attempt: u32,
     /// How often it had to come back: what it made in an earlier life is not its own any more.
@@ -74,7 +93,6 @@ pub struct Behind {
     waiting: Waiting,
     deaths: VecDeque<Instant>,
     initialize: Bytes,
-    directory: PathBuf,
 }
 
 /// Where a server is in its life.
@@ -125,10 +143,13 @@ impl Behind {
         post: registry::Post,
         host: &Host,
         trusted: Option<&Path>,
-        directory: &Path,
+        home: Home,
         initialize: Bytes,
     ) -> Self {
         Self {
+            home,
+            is_retired: false,
+            idle_since: Instant::now(),
             candidates: post.candidates(host, trusted).into(),
             spec: post.first().clone(),
             post,
@@ -152,7 +173,6 @@ impl Behind {
             waiting: Waiting::default(),
             deaths: VecDeque::new(),
             initialize,
-            directory: directory.to_owned(),
         }
     }
 
@@ -170,7 +190,7 @@ impl Behind {
             let command = Command {
                 program: program.clone(),
                 arguments: self.spec.arguments.clone(),
-                directory: self.directory.clone(),
+                directory: self.home.directory.clone(),
                 environment: Environment::Inherited(self.spec.environment.clone()),
                 confinement: None,
                 launcher: host.executable.clone(),
@@ -247,6 +267,32 @@ impl Behind {
     /// Whether this is the post that it has.
     pub fn has_post(&self, post: &registry::Post) -> bool {
         self.post.first().name == post.first().name
+    }
+
+    /// What it is as far as its folders are concerned, whoever has its post.
+    pub fn model(&self) -> &registry::Server {
+        self.post.first()
+    }
+
+    /// Whether it serves all folders of the workspace; as long as it has not said that it cannot, it may.
+    pub fn serves_all(&self) -> bool {
+        match self.model().root_strategy {
+            RootStrategy::Single => true,
+            RootStrategy::Workspace => {
+                let path = "/capabilities/workspace/workspaceFolders/supported";
+                !self.home.is_own && (self.answer.is_null() || is_true(&self.answer, path))
+            }
+            RootStrategy::Folder | RootStrategy::Nearest => false,
+        }
+    }
+
+    /// What people call it: one of several processes of a server is told apart by its folder.
+    pub fn title(&self) -> String {
+        let name = &self.spec.name;
+        if self.home.is_own {
+            return format!("{name} in {}", self.home.root.display());
+        }
+        name.clone()
     }
 
     /// Whether there is another program that may have its post.
@@ -335,9 +381,9 @@ impl Behind {
         let sentence = if !self.is_proven() {
             reason.to_owned()
         } else if said.is_empty() {
-            format!("{} ended: {reason}", self.spec.name)
+            format!("{} ended: {reason}", self.title())
         } else {
-            format!("{} ended: {reason}; it said: {said}", self.spec.name)
+            format!("{} ended: {reason}; it said: {said}", self.title())
         };
         self.attempt += 1;
         self.generation += 1;

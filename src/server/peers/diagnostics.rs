@@ -80,6 +80,15 @@ impl Diagnostics {
         self.board.forget_server(server)
     }
 
+    /// Forgets what a server said of a document and was asked about it.
+    pub fn forget(&mut self, server: usize, uri: &str) -> Option<Tell> {
+        self.due
+            .retain(|(asked, of), _| *asked != server || of != uri);
+        self.asked
+            .retain(|_, (asked, of)| *asked != server || of != uri);
+        self.board.forget(server, uri)
+    }
+
     /// The diagnostics of a document; one that was both published and asked for counts once.
     pub fn of(&self, uri: &str) -> Vec<Value> {
         let texts = self.board.of(uri).into_iter();

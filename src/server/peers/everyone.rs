@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use super::roots;
 use crate::server::session::Session;
 
 impl Session {
@@ -15,11 +16,15 @@ impl Session {
             let body = match method {
                 "workspace/didChangeConfiguration" => Some(self.settings_for(server, body)),
                 "workspace/didChangeWatchedFiles" => self.changes_for(server, body),
+                roots::CHANGED => self.folders_for(server, body),
                 _ => Some(body.clone()),
             };
             if let Some(body) = body {
                 self.send(server, body);
             }
+        }
+        if method == roots::CHANGED {
+            self.folders_changed();
         }
     }
 }

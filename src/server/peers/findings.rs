@@ -13,6 +13,7 @@ use serde_json::value::RawValue;
 use super::behind::Behind;
 use super::diagnostics::Diagnostics;
 use super::diagnostics::Soon;
+use super::roots;
 use crate::downstream::capabilities::Choice;
 use crate::downstream::diagnostics::model::{Pull, Reader, Ways, model};
 use crate::downstream::diagnostics::{Board, Look, Model, Origin, Tell};
@@ -113,6 +114,10 @@ impl Session {
     /// A server registers that it can be asked. Says whether the editor hears of it: with several servers it already asks,
     /// or we do.
     pub(in crate::server) fn may_register(&mut self, method: &str) -> bool {
+        if method == roots::CHANGED {
+            // We have announced that we want to hear of it: an editor would tell us twice.
+            return !self.is_agent();
+        }
         if method != ASK {
             return true;
         }

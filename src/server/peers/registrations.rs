@@ -140,13 +140,18 @@ impl Registrations {
                 return Added::default();
             }
             let entry = self.entries.swap_remove(index);
-            over = entry.outside.map(|outside| (outside, entry.method));
+            over = self.handed_on(entry);
         }
         let mut outside = maker.outside(&new.id);
         while self.is_known_outside(&outside) {
             outside.push('\'');
         }
-        let outside = editor_takes.then_some(outside);
+        // The editor is one client: what it was told by another server it does not have to hear twice.
+        let is_told = |entry: &Entry| {
+            entry.outside.is_some() && entry.method == new.method && entry.options == options
+        };
+        let is_told = self.entries.iter().any(is_told);
+        let outside = (editor_takes && !is_told).then_some(outside);
         let is_watch = new.method == watches::METHOD;
         self.entries.push(Entry {
             maker,
@@ -177,18 +182,34 @@ impl Registrations {
         };
         let index = self.entries.iter().position(fits)?;
         let entry = self.entries.swap_remove(index);
-        Some((entry.outside?, entry.method))
+        self.handed_on(entry)
+    }
+
+    /// What the editor knows of a registration that is over, unless another server made the same one: then it is that
+    /// server's from now on.
+    fn handed_on(&mut self, entry: Entry) -> Option<(String, String)> {
+        let outside = entry.outside?;
+        let heir = self.entries.iter_mut().find(|other| {
+            other.outside.is_none()
+                && other.method == entry.method
+                && other.options == entry.options
+        });
+        match heir {
+            Some(heir) => heir.outside = Some(outside),
+            None => return Some((outside, entry.method)),
+        }
+        None
     }
 
     /// Takes out what a server registered in other lives than this one; all of it without a life.
     fn remove_old(&mut self, server: usize, life: Option<u32>) -> Vec<(String, String)> {
         self.settle.remove(&server);
-        self.entries
-            .extract_if(.., |entry| {
-                entry.maker.server == server && Some(entry.maker.generation) != life
-            })
-            .filter_map(|entry| Some((entry.outside?, entry.method)))
-            .collect()
+        let is_old = |entry: &mut Entry| {
+            entry.maker.server == server && Some(entry.maker.generation) != life
+        };
+        let old: Vec<Entry> = self.entries.extract_if(.., is_old).collect();
+        let over = old.into_iter().filter_map(|entry| self.handed_on(entry));
+        over.collect()
     }
 }
 
@@ -368,7 +389,7 @@ mod tests {
         let mut registrations = Registrations::default();
         let second = Maker { server: 1, ..FIRST };
         let mine = add(&mut registrations, FIRST, "1", json!({}));
-        let yours = add(&mut registrations, second, "1", json!({}));
+        let yours = add(&mut registrations, second, "1", json!({ "yours": true }));
         assert_eq!(mine.outside.as_deref(), Some("1"));
         assert!(yours.outside.is_some() && yours.outside != mine.outside);
         let old = Unregistration {
@@ -379,6 +400,21 @@ mod tests {
         assert_eq!(Some(over.0), yours.outside);
         assert!(registrations.has(0, "textDocument/hover", None));
         assert!(!registrations.has(1, "textDocument/hover", None));
+    }
+
+    #[test]
+    fn what_two_servers_register_alike_is_one_until_both_are_gone() {
+        let mut registrations = Registrations::default();
+        let second = Maker { server: 1, ..FIRST };
+        let mine = add(&mut registrations, FIRST, "a", json!({}));
+        assert_eq!(
+            add(&mut registrations, second, "b", json!({})),
+            Added::default()
+        );
+        assert_eq!(registrations.remove_old(0, None), []);
+        assert!(registrations.has(1, "textDocument/hover", None));
+        let over = registrations.remove_old(1, None);
+        assert_eq!(Some(over[0].0.clone()), mine.outside);
     }
 
     #[test]

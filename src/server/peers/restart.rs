@@ -11,8 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::behind::{Behind, DEATHS_MAX, DEATHS_WINDOW, Due, Fate, Phase};
-use super::tokens;
-use crate::config::trust;
+use super::{roots, tokens};
 use crate::downstream::protocol::{self, Direction, Scope};
 use crate::downstream::wire::Envelope;
 use crate::server::life::Stage;
@@ -194,19 +193,25 @@ impl Session {
 
     /// Starts a server again.
     fn revive(&mut self, server: usize) {
-        let trusted = trust::is_trusted(&self.host, &self.root).then_some(self.root.as_path());
+        let root = self.servers.get(server).map(|behind| &behind.home.root);
+        let trusted = root.and_then(|root| self.trusted_at(root));
         let greeting = self.greeting_again(server);
         let Some(behind) = self.servers.get_mut(server) else {
             return;
         };
-        behind.prepare(&self.host, trusted, greeting);
+        behind.prepare(&self.host, trusted.as_deref(), greeting);
         self.start_program(server);
     }
 
     /// The greeting that a server had, with the folders as they are.
     fn greeting_again(&self, server: usize) -> Bytes {
-        let body = self.servers.get(server).map(Behind::greeting);
-        let body = body.unwrap_or_default();
+        let Some(behind) = self.servers.get(server) else {
+            return Bytes::new();
+        };
+        let body = behind.greeting();
+        if behind.home.is_own {
+            return self.greeting_at(&behind.home, body);
+        }
         let Some(folders) = &self.standing.folders else {
             return body;
         };
@@ -241,18 +246,31 @@ impl Session {
             self.send(server, body);
         }
         self.ask_again(server);
+        if !self.servers.get(server).is_some_and(Behind::serves_all) && self.roots().len() > 1 {
+            self.rehome();
+        }
     }
 
     /// What a server that came back is told before everything else: that it may begin, the settings, and the texts of
     /// its documents as they are now.
     fn introduction(&self, server: usize) -> Vec<Bytes> {
         let mut bodies = vec![messages::notification("initialized", &json!({}))];
-        bodies.extend(self.standing.trace.clone());
-        let settings = self.standing.configuration.as_ref();
-        let settings = settings.map(|body| self.settings_for(server, body));
-        bodies.extend(settings.or_else(|| self.first_settings_for(server)));
+        bodies.extend(self.told_before(server));
         bodies.extend(self.present_texts(server));
         bodies
+    }
+
+    /// What every server was told before, for one that was not there.
+    pub(in crate::server) fn told_before(&self, server: usize) -> Vec<Bytes> {
+        let settings = self.standing.configuration.as_ref();
+        let settings = settings.map(|body| self.settings_for(server, body));
+        let settings = settings.or_else(|| self.first_settings_for(server));
+        self.standing
+            .trace
+            .clone()
+            .into_iter()
+            .chain(settings)
+            .collect()
     }
 
     /// The texts of a server's documents as they are now.
@@ -262,21 +280,11 @@ impl Session {
             return Vec::new();
         }
         let documents = self.documents_of(server);
-        let opened = documents.map(|document| {
-            let item = json!({
-                "uri": document.uri,
-                "languageId": document.language,
-                "version": document.version,
-                "text": document.text(),
-            });
-            let params = json!({ "textDocument": item });
-            messages::notification("textDocument/didOpen", &params)
-        });
-        opened.collect()
+        documents.map(roots::opened).collect()
     }
 
     /// The open documents that a server has.
-    fn documents_of(
+    pub(in crate::server) fn documents_of(
         &self,
         server: usize,
     ) -> impl Iterator<Item = &crate::text::documents::Document> {
@@ -349,7 +357,7 @@ impl Session {
     /// Tries every server that stays away: something may be different.
     pub(in crate::server) fn try_all_again(&mut self) {
         for behind in &mut self.servers {
-            if matches!(behind.phase, Phase::Ended(_)) {
+            if matches!(behind.phase, Phase::Ended(_)) && !behind.is_retired {
                 behind.forgive();
                 // It was told of already; when it fails again there is nothing new to say.
                 behind.tries = 1;
@@ -360,9 +368,16 @@ impl Session {
 
     /// `meliora.restart`: starts a server again, or all of them.
     pub(in crate::server) fn restart(&mut self, name: &str) -> Result<Value, String> {
-        let wanted: Vec<usize> = (0..self.servers.len())
-            .filter(|server| name.is_empty() || self.name_of(*server) == name)
-            .collect();
+        let is_wanted = |server: &usize| {
+            let behind = self
+                .servers
+                .get(*server)
+                .filter(|behind| !behind.is_retired);
+            behind.is_some_and(|behind| {
+                name.is_empty() || behind.spec.name == name || behind.title() == name
+            })
+        };
+        let wanted: Vec<usize> = (0..self.servers.len()).filter(is_wanted).collect();
         if wanted.is_empty() {
             let known: Vec<String> = (0..self.servers.len())
                 .map(|server| self.name_of(server))
@@ -379,7 +394,16 @@ impl Session {
         Ok(json!({ "restarted": names }))
     }
 
-    fn restart_server(&mut self, server: usize) {
+    pub(in crate::server) fn restart_server(&mut self, server: usize) {
+        self.end_for_now(server, "it is started again", true);
+        if let Some(behind) = self.servers.get_mut(server) {
+            behind.forgive();
+            behind.rest(Instant::now());
+        }
+    }
+
+    /// Asks a server to end.
+    pub(in crate::server) fn end_for_now(&mut self, server: usize, reason: &str, returns: bool) {
         let id = self.requests.own_id();
         let Some(behind) = self.servers.get_mut(server) else {
             return;
@@ -395,15 +419,18 @@ impl Session {
             }
         }
         let was_away = matches!(behind.phase, Phase::Ended(_));
-        let (connection, _, _) = behind.end("it is started again", Instant::now(), true);
+        let (connection, _, sentence) = behind.end(reason, Instant::now(), returns);
         if let Some(connection) = connection {
             tokio::spawn(connection.finish(FAREWELL));
         }
-        behind.forgive();
-        behind.rest(Instant::now());
-        if !was_away {
+        if was_away {
+            return;
+        }
+        if returns {
             let fate = Fate::Returns { first: true };
             self.settle(server, fate, "its server is started again");
+        } else {
+            self.settle(server, Fate::Stays, &sentence);
         }
     }
 }

@@ -93,7 +93,7 @@ impl Session {
         if self.servers.len() < 2 || watches.is_empty() {
             return Some(body.clone());
         }
-        let folders = self.folders();
+        let folders = self.watched_folders(server);
         let params: Value = messages::params(body).unwrap_or_default();
         let all = list(&params, "/changes");
         let mut known = HashSet::new();
@@ -115,20 +115,6 @@ impl Session {
         }
         let params = json!({ "changes": wanted });
         (!wanted.is_empty()).then(|| messages::notification(METHOD, &params))
-    }
-
-    /// The folders of the workspace as they are.
-    pub(in crate::server) fn folders(&self) -> Vec<PathBuf> {
-        let greeted = list(&self.greeting, "/workspaceFolders");
-        let named = self.standing.folders().unwrap_or(greeted);
-        let named = named
-            .iter()
-            .filter_map(|folder| location::to_path(text(folder, "/uri")));
-        let mut folders: Vec<PathBuf> = named.collect();
-        if !folders.contains(&self.root) {
-            folders.push(self.root.clone());
-        }
-        folders
     }
 }
 

@@ -144,8 +144,10 @@ impl Session {
         if fan.method.combine == Combine::Actions {
             taste = taste.asked_for(&messages::params(&request.body).unwrap_or_default());
         }
-        let names: Vec<String> = (0..self.servers.len())
-            .map(|server| self.name_of(server))
+        let names: Vec<String> = self
+            .servers
+            .iter()
+            .map(|behind| behind.spec.name.clone())
             .collect();
         let name = |server: usize| names.get(server).map_or("", String::as_str);
         let report = match how {

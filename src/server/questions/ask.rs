@@ -23,6 +23,7 @@ use crate::server::messages;
 use crate::server::peers::behind::Behind;
 use crate::server::session::Session;
 use crate::text::json::{at, list, set};
+use crate::text::location;
 
 /// The methods for semantic tokens begin so; a server that has any of them has the one for all of a document.
 const TOKENS: &str = "textDocument/semanticTokens/";
@@ -180,19 +181,42 @@ impl Session {
         self.tell(messages::raw_answer(&message.raw_id, result));
     }
 
-    /// The server whose command this is.
-    pub(in crate::server) fn command_owner(&self, command: &str) -> usize {
+    /// The server whose command this is: of several processes that know it, the one of a document that it is given, else
+    /// the one that offered it last.
+    pub(in crate::server) fn command_owner(&self, command: &str, body: &[u8]) -> usize {
         let announces = |server: &Behind| {
             let path = "/capabilities/executeCommandProvider/commands";
             list(&server.answer, path)
                 .iter()
                 .any(|known| known == command)
         };
-        self.servers
-            .iter()
-            .position(announces)
-            .or_else(|| self.traces.command(command))
+        let servers = self.servers.iter().enumerate();
+        let known = servers.filter(|(_, behind)| announces(behind) && is_alive(behind));
+        let known: Vec<usize> = known.map(|(server, _)| server).collect();
+        let offered = self.traces.command(command);
+        if let [] | [_] = known.as_slice() {
+            let only = known.first().copied();
+            return only.or(offered).unwrap_or(self.last_asked);
+        }
+        let is_known = |server: &usize| known.contains(server);
+        let params: Value = messages::params(body).unwrap_or_default();
+        let named = self.attached_in(at(&params, "/arguments"));
+        let of_document = named.and_then(|servers| servers.iter().find(|it| is_known(it)).copied());
+        of_document
+            .or(offered.filter(is_known))
+            .or(Some(self.last_asked).filter(is_known))
+            .or(known.first().copied())
             .unwrap_or(self.last_asked)
+    }
+
+    /// The servers of the first open document that a value names anywhere.
+    fn attached_in(&self, value: &Value) -> Option<&[usize]> {
+        match value {
+            Value::String(uri) => Some(self.attached.of(uri)).filter(|servers| !servers.is_empty()),
+            Value::Array(all) => all.iter().find_map(|value| self.attached_in(value)),
+            Value::Object(all) => all.values().find_map(|value| self.attached_in(value)),
+            Value::Null | Value::Bool(_) | Value::Number(_) => None,
+        }
     }
 
     /// The servers that get the text of a document, best first; those that are not there yet are started.
@@ -201,15 +225,18 @@ impl Session {
             return Vec::new();
         };
         let language = document.language.clone();
-        self.start_servers_for(&language);
-        self.speakers(&language)
+        let file = location::to_path(uri);
+        self.start_servers_for(&language, file.as_deref());
+        self.speakers(&language, file.as_deref())
     }
 
-    /// The servers that speak a language, best first.
-    fn speakers(&self, language: &str) -> Vec<usize> {
+    /// The servers that speak the language of a file and are at home where it is, best first.
+    fn speakers(&self, language: &str, file: Option<&Path>) -> Vec<usize> {
+        let roots = self.roots();
         let speaks = |server: &usize| {
             let behind = self.servers.get(*server);
             behind.is_some_and(|behind| behind.speaks(language))
+                && self.is_home(*server, file, &roots)
         };
         let mut found: Vec<usize> = (0..self.servers.len()).filter(speaks).collect();
         let priority = |server: &usize| {
@@ -244,11 +271,10 @@ impl Session {
         if let Some(server) = self.traces.scheme(uri) {
             return vec![server];
         }
-        let path = crate::text::location::to_path(uri);
-        let language = path
-            .as_deref()
-            .map_or("", |path: &Path| registry::language_of(path));
-        let speakers = self.takers(method, self.speakers(language).into_iter(), None);
+        let path = location::to_path(uri);
+        let path = path.as_deref();
+        let language = path.map_or("", registry::language_of);
+        let speakers = self.takers(method, self.speakers(language, path).into_iter(), None);
         if speakers.is_empty() {
             return self.owner_of(method).into_iter().collect();
         }
