@@ -30,6 +30,8 @@ mod placing;
 mod protocol;
 #[cfg(unix)]
 mod proxy;
+#[cfg(unix)]
+mod pytest_lsp;
 mod restart;
 mod roots;
 mod seed;

@@ -1,7 +1,7 @@
 //! Real servers, directly and through us: the same session gives the same bytes.
 
 mod client;
-mod projects;
+pub(crate) mod projects;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -240,12 +240,12 @@ fn normalised(method: &str, answer: &str) -> String {
     answer.to_owned()
 }
 
-fn tool(name: &str) -> String {
+pub(crate) fn tool(name: &str) -> String {
     crate::servers::tool(name).display().to_string()
 }
 
 /// A program of the system.
-fn system(name: &str) -> String {
+pub(crate) fn system(name: &str) -> String {
     let path = PathBuf::from("/usr/bin").join(name);
     assert!(
         path.is_file(),
