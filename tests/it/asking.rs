@@ -363,15 +363,16 @@ fn registrations_of_two_servers_with_one_id_are_two_and_end_by_themselves() {
     let mut peer = two_servers(&[]);
     peer.greet(&json!({ "textDocument": { "formatting": { "dynamicRegistration": true } } }));
     let uris = open_both(&mut peer);
-    let register = registration(
-        1,
-        &json!([
-            { "id": "r", "method": "textDocument/formatting", "registerOptions": { "documentSelector": null } },
-            { "id": "s", "method": "textDocument/rangeFormatting" },
-        ]),
-    );
     let mut ids = Vec::new();
-    for uri in &uris {
+    for (uri, language) in uris.iter().zip(["one", "two"]) {
+        let options = json!({ "documentSelector": [{ "language": language }] });
+        let register = registration(
+            1,
+            &json!([
+                { "id": "r", "method": "textDocument/formatting", "registerOptions": options },
+                { "id": "s", "method": "textDocument/rangeFormatting" },
+            ]),
+        );
         say(&mut peer, uri, &register);
         let told = peer.find(|message| message["method"] == "client/registerCapability");
         let items = told["params"]["registrations"].as_array().expect("a list");
@@ -380,10 +381,7 @@ fn registrations_of_two_servers_with_one_id_are_two_and_end_by_themselves() {
             1,
             "the editor does not take the other: {items:?}"
         );
-        assert_eq!(
-            items[0]["registerOptions"],
-            json!({ "documentSelector": null })
-        );
+        assert_eq!(items[0]["registerOptions"], options);
         ids.push(items[0]["id"].clone());
         reply(&mut peer, &told, &Value::Null);
     }
