@@ -160,8 +160,47 @@ pub struct Lsp {
     pub enabled: bool,
     /// Seconds that a server may take to answer `initialize` before we go on without it.
     pub timeout: u64,
+    /// Which of the completions of several servers come first.
+    pub completion_order: CompletionOrder,
+    /// Whose semantic tokens a document has.
+    pub semantic_tokens: SemanticTokens,
+    /// What becomes of a problem that several servers find.
+    pub same_problems: SameProblems,
     /// Servers beside the built-in ones; an entry with the name of a built-in one replaces or adjusts it.
     pub servers: Vec<Server>,
+}
+
+/// Which of the completions of several servers come first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CompletionOrder {
+    /// Those whose sort texts are first, whoever made them.
+    #[default]
+    Text,
+    /// Those of the better server.
+    Server,
+}
+
+/// Whose semantic tokens a document has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SemanticTokens {
+    /// Those of the best server that has any.
+    #[default]
+    Owner,
+    /// Those of all servers; where two overlap, the better server's.
+    Merged,
+}
+
+/// What becomes of a problem that several servers find at one place, with the same code or the same words.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum SameProblems {
+    /// Each server's is shown.
+    #[default]
+    Each,
+    /// One is shown, with the names of all as its source.
+    Once,
 }
 
 impl Default for Lsp {
@@ -169,6 +208,9 @@ impl Default for Lsp {
         Self {
             enabled: true,
             timeout: 30,
+            completion_order: CompletionOrder::default(),
+            semantic_tokens: SemanticTokens::default(),
+            same_problems: SameProblems::default(),
             servers: Vec::new(),
         }
     }

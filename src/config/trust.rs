@@ -18,7 +18,15 @@ pub const FILES: [&str; 2] = [".agent/config.toml", ".agent/local.toml"];
 const HARMLESS: [(&str, &[&str]); 3] = [
     ("safety", &["protected_paths"]),
     ("agent", &["name", "version"]),
-    ("lsp", &["enabled"]),
+    (
+        "lsp",
+        &[
+            "enabled",
+            "completion_order",
+            "same_problems",
+            "semantic_tokens",
+        ],
+    ),
 ];
 
 /// What a workspace's configuration files set, as they were at one moment.

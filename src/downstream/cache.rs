@@ -43,7 +43,7 @@ impl Question {
             && known.scope == Scope::Document
             && !matches!(
                 known.combine,
-                Combine::Diagnostics | Combine::Sequence | Combine::WorkspaceDiagnostics
+                Combine::Diagnostics | Combine::Edits | Combine::WorkspaceDiagnostics
             );
         // Deltas name an earlier answer; a rename and an inline completion are asked for each time anew.
         let is_bound = ["/delta", "/rename", "/inlineCompletion", "/prepareRename"]

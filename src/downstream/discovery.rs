@@ -117,20 +117,6 @@ impl Missing {
     }
 }
 
-/// Finds the first program of a server that says its version.
-pub async fn discover(
-    server: &Server,
-    host: &Host,
-    trusted: Option<&Path>,
-) -> Result<Found, Missing> {
-    let post = Post {
-        alternatives: vec![server.clone()],
-        is_needed: true,
-    };
-    let (_, found) = fill(&post, host, trusted).await?;
-    Ok(found)
-}
-
 /// Finds the first server of a post that says its version.
 pub async fn fill(
     post: &Post,

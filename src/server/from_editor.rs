@@ -244,6 +244,7 @@ impl Session {
             // What we could not read when it was opened, or never heard of.
             self.send(0, body);
         }
+        self.forget_tokens(&uri);
         self.note_closed(&uri);
     }
 

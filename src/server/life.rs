@@ -20,6 +20,7 @@ use super::profile::Profile;
 use super::role::Role;
 use super::session::{FAREWELL, Session};
 use crate::config::layers;
+use crate::downstream::capabilities::Choice;
 use crate::downstream::{registry, roots};
 use crate::text::json::{at, list, text};
 use crate::text::location;
@@ -273,7 +274,10 @@ impl Session {
         };
         let running = self.servers.iter().filter(|server| server.is_running());
         let answers: Vec<Value> = running.map(Behind::announced).collect();
-        let choice = self.choose_model(&answers);
+        let choice = Choice {
+            legend: self.choose_legend(&answers),
+            ..self.choose_model(&answers)
+        };
         let answers: Vec<&Value> = answers.iter().collect();
         let result = match &self.role {
             Role::Agent => {
@@ -286,6 +290,7 @@ impl Session {
             Role::Proxy(_) => capabilities::joined(&answers, &choice),
         };
         self.documents.encoding = columns::encoding_of(&result);
+        self.note_legend(&result);
         self.tell(match starting.as_it_came {
             Some(body) => body,
             None => messages::answer(&starting.raw_id, &result),

@@ -30,6 +30,7 @@ use super::profile::Profile;
 use super::questions::again::Known;
 use super::questions::answers::Traces;
 use super::questions::attached::Attached;
+use super::questions::highlights::Highlights;
 use super::questions::requests::{FromEditor, Requests, Then};
 use super::role::Role;
 use crate::agent::task::Report;
@@ -127,6 +128,8 @@ pub struct Session {
     pub(super) registrations: Registrations,
     /// The edits that servers asked for.
     pub(super) applying: Applying,
+    /// The semantic tokens that the editor has.
+    pub(super) highlights: Highlights,
     /// What the editor's progress tokens are for several servers.
     pub(super) tokens: Tokens,
     /// The server that was asked last: it gets what names no document.
@@ -173,6 +176,7 @@ impl Session {
             refreshes: Refreshes::default(),
             registrations: Registrations::default(),
             applying: Applying::default(),
+            highlights: Highlights::default(),
             tokens: Tokens::default(),
             last_asked: 0,
             requests: Requests::new(),
@@ -359,7 +363,7 @@ impl Session {
                     continue;
                 }
                 Then::AddActions(actions) => messages::answer(&raw_id, &Value::from(actions)),
-                Then::Forward | Then::NoteDiagnostics(_) => {
+                Then::Forward | Then::NoteDiagnostics(_) | Then::MergeTokens(_) => {
                     messages::failure(&raw_id, Failure::Failed, message)
                 }
             };

@@ -9,6 +9,7 @@ mod again;
 mod asking;
 mod canned;
 mod chaos;
+mod choices;
 mod code;
 mod counting;
 mod dependencies;

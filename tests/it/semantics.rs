@@ -11,8 +11,8 @@ use std::time::Duration;
 
 use meliora::config::Config;
 use meliora::config::host::Host;
-use meliora::downstream::discovery;
-use meliora::downstream::registry::{self, Server};
+use meliora::downstream::discovery::{self, Found, Missing};
+use meliora::downstream::registry::{self, Post, Server};
 use meliora::safety::{self, Policy};
 use meliora::semantics::{Client, Setup};
 
@@ -42,9 +42,18 @@ pub(crate) fn write_crate(root: &Path, library: &str) {
     std::fs::write(root.join("src/lib.rs"), library).expect("written");
 }
 
+async fn find(server: Server, host: &Host) -> Result<Found, Missing> {
+    let post = Post {
+        alternatives: vec![server],
+        is_needed: true,
+    };
+    let (_, found) = discovery::fill(&post, host, None).await?;
+    Ok(found)
+}
+
 pub(crate) async fn start(root: &Path) -> Client {
     let host = host();
-    let found = discovery::discover(&rust_analyzer(), &host, None)
+    let found = find(rust_analyzer(), &host)
         .await
         .expect("rust-analyzer is installed; `tests/run` installs it");
     let setup = Setup::shadow("rust-analyzer", &found.program, &[], root, &host, None);
@@ -144,9 +153,7 @@ async fn a_shim_without_the_component_is_skipped_for_the_next_program() {
         ),
     );
     let host = Host::from_environment(PathBuf::from(env!("CARGO_BIN_EXE_meliora")), environment);
-    let found = discovery::discover(&rust_analyzer(), &host, None)
-        .await
-        .expect("found");
+    let found = find(rust_analyzer(), &host).await.expect("found");
     assert_eq!(
         (found.program, found.version.as_str()),
         (real, "rust-analyzer 9.9.9")
@@ -155,9 +162,7 @@ async fn a_shim_without_the_component_is_skipped_for_the_next_program() {
     let mut missing = rust_analyzer();
     missing.name = "nowhere".to_owned();
     missing.command = "nowhere-analyzer".to_owned();
-    let error = discovery::discover(&missing, &host, None)
-        .await
-        .expect_err("not there");
+    let error = find(missing, &host).await.expect_err("not there");
     assert!(
         error
             .to_string()

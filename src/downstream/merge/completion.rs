@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::{Part, Taste};
+use crate::config::CompletionOrder;
 use crate::downstream::tagged::{TAG_BYTES, Tag};
 use crate::text::raw;
 
@@ -101,7 +102,8 @@ pub(super) fn combine(parts: &[Part<'_>], taste: &Taste) -> String {
         .map(|list| list.items.and_then(|items| raw::elements(items.get())))
         .map(Option::unwrap_or_default)
         .collect();
-    let ranked = taste.rank_completions && items.iter().filter(|list| !list.is_empty()).count() > 1;
+    let ranked = taste.completion_order == CompletionOrder::Server
+        && items.iter().filter(|list| !list.is_empty()).count() > 1;
     let mut bytes: usize = said.iter().map(|part| part.result.get().len()).sum();
     let writers: Vec<Writer<'_>> = lists
         .into_iter()
@@ -378,7 +380,7 @@ mod tests {
             r#"[{"label":"b"}]"#,
         ];
         let ranked = Taste {
-            rank_completions: true,
+            completion_order: crate::config::CompletionOrder::Server,
             ..tasting()
         };
         let expected = concat!(

@@ -5,16 +5,18 @@
 
 mod actions;
 mod completion;
+mod edits;
 mod hover;
 mod list;
 mod locations;
-pub mod sequence;
+pub mod tokens;
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 
 use super::protocol::Combine;
 use super::tagged::{self, Tag};
+use crate::config::CompletionOrder;
 use crate::text::json::{at, is_true, list as values};
 use crate::text::raw;
 
@@ -80,8 +82,8 @@ pub struct Taste {
     pub tags: bool,
     /// A server that was asked is not among the parts.
     pub missing: bool,
-    /// Completions of a better server come first, whatever their sort texts are.
-    pub rank_completions: bool,
+    /// Which completions come first.
+    pub completion_order: CompletionOrder,
     /// The kinds of code actions that were asked for; none asked for means all.
     pub only: Vec<String>,
 }
@@ -135,14 +137,14 @@ impl Part<'_> {
 
 /// The combined result as JSON text. `parts` are results, best server first; [`settle`] takes what is none out.
 ///
-/// Reports of diagnostics need what was reported before: [`super::diagnostics`] combines them. Edits in sequence need
-/// the text: see [`sequence`]. Both are treated here as if the best server had been asked alone.
+/// Reports of diagnostics need what was reported before: [`super::diagnostics`] combines them. They are treated here as if
+/// the best server had been asked alone.
 pub fn combine(how: Combine, parts: &[Part<'_>], taste: &Taste) -> String {
     match how {
-        Combine::First
-        | Combine::Diagnostics
-        | Combine::WorkspaceDiagnostics
-        | Combine::Sequence => first(parts, taste),
+        Combine::First | Combine::Diagnostics | Combine::WorkspaceDiagnostics => {
+            first(parts, taste)
+        }
+        Combine::Edits => edits::combine(parts),
         Combine::Concatenate => list::combine(parts, taste),
         Combine::Locations => locations::combine(parts, taste),
         Combine::Completion => completion::combine(parts, taste),

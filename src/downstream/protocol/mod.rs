@@ -56,8 +56,8 @@ pub enum Combine {
     Diagnostics,
     /// The workspace's diagnostic report.
     WorkspaceDiagnostics,
-    /// Text edits before a save: in sequence, each server on the text that the one before left.
-    Sequence,
+    /// Text edits before a save: those that do not touch one another.
+    Edits,
 }
 
 /// What the protocol says of one method.
@@ -161,7 +161,7 @@ mod tests {
             ("workspace/symbol", Combine::Concatenate),
             ("textDocument/diagnostic", Combine::Diagnostics),
             ("workspace/diagnostic", Combine::WorkspaceDiagnostics),
-            ("textDocument/willSaveWaitUntil", Combine::Sequence),
+            ("textDocument/willSaveWaitUntil", Combine::Edits),
             ("textDocument/formatting", Combine::First),
             ("textDocument/onTypeFormatting", Combine::First),
             ("textDocument/documentSymbol", Combine::First),

@@ -14,6 +14,7 @@ use super::behind::Behind;
 use super::diagnostics::Diagnostics;
 use super::diagnostics::Soon;
 use super::roots;
+use crate::config::SameProblems;
 use crate::downstream::capabilities::Choice;
 use crate::downstream::diagnostics::model::{Pull, Reader, Ways, model};
 use crate::downstream::diagnostics::{Board, Look, Model, Origin, Tell};
@@ -53,7 +54,7 @@ impl Session {
         let look = Look {
             names: true,
             tags: true,
-            fuses: false,
+            fuses: self.config.lsp.same_problems == SameProblems::Once,
         };
         self.diagnostics = Diagnostics::new(
             Board::new(model, reader, look),
@@ -183,7 +184,7 @@ impl Session {
             | Combine::Locations
             | Combine::Completion
             | Combine::Hover
-            | Combine::Sequence => false,
+            | Combine::Edits => false,
         };
         let params = messages::params::<&RawValue>(body).filter(|_| is_own && self.joins());
         let (Some(params), Some(behind)) = (params, self.servers.get(server)) else {

@@ -140,6 +140,7 @@ impl Session {
         let how = fan.method.combine;
         let capabilities = at(&self.greeting, "/capabilities");
         let mut taste = Taste::of(capabilities, fan.method.name);
+        taste.completion_order = self.config.lsp.completion_order;
         taste.tags = comes_back(fan.method);
         if fan.method.combine == Combine::Actions {
             taste = taste.asked_for(&messages::params(&request.body).unwrap_or_default());
@@ -154,7 +155,12 @@ impl Session {
             Combine::Diagnostics | Combine::WorkspaceDiagnostics => {
                 self.joined_report(&request.raw_id, how, &request.body, &fan.said(name))
             }
-            _ => None,
+            _ => match &request.then {
+                Then::MergeTokens(wanted) => {
+                    self.common_tokens(&request.raw_id, wanted, &fan.said(name))
+                }
+                _ => None,
+            },
         };
         let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
         self.call_off(&request.sent_id(), request.asked.waiting());
@@ -164,7 +170,7 @@ impl Session {
     /// Gives the editor its answer, with what is ours.
     pub(in crate::server) fn deliver(&mut self, raw_id: &[u8], then: Then, body: Bytes) {
         match then {
-            Then::Forward | Then::NoteDiagnostics(_) => self.tell(body),
+            Then::Forward | Then::NoteDiagnostics(_) | Then::MergeTokens(_) => self.tell(body),
             Then::Explain { inquiry, part } => self.explained(inquiry, part, &body),
             Then::AddActions(actions) => {
                 let more = messages::with_more(raw_id, &body, &actions);

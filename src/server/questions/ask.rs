@@ -14,7 +14,8 @@ use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use super::fan::Fan;
+use super::fan::{Fan, Order};
+use super::highlights;
 use super::requests::{Asked, FromEditor, Then};
 use crate::downstream::protocol::{self, Method, Scope};
 use crate::downstream::{registry, tagged};
@@ -57,6 +58,9 @@ impl Session {
         };
         if self.is_alone() {
             return self.ask_server(0, message, then);
+        }
+        if self.is_for_common_tokens(method) {
+            return self.ask_for_tokens(method, message, then);
         }
         let known = protocol::method(method);
         let servers = match known.map(|known| known.scope) {
@@ -109,7 +113,11 @@ impl Session {
             let behind = self.servers.get(*server);
             (*server, behind.map_or(0, |behind| behind.generation))
         });
-        let fan = Fan::new(method, with_generation);
+        let order = match then {
+            Then::MergeTokens(_) => Order::AtOnce,
+            _ => Order::of(method),
+        };
+        let fan = Fan::new(method, order, with_generation);
         let asked: Vec<usize> = fan.waiting().collect();
         let others = without_tokens(&message.body, &["partialResultToken", "workDoneToken"]);
         let several = Asked::Several(Box::new(fan));
@@ -151,7 +159,7 @@ impl Session {
             Then::Explain { inquiry, part } => return self.explained(inquiry, part, b"null"),
             Then::AddActions(actions) => Value::from(actions),
             Then::NoteDiagnostics(_) => json!({ "kind": "full", "items": [] }),
-            Then::Forward => Value::Null,
+            Then::Forward | Then::MergeTokens(_) => Value::Null,
         };
         self.tell(messages::answer(raw_id, &result));
     }
@@ -251,7 +259,7 @@ impl Session {
         if self.attached.has(uri) {
             let attached = self.attached.of(uri).iter().copied();
             let mut takers = self.takers(method, attached.clone(), Some(uri));
-            if method.starts_with(TOKENS) {
+            if method.starts_with(TOKENS) && !self.is_for_common_tokens(method) {
                 // Their numbers mean what the legend says that was announced: the best server's.
                 let all = format!("{TOKENS}full");
                 let owner = self.takers(&all, attached, Some(uri)).first().copied();
@@ -307,6 +315,12 @@ impl Session {
             None => true,
             Some(known) if known.registration == "notebookDocument/sync" => {
                 !at(capabilities, "/notebookDocumentSync").is_null()
+            }
+            Some(known)
+                if known.registration == highlights::REGISTRATION
+                    && !self.has_told_legend(server) =>
+            {
+                false
             }
             Some(known) => {
                 let document = uri.and_then(|uri| self.documents.get(uri));

@@ -23,10 +23,30 @@ pub const ALONE: Duration = Duration::from_secs(5);
 pub struct Fan {
     /// What is asked.
     pub method: &'static Method,
+    order: Order,
     /// Best first.
     asked: Vec<Asked>,
     /// When it is looked at again although nobody answered.
     deadline: Option<Instant>,
+}
+
+/// In which order servers are asked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Order {
+    /// Everybody at once.
+    AtOnce,
+    /// The next one when the better one has nothing to say.
+    InTurn,
+}
+
+impl Order {
+    /// The order in which a method is asked.
+    pub fn of(method: &Method) -> Self {
+        match method.combine {
+            Combine::First => Self::InTurn,
+            _ => Self::AtOnce,
+        }
+    }
 }
 
 /// One of the servers.
@@ -64,10 +84,14 @@ pub enum Step {
 
 impl Fan {
     /// A request for these servers (number and generation, best first); [`Fan::to_ask`] says who gets it now.
-    pub fn new(method: &'static Method, servers: impl Iterator<Item = (usize, u32)>) -> Self {
+    pub fn new(
+        method: &'static Method,
+        order: Order,
+        servers: impl Iterator<Item = (usize, u32)>,
+    ) -> Self {
         let now = Instant::now();
         let asked = servers.enumerate().map(|(place, (server, generation))| {
-            let is_first = place == 0 || asks_all(method);
+            let is_first = place == 0 || order == Order::AtOnce;
             Asked {
                 server,
                 generation,
@@ -81,7 +105,8 @@ impl Fan {
         });
         Self {
             asked: asked.collect(),
-            deadline: (!asks_all(method)).then(|| now + ALONE),
+            deadline: (order == Order::InTurn).then(|| now + ALONE),
+            order,
             method,
         }
     }
@@ -107,7 +132,7 @@ impl Fan {
     /// Takes a server's answer.
     pub fn answered(&mut self, server: usize, body: Bytes, now: Instant) -> Step {
         self.note(server, State::Answered(body));
-        if asks_all(self.method) {
+        if self.order == Order::AtOnce {
             self.deadline.get_or_insert(now + LATE);
         }
         self.next_step(now)
@@ -129,7 +154,7 @@ impl Fan {
         if self.deadline.is_none_or(|deadline| now < deadline) {
             return Step::Wait;
         }
-        if asks_all(self.method) {
+        if self.order == Order::AtOnce {
             return Step::Finish;
         }
         self.ask_next(now)
@@ -174,7 +199,7 @@ impl Fan {
     }
 
     fn next_step(&mut self, now: Instant) -> Step {
-        if !asks_all(self.method) {
+        if self.order == Order::InTurn {
             let mut known = self.asked.iter();
             // The best one that has something, once nobody before it may still say something.
             let settled = known.find(|asked| asked.state == State::Waiting || asked.has_result());
@@ -210,11 +235,6 @@ impl Fan {
         self.deadline = Some(now + ALONE);
         Step::Ask(next.server)
     }
-}
-
-/// Whether everybody is asked at once.
-fn asks_all(method: &Method) -> bool {
-    !matches!(method.combine, Combine::First | Combine::Sequence)
 }
 
 impl Asked {

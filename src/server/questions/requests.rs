@@ -11,6 +11,7 @@ use bytes::Bytes;
 use serde_json::Value;
 
 use super::fan::{Fan, Step};
+use super::highlights::Wanted;
 use crate::downstream::cache::Question;
 use crate::downstream::protocol::Method;
 use crate::downstream::wire::Envelope;
@@ -182,6 +183,8 @@ pub enum Then {
         /// Which part.
         part: usize,
     },
+    /// It is one of those that become the tokens of a document.
+    MergeTokens(Wanted),
     /// It holds the diagnostics of this document; it is looked at and handed on.
     NoteDiagnostics(String),
 }

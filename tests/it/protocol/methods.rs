@@ -197,7 +197,7 @@ fn combine(model: &Model, method: &Value) -> &'static str {
     } else if has("WorkspaceDiagnosticReport") {
         "WorkspaceDiagnostics"
     } else if lists("TextEdit") && !wants_a_format(model, method) {
-        "Sequence"
+        "Edits"
     } else if listed.iter().any(stands_alone) {
         "Concatenate"
     } else {
