@@ -3,6 +3,7 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod config;
 pub mod demo;
 pub mod doctor;
 pub mod editor;
@@ -43,6 +44,14 @@ pub const EXIT_MISSING: u8 = 3;
 #[derive(Debug, Parser)]
 #[command(name = "meliora", version, arg_required_else_help = false)]
 struct Arguments {
+    /// Set a key of the configuration for this call, above all files: --set llm.model=gpt-4o.
+    #[arg(
+        long,
+        global = true,
+        value_name = "KEY=VALUE",
+        help_heading = "Configuration"
+    )]
+    set: Vec<String>,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -60,6 +69,9 @@ enum Command {
     Redo(undo::Redo),
     History(history::Arguments),
     Trust(trust::Arguments),
+    Config(config::Arguments),
+    /// Print the JSON Schema of the configuration, for editors and other programs.
+    Schema,
     Doctor(doctor::Arguments),
 }
 
@@ -81,6 +93,7 @@ pub fn main() -> ExitCode {
         return doctor::print_ability();
     }
     let arguments = Arguments::parse();
+    place::set(arguments.set);
     match arguments.command {
         Some(Command::Demo(arguments)) => demo::run(&arguments),
         Some(Command::Fix(arguments)) => fix::run(&arguments),
@@ -89,6 +102,8 @@ pub fn main() -> ExitCode {
         Some(Command::Redo(arguments)) => undo::run_redo(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Trust(arguments)) => trust::run(&arguments),
+        Some(Command::Config(arguments)) => config::run(&arguments),
+        Some(Command::Schema) => config::print_schema(),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),

@@ -4,8 +4,11 @@
 //! its workspace.
 
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use toml::{Table, Value};
+
+use crate::config::host::Host;
 
 /// Files and folders that make a folder a project, in no particular order.
 pub const MARKERS: [&str; 6] = [
@@ -16,6 +19,22 @@ pub const MARKERS: [&str; 6] = [
     ".git",
     ".agent",
 ];
+
+/// `KEY=VALUE` of the command line. Set once, before any command runs.
+static SETTINGS: OnceLock<Vec<String>> = OnceLock::new();
+
+/// Notes what `--set` said.
+pub(super) fn set(settings: Vec<String>) {
+    // Only the first call counts; there is one.
+    let _ = SETTINGS.set(settings);
+}
+
+/// The machine, with the settings of the command line.
+pub(super) fn host() -> std::io::Result<Host> {
+    let mut host = Host::capture()?;
+    host.settings = SETTINGS.get().cloned().unwrap_or_default();
+    Ok(host)
+}
 
 /// A project, and the part of it that was named.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,7 +8,6 @@ use anyhow::Context;
 use clap::Args;
 
 use super::{EXIT_MISSING, paint, serve};
-use crate::config::host::Host;
 use crate::config::layers;
 use crate::downstream::discovery;
 use crate::downstream::registry::{self, Post, Server};
@@ -49,8 +48,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn role(arguments: &Arguments) -> anyhow::Result<Role> {
-    let host = Host::capture().context("cannot find our own executable")?;
-    let config = layers::load(&host, None).config;
+    let host = super::place::host().context("cannot find our own executable")?;
+    let config = layers::load(&host, None, &serde_json::Value::Null).config;
     let redactor = Arc::new(Redactor::new(host.secrets()));
     for notice in telemetry::start(&host, &config, redactor) {
         paint::remark(notice);

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use anyhow::Context;
 
 use super::{EXIT_MISSING, paint};
-use crate::config::host::Host;
 use crate::server::role::Role;
 use crate::server::{self, Ending};
 
@@ -38,7 +37,7 @@ pub(super) fn serve(role: Role) -> ExitCode {
 }
 
 fn serve_on_streams(role: Role) -> anyhow::Result<Ending> {
-    let host = Arc::new(Host::capture().context("cannot find our own executable")?);
+    let host = Arc::new(super::place::host().context("cannot find our own executable")?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

@@ -33,14 +33,14 @@ pub struct Session {
 /// Opens the project that `path` is in. Remarks go to standard error; what an earlier process left half done is
 /// finished or rolled back first.
 pub fn open(path: &Path) -> anyhow::Result<Session> {
-    let host = Host::capture()?;
+    let host = super::place::host()?;
     let project = place::find(path, &host.home)?;
     open_project(host, project)
 }
 
 /// Opens a project that was found already.
 pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
-    let loaded = layers::load(&host, Some(&project.root));
+    let loaded = layers::load(&host, Some(&project.root), &serde_json::Value::Null);
     for notice in &loaded.notices {
         paint::remark(notice);
     }

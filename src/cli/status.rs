@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::paint::{self, paint};
 use super::{EXIT_DONE, EXIT_MISSING, remote};
-use crate::config::host::Host;
 use crate::text::json::{at, list, text};
 
 /// Methods that are shown for each server; `--json` has all.
@@ -40,7 +39,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
-    let host = Host::capture()?;
+    let host = super::place::host()?;
     let path = arguments.path.canonicalize();
     let path = path.with_context(|| format!("cannot use {}", arguments.path.display()))?;
     let answers = remote::ask_all(&host, &path, "meliora/status", &Value::Null);

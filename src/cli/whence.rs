@@ -9,7 +9,6 @@ use serde_json::{Value, json};
 
 use super::paint::{self, paint};
 use super::{EXIT_DONE, EXIT_MISSING, remote, status};
-use crate::config::host::Host;
 use crate::text::json::{at, list, text};
 use crate::text::location;
 
@@ -39,7 +38,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
-    let host = Host::capture()?;
+    let host = super::place::host()?;
     let (file, line) = place(&arguments.place)
         .with_context(|| format!("{} is not FILE:LINE, as in src/main.rs:12", arguments.place))?;
     let path = file.canonicalize();

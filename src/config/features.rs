@@ -157,6 +157,17 @@ pub fn takes_part(only: &[Feature], except: &[Feature], method: &str) -> bool {
     only.is_empty() || is_any(only) || !TABLE.iter().any(|row| row.methods.contains(&method))
 }
 
+impl schemars::JsonSchema for Feature {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Feature".into()
+    }
+
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let names: Vec<&str> = TABLE.iter().map(|row| row.name).collect();
+        schemars::json_schema!({ "type": "string", "enum": names })
+    }
+}
+
 impl From<Feature> for String {
     fn from(feature: Feature) -> Self {
         feature.name().to_owned()

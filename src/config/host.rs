@@ -23,6 +23,8 @@ pub struct Host {
     pub cache: PathBuf,
     /// The environment as it was at start.
     pub environment: BTreeMap<String, String>,
+    /// `KEY=VALUE` of the command line: settings above all others.
+    pub settings: Vec<String>,
 }
 
 impl std::fmt::Debug for Host {
@@ -71,6 +73,7 @@ impl Host {
             state,
             cache,
             environment,
+            settings: Vec::new(),
         }
     }
 

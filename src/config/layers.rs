@@ -1,19 +1,52 @@
 //! Reads the layers of the configuration and merges them (spec: Configuration Hierarchy).
 //!
 //! Embedded defaults < `~/.config/agent/config.toml` < `.agent/config.toml` < `.agent/local.toml` < environment
-//! (`MELIORA_LLM__MODEL` sets `llm.model`) < command line. The two files of a workspace come with a repository that
-//! somebody else may have written, so what could do harm in them counts only when the user trusts them
-//! ([`super::trust`]).
+//! (`MELIORA_LLM__MODEL` sets `llm.model`) < the editor's settings < command line. The two files of a workspace come
+//! with a repository that somebody else may have written, so what could do harm in them counts only when the user
+//! trusts them ([`super::trust`]). Every value remembers where it came from.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
+use super::check::Severity;
 use super::host::Host;
-use super::{Config, Lsp, Server, names, trust};
+use super::{Config, check, trust};
 
 /// Prefix of environment variables that set configuration keys.
 const VARIABLE_PREFIX: &str = "MELIORA_";
+
+/// Where a value was set.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Origin {
+    /// In a file, at a line.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The line, from 1.
+        line: usize,
+    },
+    /// In the environment, by this variable.
+    Environment(String),
+    /// In the editor's settings.
+    Editor,
+    /// On the command line.
+    CommandLine,
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::File { path, line } => write!(formatter, "{}:{line}", path.display()),
+            Self::Environment(variable) => write!(formatter, "${variable}"),
+            Self::Editor => formatter.write_str("the editor's settings"),
+            Self::CommandLine => formatter.write_str("the command line"),
+        }
+    }
+}
 
 /// The merged configuration and what should be said about it.
 #[derive(Debug, Clone, Default)]
@@ -22,158 +55,210 @@ pub struct Loaded {
     pub config: Config,
     /// Sentences for people: files that were ignored and why, untrusted parts.
     pub notices: Vec<String>,
+    /// Where each value that somebody set was set, by its dotted key.
+    pub origins: BTreeMap<String, Origin>,
+    /// What a workspace's files set that does not count before the user trusts them.
+    pub untrusted: BTreeMap<String, Origin>,
+    /// Whether a layer could not be used.
+    pub is_broken: bool,
 }
 
-/// Why a configuration file could not be used.
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    /// The file is not readable.
-    #[error("cannot read {path}: {source}")]
-    Unreadable {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The file is not TOML, or a value has the wrong type.
-    #[error("{path}: {message}")]
-    Invalid {
-        /// The file.
-        path: PathBuf,
-        /// The parser's message, with line and column.
-        message: String,
-    },
+/// One layer: its values, and where each is set.
+#[derive(Debug, Default)]
+struct Layer {
+    table: Table,
+    origins: BTreeMap<String, Origin>,
 }
 
-/// Loads the configuration for a workspace. A file that cannot be used is left out and named in the notices: a typo in
+/// Loads the configuration for a workspace; `editor` is what the editor's settings say of us. A layer that cannot be used is left out and named in the notices: a typo in
 /// a settings file must not take the language server away from its user.
-pub fn load(host: &Host, workspace: Option<&Path>) -> Loaded {
+pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -> Loaded {
+    let mut loaded = Loaded::default();
     let mut merged = Table::new();
-    let mut notices = Vec::new();
-    let add =
-        |merged: &mut Table, path: &Path, untrusted: bool, notices: &mut Vec<String>| match read(
-            path,
-        ) {
-            Ok(None) => {}
-            Ok(Some(mut table)) => {
-                let complaints = unknown_keys(&table).into_iter();
-                notices.extend(complaints.map(|text| format!("{}: {text}", path.display())));
-                if untrusted {
-                    let dropped = trust::restrict(&mut table);
-                    if !dropped.is_empty() {
-                        notices.push(format!(
-                            "{} sets {}: not used until you run `meliora trust` in this workspace",
-                            path.display(),
-                            dropped.join(", ")
-                        ));
-                    }
-                }
-                merge(merged, table);
-            }
-            Err(error) => notices.push(format!("configuration ignored: {error}")),
-        };
-    add(
-        &mut merged,
-        &host.config_home.join("agent/config.toml"),
-        false,
-        &mut notices,
-    );
+    if let Some(layer) = from_file(&user_file(host), &mut loaded) {
+        lay(layer, &mut merged, &mut loaded);
+    }
     if let Some(workspace) = workspace {
-        let untrusted = !trust::is_trusted(host, workspace);
+        let is_trusted = trust::is_trusted(host, workspace);
         for file in trust::FILES {
-            add(&mut merged, &workspace.join(file), untrusted, &mut notices);
-        }
-    }
-    merge(&mut merged, from_environment(host));
-    match Config::deserialize_table(merged) {
-        Ok(config) => Loaded { config, notices },
-        Err(message) => {
-            notices.push(format!(
-                "configuration ignored, defaults are used: {}",
-                message.trim().replace('\n', " ")
-            ));
-            Loaded {
-                config: Config::default(),
-                notices,
+            let path = workspace.join(file);
+            let Some(mut layer) = from_file(&path, &mut loaded) else {
+                continue;
+            };
+            if !is_trusted {
+                hold_back(&mut layer, &path, &mut loaded);
             }
+            lay(layer, &mut merged, &mut loaded);
         }
     }
-}
-
-impl Config {
-    fn deserialize_table(table: Table) -> Result<Self, String> {
-        Value::Table(table)
-            .try_into()
-            .map_err(|error: toml::de::Error| error.to_string())
+    let mut layers = from_environment(host);
+    layers.extend(from_editor(editor));
+    layers.extend(from_command_line(&host.settings, &mut loaded));
+    for layer in layers {
+        lay_if_sound(layer, &mut merged, &mut loaded);
     }
+    match read(merged) {
+        Ok(config) => loaded.config = config,
+        Err(message) => {
+            loaded.is_broken = true;
+            loaded.notices.push(format!(
+                "configuration ignored, defaults are used: {message}"
+            ));
+        }
+    }
+    loaded.notices.extend(written_for_later(&loaded.config));
+    loaded
 }
 
-fn read(path: &Path) -> Result<Option<Table>, Error> {
+/// The user's own file.
+pub fn user_file(host: &Host) -> PathBuf {
+    host.config_home.join("agent/config.toml")
+}
+
+fn read(table: Table) -> Result<Config, String> {
+    Value::Table(table)
+        .try_into()
+        .map_err(|error: toml::de::Error| error.to_string().trim().replace('\n', " "))
+}
+
+/// A file's layer; what is wrong with the file is added to the notices.
+fn from_file(path: &Path, loaded: &mut Loaded) -> Option<Layer> {
     let text = match std::fs::read_to_string(path) {
         Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => {
-            return Err(Error::Unreadable {
-                path: path.to_owned(),
-                source,
-            });
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            loaded.is_broken = true;
+            loaded
+                .notices
+                .push(format!("cannot read {}: {error}", path.display()));
+            return None;
         }
     };
-    let invalid = |message: String| Error::Invalid {
-        path: path.to_owned(),
-        message,
-    };
-    let table: Table = text
-        .parse()
-        .map_err(|error| invalid(with_line(&error, &text)))?;
-    // A value of the wrong type is named with its file, line and key, not with the merged result.
-    if let Err(error) = toml::from_str::<Config>(&text) {
-        let key = Config::deserialize_table(table).err().unwrap_or_default();
-        let key = key.lines().find_map(|line| line.strip_prefix("in "));
-        let place = key.map_or_else(String::new, |key| format!(" (in {key})"));
-        return Err(invalid(format!("{}{place}", with_line(&error, &text))));
-    }
-    Ok(Some(table))
-}
-
-/// What a parser complains of, behind the number of the line.
-fn with_line(error: &toml::de::Error, text: &str) -> String {
-    let before = error.span().and_then(|span| text.get(..span.start));
-    match before {
-        Some(before) => {
-            let line = before.matches('\n').count() + 1;
-            format!("line {line}: {}", error.message())
-        }
-        None => error.message().to_owned(),
-    }
-}
-
-/// Complaints about keys of `[lsp]` that nobody reads. Other sections may hold what other programs read.
-fn unknown_keys(table: &Table) -> Vec<String> {
-    let model = |value: Result<serde_json::Value, _>| value.unwrap_or_default();
-    let Some(Value::Table(lsp)) = table.get("lsp") else {
-        return Vec::new();
-    };
-    let mut complaints =
-        names::unknown_keys(lsp, &model(serde_json::to_value(Lsp::default())), "lsp");
-    let server_model = model(serde_json::to_value(Server::default()));
-    let servers = lsp.get("servers").and_then(Value::as_array);
-    for server in servers.into_iter().flatten().filter_map(Value::as_table) {
-        let path = match entry_name(server) {
-            "" => "lsp.servers".to_owned(),
-            name => format!("lsp.servers.{name}"),
+    let findings = check::check(&text);
+    let mut is_usable = true;
+    for finding in &findings {
+        let sentence = finding.sentence(&text);
+        let fate = if finding.severity == Severity::Broken {
+            is_usable = false;
+            "; the file is not used"
+        } else {
+            ""
         };
-        complaints.extend(names::unknown_keys(server, &server_model, &path));
+        loaded
+            .notices
+            .push(format!("{}:{sentence}{fate}", path.display()));
     }
-    complaints
+    if !is_usable {
+        loaded.is_broken = true;
+        return None;
+    }
+    let spanned = DeTable::parse(&text).ok()?;
+    let mut origins = BTreeMap::new();
+    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    places(spanned.get_ref(), "", &mut |key, at| {
+        let origin = Origin::File {
+            path: path.to_owned(),
+            line: line(at),
+        };
+        origins.insert(key, origin);
+    });
+    Some(Layer {
+        table: text.parse().ok()?,
+        origins,
+    })
 }
 
-/// What an entry of `lsp.servers` is called.
-fn entry_name(server: &Table) -> &str {
-    ["name", "command"]
-        .iter()
-        .find_map(|key| server.get(*key).and_then(Value::as_str))
-        .unwrap_or_default()
+/// Calls for every value with its dotted key and where it stands. Entries of a list of sections count as their names.
+fn places(table: &DeTable<'_>, path: &str, found: &mut impl FnMut(String, usize)) {
+    for (name, value) in table {
+        let key = join(path, name.get_ref());
+        match value.get_ref() {
+            DeValue::Table(inner) => places(inner, &key, found),
+            DeValue::Array(array) => {
+                let mut is_of_sections = false;
+                for entry in array {
+                    if let DeValue::Table(inner) = entry.get_ref() {
+                        is_of_sections = true;
+                        places(inner, &check::named(&key, inner), found);
+                    }
+                }
+                if !is_of_sections {
+                    found(key, name.span().start);
+                }
+            }
+            _ => found(key, name.span().start),
+        }
+    }
+}
+
+fn join(path: &str, name: &str) -> String {
+    if path.is_empty() {
+        name.to_owned()
+    } else {
+        format!("{path}.{name}")
+    }
+}
+
+/// Takes out of an untrusted layer what could do harm.
+fn hold_back(layer: &mut Layer, path: &Path, loaded: &mut Loaded) {
+    let dropped = trust::restrict(&mut layer.table);
+    if dropped.is_empty() {
+        return;
+    }
+    let is_dropped = |key: &str| {
+        dropped.iter().any(|dropped| {
+            key.strip_prefix(dropped.as_str())
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        })
+    };
+    let (held, used) = std::mem::take(&mut layer.origins)
+        .into_iter()
+        .partition(|(key, _)| is_dropped(key));
+    layer.origins = used;
+    loaded.untrusted.extend::<BTreeMap<_, _>>(held);
+    loaded.notices.push(format!(
+        "{} sets {}: not used until you run `meliora trust` in this workspace",
+        path.display(),
+        dropped.join(", ")
+    ));
+}
+
+fn lay(layer: Layer, merged: &mut Table, loaded: &mut Loaded) {
+    merge(merged, layer.table);
+    loaded.origins.extend(layer.origins);
+}
+
+/// Lays a layer without lines over the others, unless the result cannot be read.
+fn lay_if_sound(layer: Layer, merged: &mut Table, loaded: &mut Loaded) {
+    let mut tried = merged.clone();
+    merge(&mut tried, layer.table);
+    match read(tried.clone()) {
+        Ok(_) => {
+            *merged = tried;
+            loaded.origins.extend(layer.origins);
+        }
+        Err(message) => {
+            loaded.is_broken = true;
+            let origin = layer.origins.values().next();
+            let origin = origin.map_or_else(String::new, ToString::to_string);
+            loaded
+                .notices
+                .push(format!("{origin}: {message}; not used"));
+        }
+    }
+}
+
+/// A notice when the configuration was written for a newer version than this one.
+fn written_for_later(config: &Config) -> Option<String> {
+    let numbers = |version: &str| -> Vec<u64> {
+        let parts = version.split(['.', '-', '+']).take(3);
+        parts.map_while(|part| part.parse().ok()).collect()
+    };
+    let ours = env!("CARGO_PKG_VERSION");
+    let wanted = &config.agent.version;
+    (numbers(wanted) > numbers(ours)).then(|| {
+        format!("the configuration was written for version {wanted} (`agent.version`), this is {ours}: some of it may not be understood")
+    })
 }
 
 /// Lays `over` over `under`: tables are merged, everything else is replaced, except that protected paths add up and
@@ -195,6 +280,14 @@ fn merge(under: &mut Table, over: Table) {
     }
 }
 
+/// What an entry of `lsp.servers` is called.
+fn entry_name(server: &Table) -> &str {
+    ["name", "command"]
+        .iter()
+        .find_map(|key| server.get(*key).and_then(Value::as_str))
+        .unwrap_or_default()
+}
+
 fn merge_servers(below: &mut Vec<Value>, above: Vec<Value>) {
     for entry in above {
         let Value::Table(entry) = entry else { continue };
@@ -209,31 +302,65 @@ fn merge_servers(below: &mut Vec<Value>, above: Vec<Value>) {
     }
 }
 
-fn from_environment(host: &Host) -> Table {
-    let mut table = Table::new();
-    for (name, text) in &host.environment {
-        let Some(path) = name.strip_prefix(VARIABLE_PREFIX) else {
-            continue;
-        };
+/// One layer for each variable, so that a wrong one leaves the others in force.
+fn from_environment(host: &Host) -> Vec<Layer> {
+    let variables = host.environment.iter().filter_map(|(name, text)| {
+        let path = name.strip_prefix(VARIABLE_PREFIX)?;
         let keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-        if keys.len() > 1 {
-            let nested = keys.into_iter().rev().fold(scalar(text), |value, key| {
-                Value::Table(Table::from_iter([(key, value)]))
-            });
-            if let Value::Table(nested) = nested {
-                merge(&mut table, nested);
-            }
-        }
-    }
-    table
+        (keys.len() > 1).then(|| one(&keys, scalar(text), Origin::Environment(name.clone())))
+    });
+    variables.collect()
 }
 
-fn scalar(text: &str) -> Value {
-    text.parse::<i64>()
-        .map(Value::Integer)
-        .or_else(|_| text.parse::<bool>().map(Value::Boolean))
-        .or_else(|_| text.parse::<f64>().map(Value::Float))
-        .unwrap_or_else(|_| Value::String(text.to_owned()))
+/// The layer of the editor's settings, if they are any.
+fn from_editor(settings: &serde_json::Value) -> Option<Layer> {
+    let table = Table::try_from(settings)
+        .ok()
+        .filter(|table| !table.is_empty())?;
+    let mut origins = BTreeMap::new();
+    for (key, _) in trust::leaves(&table) {
+        origins.insert(key, Origin::Editor);
+    }
+    Some(Layer { table, origins })
+}
+
+fn from_command_line(pairs: &[String], loaded: &mut Loaded) -> Vec<Layer> {
+    let mut layers = Vec::new();
+    for pair in pairs {
+        match pair.split_once('=') {
+            Some((key, text)) => {
+                let keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
+                layers.push(one(&keys, scalar(text.trim()), Origin::CommandLine));
+            }
+            None => loaded.notices.push(format!(
+                "`{pair}` sets nothing: write KEY=VALUE, such as llm.model=gpt-4o"
+            )),
+        }
+    }
+    layers
+}
+
+/// A layer that sets one key.
+fn one(keys: &[String], value: Value, origin: Origin) -> Layer {
+    let nested = keys.iter().rev().fold(value, |value, key| {
+        Value::Table(Table::from_iter([(key.clone(), value)]))
+    });
+    let Value::Table(table) = nested else {
+        return Layer::default();
+    };
+    Layer {
+        table,
+        origins: BTreeMap::from([(keys.join("."), origin)]),
+    }
+}
+
+/// A value as it is written in an environment variable or on a command line: TOML where it is, else text.
+pub fn scalar(text: &str) -> Value {
+    let document = format!("value = {text}");
+    let parsed: Option<Table> = document.parse().ok();
+    parsed
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| Value::String(text.to_owned()))
 }
 
 #[cfg(test)]
@@ -254,7 +381,7 @@ mod tests {
         let environment = [("HOME".to_owned(), folder.path().display().to_string())];
         let host = Host::from_environment("/nowhere/meliora".into(), environment.into());
         trust::grant(&host, &work, &trust::review(&work)).expect("granted");
-        load(&host, Some(&work))
+        load(&host, Some(&work), &serde_json::Value::Null)
     }
 
     #[test]
@@ -262,21 +389,21 @@ mod tests {
         for (text, said) in [
             (
                 "[[lsp.servers]]\ncomand = 'x'\n",
-                "config.toml: unknown key `comand`, did you mean `command`? (in `lsp.servers`)",
+                "config.toml:2: unknown key `comand`, did you mean `command`? (in `lsp.servers`)",
             ),
             (
                 "[lsp]\ntimeot = 3\n",
-                "config.toml: unknown key `timeot`, did you mean `timeout`? (in `lsp`)",
+                "config.toml:2: unknown key `timeot`, did you mean `timeout`? (in `lsp`)",
             ),
             (
                 "[[lsp.servers]]\nname = 'ruff'\n[[lsp.servers]]\npriority = 'high'\n",
-                "config.toml: line 4: invalid type: string \"high\", expected i32 (in `lsp.servers.priority`)",
+                "config.toml:4: expected whole number, found the text \"high\" (in `lsp.servers.priority`)",
             ),
             (
                 "[[lsp.servers]]\nname = 'ruff'\nonly_features = ['hoover']\n",
-                "config.toml: line 3: unknown feature `hoover`, did you mean `hover`? (in `lsp.servers.only_features`)",
+                "config.toml:3: unknown feature `hoover`, did you mean `hover`? (in `lsp.servers.ruff.only_features`)",
             ),
-            ("[lsp\n", "config.toml: line 1: "),
+            ("[lsp\n", "config.toml:1: "),
         ] {
             let notices = load_text(text, "").notices;
             assert_eq!(notices.len(), 1, "{notices:?}");

@@ -4,21 +4,26 @@
 //! [`host::Host`] is the same for what the machine gives: folders, the environment, our own executable. Only this
 //! folder and `cli/` look at the process environment.
 
+pub mod check;
+pub mod edit;
 pub mod features;
 pub mod host;
 pub mod layers;
 pub mod names;
+pub mod schema;
 pub mod servers;
+pub mod tools;
 pub mod trust;
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use servers::{RootStrategy, Server};
 
 /// Every setting, with the embedded defaults for what nobody set.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Config {
     /// The agent itself.
@@ -31,12 +36,18 @@ pub struct Config {
     pub safety: Safety,
     /// How proposed text is proven.
     pub proof: Proof,
+    /// The agent's tools.
+    pub tools: tools::Tools,
 }
 
 /// `[agent]`: the agent itself.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Agent {
+    /// What the agent calls itself in the editor's displays.
+    pub name: String,
+    /// The version of Meliora that this configuration was written for; a newer one than the running one is said.
+    pub version: String,
     /// Runs that may work at the same time; others wait.
     pub max_concurrent_tasks: usize,
     /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `meliora=debug`.
@@ -47,22 +58,55 @@ pub struct Agent {
     pub tokens_max: u64,
     /// Seconds that one run may take.
     pub seconds_max: u64,
+    /// Seconds between two looks at what could be improved.
+    pub improvement_interval: u64,
+    /// How the agent may change its own prompts and lessons.
+    pub self_improvement: SelfImprovement,
 }
 
 impl Default for Agent {
     fn default() -> Self {
         Self {
+            name: "Meliora".to_owned(),
+            version: String::new(),
             max_concurrent_tasks: 4,
             log_level: "warn".to_owned(),
             steps_max: 24,
             tokens_max: 200_000,
             seconds_max: 900,
+            improvement_interval: 3600,
+            self_improvement: SelfImprovement::default(),
+        }
+    }
+}
+
+/// `[agent.self_improvement]`: how the agent may change its own prompts and lessons.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct SelfImprovement {
+    /// Whether it may at all.
+    pub enabled: bool,
+    /// Whether a change counts without approval.
+    pub auto_apply: bool,
+    /// Whether a change has to pass the checks.
+    pub safety_checks: bool,
+    /// Changes that one session may make.
+    pub max_modifications_per_session: u32,
+}
+
+impl Default for SelfImprovement {
+    fn default() -> Self {
+        Self {
+            enabled: false,
+            auto_apply: false,
+            safety_checks: true,
+            max_modifications_per_session: 10,
         }
     }
 }
 
 /// `[llm]`: the model. Nothing is sent anywhere while `provider` is empty.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Llm {
     /// Name of the provider, a key of `providers`; `openai`, `ollama` and `custom` need no entry there. Empty: none.
@@ -81,6 +125,20 @@ pub struct Llm {
     pub idle_timeout: u64,
     /// Endpoints and keys by provider name.
     pub providers: BTreeMap<String, Provider>,
+    /// Who is asked when the provider does not answer.
+    pub fallback: Fallback,
+}
+
+/// `[llm.fallback]`: who is asked when the provider does not answer.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Fallback {
+    /// Whether anybody is.
+    pub enabled: bool,
+    /// Name of the other provider.
+    pub provider: String,
+    /// Name of the model there.
+    pub model: String,
 }
 
 impl Default for Llm {
@@ -94,6 +152,7 @@ impl Default for Llm {
             actions: ActionStyle::Auto,
             idle_timeout: 120,
             providers: BTreeMap::new(),
+            fallback: Fallback::default(),
         }
     }
 }
@@ -116,7 +175,7 @@ impl Llm {
 }
 
 /// How a model says what it wants to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum ActionStyle {
     /// Tool calls; when the model answers with JSON text instead, that text is read as an action.
@@ -128,7 +187,7 @@ pub enum ActionStyle {
 }
 
 /// `[llm.providers.NAME]`: where a provider is and how to identify to it.
-#[derive(Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Provider {
     /// A key, normally `${VARIABLE}`: the variable is looked up when the key is used.
@@ -153,7 +212,7 @@ impl std::fmt::Debug for Provider {
 }
 
 /// `[lsp]`: the language servers behind us.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Lsp {
     /// Whether language servers are started at all.
@@ -171,7 +230,7 @@ pub struct Lsp {
 }
 
 /// Which of the completions of several servers come first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CompletionOrder {
     /// Those whose sort texts are first, whoever made them.
@@ -182,7 +241,7 @@ pub enum CompletionOrder {
 }
 
 /// Whose semantic tokens a document has.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SemanticTokens {
     /// Those of the best server that has any.
@@ -193,7 +252,7 @@ pub enum SemanticTokens {
 }
 
 /// What becomes of a problem that several servers find at one place, with the same code or the same words.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum SameProblems {
     /// Each server's is shown.
@@ -217,7 +276,7 @@ impl Default for Lsp {
 }
 
 /// `[safety]`: what the agent may do. A repository can tighten these, never loosen them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Safety {
     /// Globs of paths that the agent may change only after asking, added to the built-in ones.
@@ -246,7 +305,7 @@ impl Default for Safety {
 }
 
 /// `[proof]`: how proposed text is proven in the shadow copy.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Proof {
     /// Whether a second language server looks at the proposed text, or only the compiler's check.
@@ -277,7 +336,7 @@ impl Default for Proof {
 }
 
 /// Who looks at proposed text.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Diagnostics {
     /// A second instance of the language server, on the shadow, and the compiler's check.

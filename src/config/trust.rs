@@ -144,7 +144,7 @@ fn digest(contents: &[Vec<u8>]) -> String {
 }
 
 /// Every value of a table that is not a table itself, with its dotted key.
-fn leaves(table: &Table) -> Vec<(String, String)> {
+pub(super) fn leaves(table: &Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in table {
         match value {

@@ -90,7 +90,7 @@ impl Session {
         let params: Value = messages::params(&body).unwrap_or_default();
         self.profile = Profile::from_initialize(&params);
         self.root = root_of(&params);
-        self.configure();
+        self.configure(at(&params, "/initializationOptions/meliora"));
         self.open_control();
         if let Some(pid) = at(&params, "/processId")
             .as_u64()
@@ -123,9 +123,9 @@ impl Session {
     }
 
     /// Reads the settings. Servers that somebody named are started as they were named, whatever a workspace says.
-    fn configure(&mut self) {
+    fn configure(&mut self, editor: &Value) {
         let workspace = self.is_agent().then_some(self.root.as_path());
-        let loaded = layers::load(&self.host, workspace);
+        let loaded = layers::load(&self.host, workspace, editor);
         self.config = Arc::new(loaded.config);
         let complaints = registry::complaints(&self.config.lsp);
         for notice in loaded.notices.iter().chain(&complaints) {

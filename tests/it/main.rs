@@ -11,6 +11,7 @@ mod canned;
 mod chaos;
 mod choices;
 mod code;
+mod config;
 mod counting;
 mod dependencies;
 mod differential;

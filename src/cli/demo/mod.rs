@@ -77,7 +77,7 @@ struct Story {
 }
 
 fn show(arguments: &Arguments) -> anyhow::Result<u8> {
-    let host = Host::capture()?;
+    let host = crate::cli::place::host()?;
     let folder = Folder::make()?;
     let root = folder.path.join("journal");
     workspace::write(&root)?;

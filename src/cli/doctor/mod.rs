@@ -114,7 +114,7 @@ pub fn print_ability() -> ExitCode {
 }
 
 fn examine(arguments: &Arguments) -> anyhow::Result<ExitCode> {
-    let host = Arc::new(Host::capture()?);
+    let host = Arc::new(crate::cli::place::host()?);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
@@ -136,7 +136,7 @@ async fn look(host: &Arc<Host>, arguments: &Arguments) -> Report {
     let project = place::find(&arguments.path, &host.home)
         .ok()
         .map(|project| project.root);
-    let loaded = layers::load(host, project.as_deref());
+    let loaded = layers::load(host, project.as_deref(), &serde_json::Value::Null);
     let trusted = project
         .as_deref()
         .filter(|root| trust::is_trusted(host, root));

@@ -45,7 +45,7 @@ impl Session {
     }
 
     fn begin_delivery(&mut self, id: &RunId, title: &str, checked: String, edits: EditSet) {
-        let label = format!("Meliora: {title} ({id})");
+        let label = format!("{}: {title} ({id})", self.config.agent.name);
         let delivery = Delivery::new(&self.root, label, edits, Instant::now());
         if !self.profile.apply_edit {
             let reason =

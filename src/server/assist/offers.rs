@@ -77,9 +77,10 @@ impl Session {
             None => true,
             Some(kinds) => kinds.iter().any(|only| includes(only, kind)),
         };
+        let name = &self.config.agent.name;
         let mut offers = Vec::new();
         if wanted(FIX_KIND) {
-            let title = format!("Meliora: fix \"{}\"", shortened(text(first, "/message")));
+            let title = format!("{name}: fix \"{}\"", shortened(text(first, "/message")));
             let argument = json!({ "uri": uri, "range": asked.range });
             offers.push(self.action(&title, FIX_KIND, "meliora.fix", &argument, &here));
         }
@@ -88,7 +89,7 @@ impl Session {
             .filter(|diagnostic| is_problem(diagnostic))
             .count();
         if all >= 2 && wanted(FIX_ALL_KIND) && asked.context.trigger_kind != Some(AUTOMATIC) {
-            let title = format!("Meliora: fix all {all} problems in this file");
+            let title = format!("{name}: fix all {all} problems in this file");
             let argument = json!({ "uri": uri });
             offers.push(self.action(&title, FIX_ALL_KIND, "meliora.fixAll", &argument, &[]));
         }

@@ -196,7 +196,7 @@ impl Session {
         title: &str,
         token: Option<Value>,
     ) -> Option<Progress> {
-        let title = format!("Meliora: {title}");
+        let title = format!("{}: {title}", self.config.agent.name);
         if let Some(token) = token {
             let mut progress = Progress::new(token, title);
             if let Some(body) = progress.begin() {
