@@ -8,6 +8,7 @@ pub mod demo;
 pub mod doctor;
 pub mod editor;
 pub mod fix;
+pub mod frames;
 pub mod headless;
 pub mod history;
 pub mod paint;
@@ -63,6 +64,7 @@ enum Command {
     Proxy(proxy::Arguments),
     Status(status::Arguments),
     Whence(whence::Arguments),
+    Frames(frames::Arguments),
     Fix(fix::Arguments),
     Run(run::Arguments),
     Undo(undo::Undo),
@@ -109,6 +111,7 @@ pub fn main() -> ExitCode {
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),
         Some(Command::Whence(arguments)) => whence::run(&arguments),
+        Some(Command::Frames(arguments)) => frames::run(&arguments),
         // Editors give us pipes. A person at a terminal wants to know what this is.
         None if std::io::stdin().is_terminal() => explain(),
         None => serve::run(&serve::Arguments::default()),

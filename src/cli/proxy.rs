@@ -1,6 +1,6 @@
 //! `meliora proxy`: language servers as one, without the agent (spec: Deployment Modes, LSP server).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -10,6 +10,8 @@ use clap::Args;
 use super::{EXIT_MISSING, paint, serve};
 use crate::config::layers;
 use crate::downstream::discovery;
+use crate::downstream::recorder::mask::Mask;
+use crate::downstream::recorder::tape::{self, Writing};
 use crate::downstream::registry::{self, Post, Server};
 use crate::redact::Redactor;
 use crate::server::role::{Proxy, Role};
@@ -31,6 +33,9 @@ pub struct Arguments {
     /// What this proxy is called in `meliora status`
     #[arg(long)]
     name: Option<String>,
+    /// Write everything that is said to this file, without secrets, for `meliora frames`
+    #[arg(long, value_name = "FILE")]
+    record: Option<PathBuf>,
     /// A server with its arguments; another one after each further `--`
     #[arg(last = true, required = true, value_name = "SERVER ARGS")]
     servers: Vec<String>,
@@ -39,7 +44,13 @@ pub struct Arguments {
 /// Serves the editor that started us.
 pub fn run(arguments: &Arguments) -> ExitCode {
     match role(arguments) {
-        Ok(role) => serve::serve(role),
+        Ok((role, writing)) => {
+            let code = serve::serve(role);
+            if let Some(Err(error)) = writing.map(Writing::finish) {
+                paint::complain(format!("the recording is not whole: {error}"));
+            }
+            code
+        }
         Err(error) => {
             paint::complain(format!("{error:#}"));
             ExitCode::from(EXIT_MISSING)
@@ -47,11 +58,12 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     }
 }
 
-fn role(arguments: &Arguments) -> anyhow::Result<Role> {
+/// What to be, and what writes the recording if there is one.
+fn role(arguments: &Arguments) -> anyhow::Result<(Role, Option<Writing>)> {
     let host = super::place::host().context("cannot find our own executable")?;
     let config = layers::load(&host, None, &serde_json::Value::Null).config;
     let redactor = Arc::new(Redactor::new(host.secrets()));
-    for notice in telemetry::start(&host, &config, redactor) {
+    for notice in telemetry::start(&host, &config, Arc::clone(&redactor)) {
         paint::remark(notice);
     }
     let directory = std::env::current_dir().context("cannot find the current folder")?;
@@ -72,11 +84,23 @@ fn role(arguments: &Arguments) -> anyhow::Result<Role> {
         }
     }
     let names: Vec<&str> = servers.iter().map(|server| server.name.as_str()).collect();
-    Ok(Role::Proxy(Proxy {
-        name: arguments.name.clone().unwrap_or_else(|| names.join(" + ")),
+    let name = arguments.name.clone().unwrap_or_else(|| names.join(" + "));
+    let (tape, writing) = match &arguments.record {
+        None => (None, None),
+        Some(file) => {
+            let started = tape::start(file, Mask::new(redactor.as_ref().clone(), true));
+            let (tape, writing) =
+                started.with_context(|| format!("cannot write {}", file.display()))?;
+            (Some(tape), Some(writing))
+        }
+    };
+    let proxy = Proxy {
+        name,
         servers,
         directory,
-    }))
+        tape,
+    };
+    Ok((Role::Proxy(proxy), writing))
 }
 
 /// The server of a command line. Its name is that of the program, with a number when another one has that already.

@@ -4,10 +4,38 @@ use std::path::Path;
 
 use serde_json::Value;
 
+use super::paint;
 use crate::config::host::Host;
 
 /// What a process answered, or why it did not, in words.
 pub type Answer = Result<Value, String>;
+
+/// What the processes answer that serve a workspace which `path` is in. Why some did not is remarked; it is an error when
+/// none did.
+pub fn gather(
+    host: &Host,
+    path: &Path,
+    method: &str,
+    params: &Value,
+) -> anyhow::Result<Vec<Value>> {
+    let mut found = Vec::new();
+    let mut reasons = Vec::new();
+    for answer in ask_all(host, path, method, params) {
+        match answer {
+            Ok(answer) => found.push(answer),
+            Err(reason) => reasons.push(reason),
+        }
+    }
+    match (found.is_empty(), reasons.pop()) {
+        (true, Some(reason)) => anyhow::bail!("{reason}"),
+        (true, None) => anyhow::bail!(
+            "no meliora serves {}: open it in an editor that starts meliora",
+            path.display()
+        ),
+        (false, last) => reasons.iter().chain(&last).for_each(paint::remark),
+    }
+    Ok(found)
+}
 
 /// Asks every process that serves a workspace which `path` is in. Those that do not answer any more are left out.
 #[cfg(unix)]

@@ -225,6 +225,8 @@ pub struct Lsp {
     pub semantic_tokens: SemanticTokens,
     /// What becomes of a problem that several servers find.
     pub same_problems: SameProblems,
+    /// MB of messages that are remembered of each server, for `meliora frames` and for when it crashes; 0: none.
+    pub recorder_mb: usize,
     /// Servers beside the built-in ones; an entry with the name of a built-in one replaces or adjusts it.
     pub servers: Vec<Server>,
 }
@@ -270,6 +272,7 @@ impl Default for Lsp {
             completion_order: CompletionOrder::default(),
             semantic_tokens: SemanticTokens::default(),
             same_problems: SameProblems::default(),
+            recorder_mb: 4,
             servers: Vec::new(),
         }
     }

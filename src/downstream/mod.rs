@@ -8,7 +8,7 @@
 //! - [`transcode`] counts the columns of a message as its receiver does.
 //! - [`capabilities`] announces together what each server can do.
 //! - [`diagnostics`] holds what all servers say is wrong, [`cache`] the answers that still hold.
-//! - [`latency`] counts how long answers take.
+//! - [`latency`] counts how long answers take, [`recorder`] remembers what was said last.
 
 pub mod builtin;
 pub mod cache;
@@ -21,6 +21,7 @@ pub mod latency;
 pub mod merge;
 pub mod protocol;
 pub mod queue;
+pub mod recorder;
 pub mod registry;
 pub mod roots;
 pub mod tagged;

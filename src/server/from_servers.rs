@@ -15,6 +15,7 @@ use super::peers::tokens::Step;
 use super::questions::requests::{Back, Id, ToEditor};
 use super::session::Session;
 use crate::downstream::connection::Incoming;
+use crate::downstream::recorder::recording::Way;
 use crate::downstream::wire::{Envelope, Kind, split_batch, with_id};
 use crate::text::json::{at, text};
 
@@ -28,7 +29,12 @@ impl Session {
             return;
         }
         match incoming {
-            Incoming::Message(body) => self.server_message(server, body),
+            Incoming::Message(body) => {
+                if let Some(behind) = self.servers.get_mut(server) {
+                    behind.recorder.note(Way::FromServer, &body);
+                }
+                self.server_message(server, body);
+            }
             Incoming::Large(large) => self.large_message(server, large),
             Incoming::Flowed(whole) => self.flowed(server, whole),
             Incoming::Garbage(text) => {

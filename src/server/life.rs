@@ -195,7 +195,9 @@ impl Session {
         let home = self.home_at(&post, root);
         let greeting = self.greeting_at(&home, greeting);
         let server = self.servers.len();
-        let mut behind = Behind::new(post, &self.host, trusted.as_deref(), home, greeting);
+        let recorder = self.recorder(server);
+        let trusted = trusted.as_deref();
+        let mut behind = Behind::new(post, &self.host, trusted, home, greeting, recorder);
         let started = behind.start(&self.host, self.feed(server));
         self.servers.push(behind);
         if let Err(reason) = started {

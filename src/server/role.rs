@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use super::questions::routes::{Route, route};
 use super::session::Session;
+use crate::downstream::recorder::tape::Tape;
 use crate::downstream::registry::{Post, Server};
 
 /// What a session is for.
@@ -25,6 +26,8 @@ pub struct Proxy {
     pub servers: Vec<Server>,
     /// Where they are started.
     pub directory: PathBuf,
+    /// Where everything is written that is said.
+    pub tape: Option<Tape>,
 }
 
 impl Proxy {

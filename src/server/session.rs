@@ -92,6 +92,13 @@ pub enum Event {
     },
     /// The servers had their time to say what they know of a place.
     InquiryLate(u64),
+    /// The last messages of a server that ended are in this file, or could not be written to it.
+    Saved {
+        /// The file.
+        path: PathBuf,
+        /// Why it is not there.
+        error: Option<String>,
+    },
     /// Something that people should know.
     Notice(String),
     /// The editor's process is gone.
@@ -238,6 +245,7 @@ impl Session {
             Event::RunEnded(run) => self.run_ended(&run),
             Event::UndoPlanned { run, plan } => self.undo_planned(&run, *plan),
             Event::InquiryLate(inquiry) => self.conclude(inquiry, true),
+            Event::Saved { path, error } => self.frames_saved(&path, error),
             Event::Notice(notice) => self.say(Loudness::Warning, &notice),
             Event::Answered {
                 raw_id,
@@ -270,6 +278,7 @@ impl Session {
                 let _ = reply.send(answer);
             }
             Ask::Whence { params, reply } => self.whence(&params, reply),
+            Ask::Frames { params, reply } => self.frames(&params, reply),
             Ask::Status { reply } => {
                 // A handler that gave up does not need the answer.
                 let _ = reply.send(Ok(self.status()));

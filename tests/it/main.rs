@@ -20,6 +20,8 @@ mod doctor;
 mod editing;
 mod editor;
 mod findings;
+#[cfg(unix)]
+mod frames;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod memory;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use crate::wire_peer::{Peer, Script, environment, eventually};
 
 /// Runs our program as another process of the user would.
-fn meliora(peer: &Peer, arguments: &[&str]) -> Output {
+pub(crate) fn meliora(peer: &Peer, arguments: &[&str]) -> Output {
     let base = peer.root.parent().expect("it has one");
     Command::new(env!("CARGO_BIN_EXE_meliora"))
         .args(arguments)
@@ -21,7 +21,7 @@ fn meliora(peer: &Peer, arguments: &[&str]) -> Output {
         .expect("our own binary starts")
 }
 
-fn json_of(output: &Output) -> Value {
+pub(crate) fn json_of(output: &Output) -> Value {
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("no JSON: {output:?}"))
 }
 

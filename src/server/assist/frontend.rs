@@ -37,6 +37,13 @@ pub enum Ask {
         /// Gets what the editor is answered.
         reply: oneshot::Sender<Result<Value, String>>,
     },
+    /// Give what was said to and by the servers last.
+    Frames {
+        /// Of which: `server`; and whether with `texts`.
+        params: Value,
+        /// Gets what the editor is answered.
+        reply: oneshot::Sender<Result<Value, String>>,
+    },
     /// Say how everything is.
     Status {
         /// Gets what the editor is answered.
@@ -54,6 +61,7 @@ impl Ask {
         match method {
             "meliora/status" => Some(Self::Status { reply }),
             "meliora/whence" => Some(Self::Whence { params, reply }),
+            "meliora/frames" => Some(Self::Frames { params, reply }),
             _ => None,
         }
     }
@@ -82,6 +90,7 @@ impl Frontend {
         })
         .custom_method("meliora/status", Ours::status)
         .custom_method("meliora/whence", Ours::whence)
+        .custom_method("meliora/frames", Ours::frames)
         .finish();
         let greeting = Request::build("initialize")
             .id(0)
@@ -132,6 +141,10 @@ impl Ours {
 
     async fn whence(&self, params: Value) -> jsonrpc::Result<Value> {
         self.ask(|reply| Ask::Whence { params, reply }).await
+    }
+
+    async fn frames(&self, params: Value) -> jsonrpc::Result<Value> {
+        self.ask(|reply| Ask::Frames { params, reply }).await
     }
 
     async fn ask(

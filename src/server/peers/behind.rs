@@ -20,6 +20,8 @@ use crate::downstream::capabilities;
 use crate::downstream::connection::{Connection, Feed};
 use crate::downstream::latency::Latency;
 use crate::downstream::queue::QueueError;
+use crate::downstream::recorder::recording::Way;
+use crate::downstream::recorder::{Recorder, Subject};
 use crate::downstream::registry;
 use crate::permit::Purpose;
 use crate::process::{Command, Environment};
@@ -84,6 +86,8 @@ pub struct Behind {
     pub latency: Latency,
     /// Whether it was told that it sends what nobody can read.
     pub is_blamed: bool,
+    /// What was said to it and by it last.
+    pub recorder: Recorder,
     connection: Option<Connection>,
     post: registry::Post,
     candidates: VecDeque<registry::Candidate>,
@@ -145,6 +149,7 @@ impl Behind {
         trusted: Option<&Path>,
         home: Home,
         initialize: Bytes,
+        recorder: Recorder,
     ) -> Self {
         Self {
             home,
@@ -167,6 +172,7 @@ impl Behind {
             tries: 0,
             latency: Latency::default(),
             is_blamed: false,
+            recorder,
             connection: None,
             tried: Vec::new(),
             proven: None,
@@ -206,7 +212,16 @@ impl Behind {
             match started {
                 Ok(connection) => {
                     // A server that is gone at once says so by its closed output.
-                    let _ = connection.send(self.spec.greeting(&self.initialize));
+                    let greeting = self.spec.greeting(&self.initialize);
+                    self.recorder.begin(Subject {
+                        server: self.spec.name.clone(),
+                        attempt: self.attempt,
+                        program,
+                        arguments: command.arguments,
+                        directory: command.directory,
+                    });
+                    self.recorder.note(Way::ToServer, &greeting);
+                    let _ = connection.send(greeting);
                     self.connection = Some(connection);
                     return Ok(());
                 }
@@ -338,7 +353,10 @@ impl Behind {
     /// Sends it a message, or queues it until it has answered `initialize`.
     pub fn send(&mut self, body: Bytes) -> Result<(), QueueError> {
         match (&self.phase, &self.connection) {
-            (Phase::Running, Some(connection)) => connection.send(body),
+            (Phase::Running, Some(connection)) => {
+                self.recorder.note(Way::ToServer, &body);
+                connection.send(body)
+            }
             (Phase::Starting { .. } | Phase::Resting { .. }, _) => {
                 if self.generation > 0 && is_told_on_return(&body) {
                     return Ok(());

@@ -98,6 +98,9 @@ impl Session {
     /// showed is taken back, and the user is told once.
     pub(in crate::server) fn server_gone(&mut self, server: usize, reason: &str) {
         let may_return = matches!(self.stage, Stage::New | Stage::Starting(_) | Stage::Running);
+        if may_return {
+            self.save_frames(server);
+        }
         let Some(behind) = self.servers.get_mut(server) else {
             return;
         };

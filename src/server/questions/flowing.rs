@@ -6,6 +6,7 @@
 
 use super::requests::{Asked, FromEditor, Id, Then};
 use crate::downstream::large::Large;
+use crate::downstream::recorder::recording::Way;
 use crate::downstream::wire::{self, Envelope, Kind};
 use crate::server::life::Stage;
 use crate::server::messages::{self, Failure, Loudness};
@@ -16,6 +17,7 @@ impl Session {
     pub(in crate::server) fn large_message(&mut self, server: usize, large: Large) {
         let envelope = Envelope::peek(&large.head);
         if large.is_too_large() {
+            self.note_start(server, &large);
             return self.too_large(server, envelope.as_ref(), &large);
         }
         let Some(envelope) = envelope.filter(|_| self.may_flow_from(server)) else {
@@ -48,7 +50,7 @@ impl Session {
         let id = Id::read(envelope.id(&large.head));
         let Some(request) = self.requests.get_mut(&id) else {
             // Nobody waits for it: it is left out.
-            return;
+            return self.note_start(server, &large);
         };
         if !goes_as_it_comes(request, server) {
             return large.whole();
@@ -56,12 +58,22 @@ impl Session {
         request.flows = true;
         // Nobody may join an answer that has begun.
         request.question = None;
+        let raw_id = request.raw_id.clone();
+        self.note_start(server, &large);
         let head = match envelope.id.clone() {
-            Some(range) => wire::with_id(&large.head, range, &request.raw_id),
+            Some(range) => wire::with_id(&large.head, range, &raw_id),
             None => large.head.clone(),
         };
         if self.editor.push_flow(large.flow(head)).is_err() {
             self.leave(crate::server::Ending::Abrupt);
+        }
+    }
+
+    /// Records what is known of a message that never lies in memory.
+    fn note_start(&mut self, server: usize, large: &Large) {
+        if let Some(behind) = self.servers.get_mut(server) {
+            let recorder = &mut behind.recorder;
+            recorder.note_start(Way::FromServer, &large.head, large.length);
         }
     }
 

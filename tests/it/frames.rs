@@ -1,0 +1,232 @@
+//! The flight recorder: what was said last to the servers and by them, without secrets.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use crate::status::{json_of, meliora};
+use crate::wire_peer::{Peer, Script, eventually, workspace};
+
+/// A peer whose environment holds a secret.
+fn with_secret(script: &Script<'_>) -> Peer {
+    let variables = [
+        ("SOME_API_KEY", "quite \"long and secret".to_owned()),
+        ("XDG_RUNTIME_DIR", String::new()),
+    ];
+    let mut peer = Peer::with(&[], &variables, |folder| workspace(folder, script));
+    peer.greet(&json!({}));
+    peer
+}
+
+fn open(peer: &mut Peer, name: &str, text: &str) {
+    let uri = format!("file://{}/{name}", peer.root.display());
+    let item = json!({ "uri": uri, "languageId": "scripted", "version": 1, "text": text });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+    peer.find(|message| message["method"] == "textDocument/publishDiagnostics");
+}
+
+/// The lines of a recording.
+fn lines(text: &str) -> Vec<Value> {
+    let parsed = text.lines().map(serde_json::from_str);
+    parsed.map(|line| line.expect("JSON")).collect()
+}
+
+fn methods(lines: &[Value]) -> Vec<&str> {
+    let methods = lines
+        .iter()
+        .filter_map(|line| line["body"]["method"].as_str());
+    methods.collect()
+}
+
+#[test]
+fn what_was_said_is_dumped_without_secrets_and_shown() {
+    let mut peer = with_secret(&Script::default());
+    let key = "sk-abcdefghijklmnopqrstuvwxyz";
+    open(
+        &mut peer,
+        "a.txt",
+        &format!("one wrong word, {key}, and quite \"long and secret\n"),
+    );
+    let settings = json!({ "settings": { "deep": { "accessToken": "tiny" }, "lineLength": 100 } });
+    peer.notify("workspace/didChangeConfiguration", &settings);
+    let hover = json!({ "textDocument": { "uri": "file:///a" }, "position": {} });
+    peer.request("textDocument/hover", &hover);
+    let output = meliora(&peer, &["frames", "dump", "--output", "dump.jsonl"]);
+    assert!(output.status.success(), "{output:?}");
+    let file = peer.root.join("dump.jsonl");
+    let text = std::fs::read_to_string(&file).expect("written");
+    for secret in [key, "long and secret", "tiny"] {
+        assert!(!text.contains(secret), "{secret}: {text}");
+    }
+    assert!(
+        text.contains("one wrong word, [redacted], and [redacted]"),
+        "{text}"
+    );
+    assert!(text.contains("\"lineLength\":100"), "{text}");
+    let all = lines(&text);
+    assert_eq!(
+        (&all[0]["server"], &all[0]["dropped"]),
+        (&json!("scripted"), &json!(0))
+    );
+    assert_eq!(
+        methods(&all),
+        [
+            "initialize",
+            "initialized",
+            "textDocument/didOpen",
+            "textDocument/publishDiagnostics",
+            "workspace/didChangeConfiguration",
+            "textDocument/hover",
+        ]
+    );
+    let shown = json_of(&meliora(&peer, &["frames", "show", "dump.jsonl", "--json"]));
+    let frames = shown[0]["frames"].as_array().expect("a list");
+    let last = frames.last().expect("one");
+    assert_eq!(
+        (&last["kind"], &last["method"]),
+        (&json!("answer"), &json!("textDocument/hover"))
+    );
+    assert!(last["latencyMicros"].as_u64() > Some(0), "{last}");
+    let shown = meliora(&peer, &["frames", "show", "dump.jsonl"]);
+    let shown = String::from_utf8(shown.stdout).expect("text");
+    assert!(
+        shown.contains("→ request      textDocument/hover"),
+        "{shown}"
+    );
+    // The editor asks the same over its own stream.
+    let answer = peer.request("meliora/frames", &json!({ "server": "scripted" }));
+    let recording = answer["result"]["recording"].as_str().expect("text");
+    assert_eq!(lines(recording).len(), all.len());
+    let answer = peer.request("meliora/frames", &json!({ "server": "other" }));
+    assert!(
+        answer["error"]["message"]
+            .to_string()
+            .contains("there is: scripted"),
+        "{answer}"
+    );
+}
+
+#[test]
+fn without_text_nothing_of_a_document_is_left() {
+    let mut peer = with_secret(&Script::default());
+    open(&mut peer, "a.txt", "one wrong word\n");
+    let output = meliora(
+        &peer,
+        &["frames", "dump", "--no-text", "--server", "scripted"],
+    );
+    let text = String::from_utf8(output.stdout).expect("text");
+    assert!(!text.contains("wrong"), "{text}");
+    assert!(
+        text.contains("\"text\":\"[15 bytes]\"") && text.contains("a.txt"),
+        "{text}"
+    );
+    assert!(
+        text.contains("unheardOf"),
+        "capabilities are no secret: {text}"
+    );
+}
+
+#[test]
+fn a_server_that_dies_leaves_its_last_messages_in_one_of_a_few_files() {
+    let mut peer = with_secret(&Script::default());
+    open(&mut peer, "a.txt", "quite \"long and secret\n");
+    let state = peer.root.with_file_name("home/.local/state/meliora");
+    let folder = folder_of_files(&state);
+    let old: Vec<PathBuf> = (0..20)
+        .map(|number| folder.join(format!("2000010{number}T-x.jsonl")))
+        .collect();
+    std::fs::create_dir_all(&folder).expect("made");
+    for file in &old {
+        std::fs::write(file, "").expect("written");
+    }
+    peer.request("test/crash", &json!({}));
+    let said = peer.find(|message| {
+        let text = message["params"]["message"].as_str();
+        message["method"] == "window/logMessage" && text.is_some_and(|text| text.contains("frames"))
+    });
+    let said = said["params"]["message"].as_str().expect("text");
+    let files: Vec<PathBuf> = std::fs::read_dir(&folder)
+        .expect("there")
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    assert_eq!(files.len(), 8, "{files:?}");
+    let file = files
+        .iter()
+        .find(|file| said.contains(&*file.to_string_lossy()));
+    let text = std::fs::read_to_string(file.expect("the line names it")).expect("readable");
+    assert!(!text.contains("long and secret"), "{text}");
+    let all = lines(&text);
+    assert_eq!(methods(&all).last(), Some(&"test/crash"), "{text}");
+}
+
+/// Where the files of servers that died are.
+fn folder_of_files(state: &Path) -> PathBuf {
+    let mut folders = std::fs::read_dir(state).expect("made");
+    let found = folders.find_map(|entry| {
+        let folder = entry.expect("readable").path();
+        folder.join("run").is_dir().then(|| folder.join("frames"))
+    });
+    found.expect("there is a folder for the workspace")
+}
+
+#[test]
+fn nothing_is_remembered_when_that_is_what_the_user_wants() {
+    let config = "[lsp]\nrecorder_mb = 0\n";
+    let mut peer = with_secret(&Script {
+        config,
+        ..Script::default()
+    });
+    let answer = peer.request("meliora/frames", &json!({}));
+    let said = answer["error"]["message"].as_str().expect("an error");
+    assert!(said.contains("lsp.recorder_mb"), "{said}");
+    peer.request("test/crash", &json!({}));
+    peer.request("textDocument/hover", &json!({}));
+    let state = peer.root.with_file_name("home/.local/state/meliora");
+    assert!(!folder_of_files(&state).exists());
+}
+
+#[test]
+fn a_proxy_records_everything_from_the_beginning_to_a_file() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/scripted.py");
+    let script = script.display().to_string();
+    let arguments = [
+        "proxy",
+        "--record",
+        "all.jsonl",
+        "--",
+        "python3",
+        &script,
+        "--",
+        "python3",
+        &script,
+        "--no-sync",
+    ];
+    let mut peer = Peer::with(&arguments, &[], |folder| {
+        let root = folder.join("work");
+        std::fs::create_dir(&root).expect("made");
+        root
+    });
+    peer.greet(&json!({}));
+    open(&mut peer, "a.txt", "wrong\n");
+    peer.request("test/crash", &json!({}));
+    peer.request("textDocument/hover", &json!({}));
+    peer.request("shutdown", &Value::Null);
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(peer.patience), Some(0));
+    let file = peer.root.join("all.jsonl");
+    let text = std::fs::read_to_string(&file).expect("written");
+    let all = lines(&text);
+    let heads: Vec<&str> = all
+        .iter()
+        .filter_map(|line| line["server"].as_str())
+        .collect();
+    assert_eq!(heads, ["python3", "python3-2", "python3-2"], "{text}");
+    let last = all
+        .iter()
+        .rev()
+        .find(|line| line["body"]["method"] == "exit");
+    assert!(last.is_some(), "{text}");
+    eventually("the process is gone", || {
+        peer.child.try_wait().is_ok_and(|ended| ended.is_some())
+    });
+}
