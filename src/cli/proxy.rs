@@ -104,7 +104,12 @@ fn role(arguments: &Arguments) -> anyhow::Result<(Role, Option<Writing>)> {
 }
 
 /// The server of a command line. Its name is that of the program, with a number when another one has that already.
-fn named(command: &str, arguments: &[String], directory: &Path, others: &[Server]) -> Server {
+pub(super) fn named(
+    command: &str,
+    arguments: &[String],
+    directory: &Path,
+    others: &[Server],
+) -> Server {
     let name = Path::new(command).file_name().map_or_else(
         || command.to_owned(),
         |name| name.to_string_lossy().into_owned(),

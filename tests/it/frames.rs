@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
-use crate::status::{json_of, meliora};
+use crate::servers::{Machine, tool};
+use crate::status::{json_of, meliora, meliora_on};
 use crate::wire_peer::{Peer, Script, eventually, workspace};
 
 /// A peer whose environment holds a secret.
@@ -229,4 +230,201 @@ fn a_proxy_records_everything_from_the_beginning_to_a_file() {
     eventually("the process is gone", || {
         peer.child.try_wait().is_ok_and(|ended| ended.is_some())
     });
+}
+
+/// Ends a session in an orderly way.
+fn end(peer: &mut Peer) {
+    peer.request("shutdown", &Value::Null);
+    peer.notify("exit", &Value::Null);
+    assert_eq!(peer.exit_code(peer.patience), Some(0));
+}
+
+/// Replays a file; the exit code and what is said as JSON.
+fn replay(peer: &Peer, arguments: &[&str], server: &[&str]) -> (Option<i32>, Value) {
+    let path = std::env::var("PATH").expect("it is set");
+    replay_on(&path, peer, arguments, server)
+}
+
+/// The same with another `PATH`: what a server finds there shows in its answers.
+fn replay_on(path: &str, peer: &Peer, arguments: &[&str], server: &[&str]) -> (Option<i32>, Value) {
+    let all = [&["frames", "replay", "--json"], arguments, &["--"], server].concat();
+    let output = meliora_on(path, peer, &all);
+    (output.status.code(), json_of(&output))
+}
+
+/// What an editor says about a text of Python, to the end.
+fn converse(peer: &mut Peer) {
+    peer.greet(&json!({}));
+    let uri = format!("file://{}/a.py", peer.root.display());
+    let document = json!({ "uri": uri });
+    let text = "import os\nx: int = 'é'\n";
+    let item = json!({ "uri": uri, "languageId": "python", "version": 1, "text": text });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+    let whole = json!({ "textDocument": document });
+    peer.request("textDocument/diagnostic", &whole);
+    let start = json!({ "line": 1, "character": 0 });
+    let span = json!({ "start": start, "end": start });
+    let change = json!({ "range": span, "text": "name =  1\n" });
+    let version = json!({ "uri": uri, "version": 2 });
+    peer.notify(
+        "textDocument/didChange",
+        &json!({ "textDocument": version, "contentChanges": [change] }),
+    );
+    for (method, more) in [
+        ("hover", json!({ "position": start })),
+        ("diagnostic", json!({})),
+        ("documentSymbol", json!({})),
+        (
+            "formatting",
+            json!({ "options": { "tabSize": 4, "insertSpaces": true } }),
+        ),
+        (
+            "codeAction",
+            json!({ "range": span, "context": { "diagnostics": [] } }),
+        ),
+        (
+            "completion",
+            json!({ "position": { "line": 1, "character": 4 } }),
+        ),
+    ] {
+        let mut params = more;
+        params["textDocument"] = document.clone();
+        peer.request(&format!("textDocument/{method}"), &params);
+    }
+    end(peer);
+}
+
+#[test]
+fn a_recorded_session_of_real_servers_gets_the_same_answers_again() {
+    let machine = Machine::with(&["python/ruff", "python/ty", "python/pylsp"]);
+    let files = [("pyproject.toml", "")];
+    let serve = |servers: &[&str]| {
+        let arguments = [&["proxy", "--record", "all.jsonl", "--"], servers].concat();
+        let mut peer = machine.serve(&arguments, "", &files);
+        converse(&mut peer);
+        peer
+    };
+    let both = serve(&["ty", "server", "--", "ruff", "server"]);
+    let alone = serve(&["pylsp"]);
+    for (peer, name, arguments) in [
+        (&both, "ty", &["server"][..]),
+        (&both, "ruff", &["server"]),
+        (&alone, "pylsp", &[]),
+    ] {
+        let program = tool(&format!("python/{name}")).display().to_string();
+        let server = [&[program.as_str()], arguments].concat();
+        let chosen = ["all.jsonl", "--server", name];
+        let (code, story) = replay_on(&machine.path(), peer, &chosen, &server);
+        assert_eq!(code, Some(0), "{name}: {story:#}");
+        assert!(story["same"].as_u64() >= Some(4), "{name}: {story:#}");
+    }
+    let ambiguous = ["frames", "replay", "all.jsonl", "--", "ruff", "server"];
+    let output = meliora(&both, &ambiguous);
+    assert_eq!(output.status.code(), Some(3));
+    let said = String::from_utf8(output.stderr).expect("text");
+    assert!(said.contains("choose one of ty.1.1@"), "{said}");
+}
+
+fn scripted() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("fixtures/servers/scripted.py")
+        .display()
+        .to_string()
+}
+
+#[test]
+fn a_ring_that_dropped_its_beginning_is_replayed_with_the_texts_as_they_were() {
+    let config = "[lsp]\nrecorder_mb = 1\n";
+    let mut peer = with_secret(&Script {
+        config,
+        ..Script::default()
+    });
+    open(&mut peer, "a.txt", "é\n");
+    let uri = format!("file://{}/a.txt", peer.root.display());
+    for version in 2..4_000 {
+        let place = json!({ "line": 0, "character": 1 });
+        let change =
+            json!({ "range": { "start": place, "end": place }, "text": version.to_string() });
+        let document = json!({ "uri": uri, "version": version });
+        peer.notify(
+            "textDocument/didChange",
+            &json!({ "textDocument": document, "contentChanges": [change] }),
+        );
+        if version % 500 == 0 {
+            peer.request("test/text", &json!({ "textDocument": document }));
+        }
+    }
+    let text = peer.request("test/text", &json!({ "textDocument": { "uri": uri } }));
+    assert!(
+        text["result"]
+            .as_str()
+            .is_some_and(|text| text.len() > 10_000)
+    );
+    meliora(&peer, &["frames", "dump", "-o", "dump.jsonl"]);
+    let (code, story) = replay(&peer, &["dump.jsonl"], &["python3", &scripted()]);
+    assert_eq!(code, Some(0), "{story:#}");
+    assert!(story["same"].as_u64() >= Some(3), "{story:#}");
+    let remark = story["remarks"][0].as_str().expect("a remark");
+    assert!(
+        remark.contains("1 text opened with what was in it"),
+        "{remark}"
+    );
+}
+
+#[test]
+fn what_is_different_missing_or_broken_is_named() {
+    let mut peer = with_secret(&Script::default());
+    open(&mut peer, "a.txt", "wrong\n");
+    peer.request("textDocument/hover", &json!({}));
+    meliora(&peer, &["frames", "dump", "-o", "dump.jsonl"]);
+    let script = scripted();
+    let (code, story) = replay(&peer, &["dump.jsonl"], &["python3", &script]);
+    assert_eq!((code, &story["same"]), (Some(0), &json!(2)), "{story:#}");
+    let more = r#"{"hoverProvider":false}"#;
+    let (code, story) = replay(
+        &peer,
+        &["dump.jsonl"],
+        &["python3", &script, "--capabilities", more],
+    );
+    assert_eq!(
+        (code, &story["same"], &story["different"]),
+        (Some(1), &json!(1), &json!(1)),
+        "{story:#}"
+    );
+    assert_eq!(
+        story["differences"][0]["at"],
+        "/result/capabilities/hoverProvider"
+    );
+    let (code, story) = replay(
+        &peer,
+        &["dump.jsonl", "--patience", "1"],
+        &["python3", &script, "--hang"],
+    );
+    assert_eq!((code, &story["missing"]), (Some(1), &json!(1)), "{story:#}");
+    let (code, story) = replay(&peer, &["dump.jsonl"], &["python3", &script, "--crash"]);
+    assert_eq!((code, &story["missing"]), (Some(1), &json!(1)), "{story:#}");
+    assert!(
+        story["ended"].to_string().contains("no licence"),
+        "{story:#}"
+    );
+    let text = std::fs::read_to_string(peer.root.join("dump.jsonl")).expect("readable");
+    let broken = text.replacen("\"way\":\"from\"", "\"way\":\"sideways\"", 1);
+    std::fs::write(peer.root.join("broken.jsonl"), broken).expect("written");
+    meliora(&peer, &["frames", "dump", "--no-text", "-o", "bare.jsonl"]);
+    for (file, expected) in [
+        (
+            "broken.jsonl",
+            "broken.jsonl: line 3: it is no line of a recording",
+        ),
+        ("bare.jsonl", "it was written with --no-text"),
+        ("nowhere.jsonl", "cannot read nowhere.jsonl"),
+    ] {
+        let output = meliora(&peer, &["frames", "replay", file, "--", "python3", &script]);
+        let said = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(3), "{said}");
+        assert!(
+            said.contains(expected) && said.lines().count() == 1,
+            "{said}"
+        );
+    }
 }

@@ -11,10 +11,16 @@ use crate::wire_peer::{Peer, Script, environment, eventually};
 
 /// Runs our program as another process of the user would.
 pub(crate) fn meliora(peer: &Peer, arguments: &[&str]) -> Output {
+    meliora_on(&std::env::var("PATH").expect("it is set"), peer, arguments)
+}
+
+/// The same with another `PATH`.
+pub(crate) fn meliora_on(path: &str, peer: &Peer, arguments: &[&str]) -> Output {
     let base = peer.root.parent().expect("it has one");
     Command::new(env!("CARGO_BIN_EXE_meliora"))
         .args(arguments)
         .envs(environment(base))
+        .env("PATH", path)
         .env_remove("XDG_RUNTIME_DIR")
         .current_dir(&peer.root)
         .output()

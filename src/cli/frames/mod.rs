@@ -1,5 +1,9 @@
 //! `meliora frames`: what editor and language servers said to each other (spec: CLI; Monitoring, flight recorder).
 
+mod again;
+mod answering;
+mod compare;
+mod replay;
 mod show;
 
 use std::io::{BufReader, Write};
@@ -21,6 +25,8 @@ const EXAMPLES: &str = "\
 Examples:
   meliora frames dump --output bug.jsonl     what was said last, of every server of this folder
   meliora frames show bug.jsonl              who said what when, and how long the answers took
+  meliora frames replay bug.jsonl -- ruff server
+                                             whether a server still answers as it did
 
 A server that dies leaves its last messages in a file by itself; the editor's log names it. `meliora proxy --record FILE`
 writes everything from the beginning.";
@@ -37,6 +43,7 @@ pub struct Arguments {
 enum Command {
     Dump(Dump),
     Show(show::Arguments),
+    Replay(again::Arguments),
 }
 
 /// Write the last messages of the running language servers, without secrets, as JSON lines.
@@ -63,6 +70,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     let ended = match &arguments.command {
         Command::Dump(arguments) => dump(arguments),
         Command::Show(arguments) => show::run(arguments),
+        Command::Replay(arguments) => again::run(arguments),
     };
     match ended {
         Ok(code) => ExitCode::from(code),
