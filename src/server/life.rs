@@ -184,7 +184,11 @@ impl Session {
 
     /// The editor's `initialize` with our id, offering these encodings.
     fn greeting_in(&mut self, encodings: &[&str]) -> Bytes {
-        let params = columns::with_offer(&self.greeting, encodings);
+        let mut params = columns::with_offer(&self.greeting, encodings);
+        if let Some(params) = params.as_object_mut() {
+            // Several servers cannot report under one token, and the editor hears nothing before they have started.
+            params.remove("workDoneToken");
+        }
         let id = self.requests.own_id();
         messages::request(&id, "initialize", &params)
     }

@@ -305,6 +305,7 @@ impl Session {
 
     fn tick(&mut self, now: Instant) {
         for request in self.requests.take_overdue(now) {
+            self.end_display(&request);
             let message = "cancelled; the server did not answer";
             self.tell(messages::failure(
                 &request.raw_id,

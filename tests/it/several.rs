@@ -222,23 +222,72 @@ fn a_server_that_dies_while_several_are_asked_takes_only_its_part_with_it() {
 }
 
 #[test]
-fn one_server_reports_progress_and_nobody_partial_results() {
+fn servers_report_progress_in_one_display_and_nobody_partial_results() {
     let capabilities = json!({ "textDocumentSync": 2, "referencesProvider": true });
-    let nothing = json!({ "textDocument/references": { "result": [] } });
-    let mut peer = both(&capabilities, nothing.clone(), nothing);
+    let progress = |value: Value| json!({ "method": "$/progress", "params": { "token": "TOKEN", "value": value } });
+    let answer = |title: &str| {
+        let messages = [
+            progress(json!({ "kind": "begin", "title": title })),
+            progress(json!({ "kind": "report", "message": title })),
+            progress(json!({ "kind": "end" })),
+        ];
+        json!({ "textDocument/references": { "result": [], "send": messages } })
+    };
+    let mut peer = both(&capabilities, answer("one"), answer("two"));
     let mut params = here();
     params["workDoneToken"] = json!("work");
     params["partialResultToken"] = json!("partial");
-    peer.request("textDocument/references", &params);
-    let tokens = |server| {
+    let id = peer.ask("textDocument/references", &params);
+    let mut kinds = Vec::new();
+    loop {
+        let message: Value = serde_json::from_slice(&peer.next()).expect("we write JSON");
+        if message["id"] == json!(id) {
+            break;
+        }
+        if message["method"] == "$/progress" {
+            assert_eq!(message["params"]["token"], "work");
+            kinds.push(
+                message["params"]["value"]["kind"]
+                    .as_str()
+                    .expect("text")
+                    .to_owned(),
+            );
+        }
+    }
+    assert_eq!(kinds.first().map(String::as_str), Some("begin"));
+    assert_eq!(kinds.last().map(String::as_str), Some("end"));
+    assert_eq!(kinds.iter().filter(|kind| *kind == "report").count(), 2);
+    assert_eq!(kinds.len(), 4, "{kinds:?}");
+    let tokens = ["first", "second"].map(|server| {
         let asked = &heard(&peer, server, "textDocument/references")[0]["params"];
-        (
-            asked["workDoneToken"].clone(),
-            asked["partialResultToken"].clone(),
-        )
-    };
-    assert_eq!(tokens("first"), (json!("work"), Value::Null));
-    assert_eq!(tokens("second"), (Value::Null, Value::Null));
+        assert_eq!(asked.get("partialResultToken"), None);
+        asked["workDoneToken"].clone()
+    });
+    assert_ne!(tokens[0], tokens[1]);
+}
+
+#[test]
+fn a_display_that_no_server_ends_is_ended_and_stopping_it_stops_all() {
+    let capabilities = json!({ "textDocumentSync": 2, "referencesProvider": true });
+    let begin = json!({ "method": "$/progress", "params": { "token": "TOKEN", "value": { "kind": "begin", "title": "t" } } });
+    let never = json!({ "textDocument/references": { "never": true, "send": [begin] } });
+    let mut peer = both(&capabilities, never.clone(), never);
+    let mut params = here();
+    params["workDoneToken"] = json!(7);
+    let id = peer.ask("textDocument/references", &params);
+    peer.find(|message| message["params"]["value"]["kind"] == "begin");
+    peer.notify("window/workDoneProgress/cancel", &json!({ "token": 7 }));
+    for server in ["first", "second"] {
+        eventually("it is told to stop", || {
+            let told = heard(&peer, server, "window/workDoneProgress/cancel");
+            let asked = heard(&peer, server, "textDocument/references");
+            told.len() == 1 && told[0]["params"]["token"] == asked[0]["params"]["workDoneToken"]
+        });
+    }
+    peer.notify("$/cancelRequest", &json!({ "id": id }));
+    let end = peer.find(|message| message["params"]["value"]["kind"] == "end");
+    assert_eq!(end["params"]["token"], 7);
+    assert_eq!(peer.answer_to(&json!(id))["error"]["code"], -32800);
 }
 
 #[test]

@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::names::{Maker, spliced};
 use crate::server::messages;
+use crate::server::questions::requests::FromEditor;
 use crate::server::session::Session;
 use crate::text::json::text;
 
@@ -78,8 +80,9 @@ impl Step {
 }
 
 impl Tokens {
-    /// Makes a token for each server that gets a request on which the editor wants to see progress under `token`.
-    pub fn mint(&mut self, token: &Value, servers: &[usize]) -> Vec<String> {
+    /// Makes a token for each server that may get a request on which the editor wants to see progress under `token`, and
+    /// gives the number of their display.
+    pub fn mint(&mut self, token: &Value, servers: &[usize]) -> u64 {
         self.next += 1;
         let display = Display {
             token: token.clone(),
@@ -87,17 +90,14 @@ impl Tokens {
             open: servers.len(),
         };
         self.displays.insert(self.next, display);
-        let mut minted = Vec::new();
         for server in servers {
-            let name = format!("meliora-work-{}-{server}", self.next);
             let share = Share {
                 server: *server,
                 display: self.next,
             };
-            self.shares.insert(name.clone(), share);
-            minted.push(name);
+            self.shares.insert(minted(self.next, *server), share);
         }
-        minted
+        self.next
     }
 
     /// What is done with a server's progress message on a token.
@@ -121,9 +121,16 @@ impl Tokens {
         }
     }
 
-    /// Notes that a server has answered the request of this token, or never will. Gives the editor's token when its
-    /// display has to be ended, because the server did not.
-    pub fn close(&mut self, token: &str) -> Option<Value> {
+    /// Notes that the request of a display is answered. Gives the editor's token when its display has to be ended, because
+    /// not every server did that.
+    pub fn finish(&mut self, display: u64) -> Option<Value> {
+        self.shares.retain(|_, share| share.display != display);
+        let display = self.displays.remove(&display)?;
+        display.begun.then_some(display.token)
+    }
+
+    /// Notes that a server shows nothing more under its token. Gives the editor's token when it was the last one.
+    fn close(&mut self, token: &str) -> Option<Value> {
         let share = self.shares.remove(token)?;
         let display = self.displays.get_mut(&share.display)?;
         display.open = display.open.saturating_sub(1);
@@ -161,10 +168,32 @@ impl Tokens {
     }
 }
 
+/// The token of a server for a display.
+pub(in crate::server) fn minted(display: u64, server: usize) -> String {
+    format!("meliora-work-{display}-{server}")
+}
+
 /// The end of a display that its server did not end.
 pub(in crate::server) fn end_of(token: &Value) -> Bytes {
     let params = json!({ "token": token, "value": { "kind": "end" } });
     messages::notification("$/progress", &params)
+}
+
+/// What of a request's parameters is about progress.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Work<'body> {
+    #[serde(borrow, default)]
+    work_done_token: Option<&'body RawValue>,
+}
+
+/// A request with this token for its progress in place of the editor's.
+pub(in crate::server) fn with_own(body: &Bytes, token: &str) -> Bytes {
+    let theirs = messages::params::<Work<'_>>(body).and_then(|params| params.work_done_token);
+    theirs.map_or_else(
+        || body.clone(),
+        |theirs| spliced(body, theirs.get(), &json!(token).to_string()),
+    )
 }
 
 #[derive(Deserialize)]
@@ -250,6 +279,24 @@ impl Session {
         Some((step, body))
     }
 
+    /// Makes tokens for the servers that may get a request, when the editor wants to see its progress.
+    pub(in crate::server) fn display_for(&mut self, body: &[u8], servers: &[usize]) -> Option<u64> {
+        memmem::find(body, b"workDoneToken")?;
+        let token = messages::params::<Work<'_>>(body)?.work_done_token?;
+        let token = serde_json::from_str(token.get()).ok()?;
+        Some(self.tokens.mint(&token, servers))
+    }
+
+    /// Ends the display of a request that is answered, if its servers did not.
+    pub(in crate::server) fn end_display(&mut self, request: &FromEditor) {
+        let token = request
+            .display
+            .and_then(|display| self.tokens.finish(display));
+        if let Some(token) = token {
+            self.tell(end_of(&token));
+        }
+    }
+
     /// The editor stops work of a server: sends it to whoever does that work. `false`: nobody is known to do it.
     pub(in crate::server) fn stop_work_of_server(&mut self, body: &Bytes) -> bool {
         let Some(params) = messages::params::<Params<'_>>(body) else {
@@ -292,10 +339,8 @@ mod tests {
     fn one_request_to_several_servers_is_one_display() {
         let mut tokens = Tokens::default();
         let theirs = json!("work");
-        let minted = tokens.mint(&theirs, &[0, 2]);
-        let [first, second] = minted.as_slice() else {
-            panic!("{minted:?}");
-        };
+        let display = tokens.mint(&theirs, &[0, 2]);
+        let (first, second) = (&minted(display, 0), &minted(display, 2));
         let passes = Seen::Under(theirs.clone());
         for (server, token, step, expected) in [
             (0, first, Step::Report, Seen::Dropped),
@@ -320,15 +365,16 @@ mod tests {
     fn a_display_ends_also_when_its_servers_do_not_end_it() {
         let mut tokens = Tokens::default();
         let theirs = json!(7);
-        let minted = tokens.mint(&theirs, &[0, 1]);
+        let display = tokens.mint(&theirs, &[0, 1]);
         assert_eq!(tokens.under(&theirs).len(), 2);
-        tokens.seen(0, &minted[0], Step::Begin);
+        tokens.seen(0, &minted(display, 0), Step::Begin);
         assert!(tokens.gone(0).is_empty());
-        assert_eq!(tokens.close(&minted[1]), Some(theirs.clone()));
-        assert_eq!(tokens.close(&minted[1]), None);
+        assert_eq!(tokens.finish(display), Some(theirs.clone()));
+        assert_eq!(tokens.finish(display), None);
         // One that never began needs no end.
-        tokens.mint(&theirs, &[3]);
+        let display = tokens.mint(&theirs, &[3]);
         assert!(tokens.gone(3).is_empty());
+        assert_eq!(tokens.finish(display), None);
         assert!(tokens.under(&theirs).is_empty());
     }
 }

@@ -113,7 +113,10 @@ impl Session {
     pub(in crate::server) fn take_step(&mut self, id: Id, step: Step) {
         let mut step = step;
         while let Step::Ask(server) = step {
-            let body = self.requests.get(&id).map(|request| request.body.clone());
+            let body = self.requests.get(&id).and_then(|request| {
+                let method = request.method?;
+                Some(self.own_question(server, method, request.display, &request.body))
+            });
             let alive = self
                 .servers
                 .get(server)
@@ -164,6 +167,7 @@ impl Session {
         };
         let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
         self.call_off(&request.sent_id(), request.asked.waiting());
+        self.end_display(&request);
         self.deliver_to_all(request, body);
     }
 

@@ -22,6 +22,7 @@ use crate::downstream::{registry, tagged};
 use crate::server::from_editor::Message;
 use crate::server::messages;
 use crate::server::peers::behind::Behind;
+use crate::server::peers::tokens;
 use crate::server::session::Session;
 use crate::text::json::{at, list, set};
 use crate::text::location;
@@ -119,17 +120,32 @@ impl Session {
         };
         let fan = Fan::new(method, order, with_generation);
         let asked: Vec<usize> = fan.waiting().collect();
-        let others = without_tokens(&message.body, &["partialResultToken", "workDoneToken"]);
+        // Parts of results cannot be joined.
+        let body = without_tokens(&message.body, &["partialResultToken"]);
         let several = Asked::Several(Box::new(fan));
-        let mut request = FromEditor::new(message.raw_id.clone(), others.clone(), several, then);
+        let mut request = FromEditor::new(message.raw_id.clone(), body.clone(), several, then);
         request.method = Some(method);
+        let display = self.display_for(&body, servers);
+        request.display = display;
         self.accept(message.question, request);
-        let mut body = without_tokens(&message.body, &["partialResultToken"]);
         for server in asked {
-            let own = self.body_for(server, method, &body);
+            let own = self.own_question(server, method, display, &body);
             self.send(server, own);
-            // One of them reports how far it is.
-            body = others.clone();
+        }
+    }
+
+    /// A request as one of several servers gets it.
+    pub(in crate::server) fn own_question(
+        &self,
+        server: usize,
+        method: &Method,
+        display: Option<u64>,
+        body: &Bytes,
+    ) -> Bytes {
+        let body = self.body_for(server, method, body);
+        match display {
+            Some(display) => tokens::with_own(&body, &tokens::minted(display, server)),
+            None => body,
         }
     }
 
@@ -378,7 +394,7 @@ pub(in crate::server) fn document_of(body: &[u8], method: &str) -> Option<String
     found.as_str().map(str::to_owned)
 }
 
-/// The message without these tokens: only one server may report under a token.
+/// The message without these tokens.
 pub(in crate::server) fn without_tokens(body: &Bytes, tokens: &[&str]) -> Bytes {
     let holds = |token: &str| memmem::find(body, token.as_bytes()).is_some();
     if !tokens.iter().any(|token| holds(token)) {

@@ -69,6 +69,8 @@ pub struct FromEditor {
     pub method: Option<&'static Method>,
     /// What is done with the answer.
     pub then: Then,
+    /// The progress display that several servers share.
+    pub display: Option<u64>,
     /// When the editor cancelled it.
     pub cancelled: Option<Instant>,
     /// The question, when its answer may be kept.
@@ -103,6 +105,7 @@ impl FromEditor {
             asked,
             method: None,
             then,
+            display: None,
             cancelled: None,
             question: None,
             followers: Vec::new(),
