@@ -1,7 +1,8 @@
 //! Items that are sent back later remember the server that made them (spec: LSP Manager, resolve).
 //!
 //! Completions, code actions, lenses, hints, links, symbols, hierarchy items and diagnostics have a field `data` that the
-//! editor keeps and sends back unread. It is wrapped as `{"s":server,"g":generation,"d":original}` and unwrapped when it
+//! editor keeps and sends back unread. It is wrapped as `{"s":server,"g":generation,"d":original}`,
+//! with `"u":document` where columns are counted anew and unwrapped when it
 //! returns, so that nothing has to be remembered in between. A generation counts the starts of a server: what an earlier
 //! one made means nothing to a later one.
 
@@ -17,6 +18,8 @@ pub struct Tag {
     pub server: usize,
     /// Which start of it.
     pub generation: u32,
+    /// The number of the document in which the item was asked for, where it matters.
+    pub document: Option<u32>,
 }
 
 /// An item that came back.
@@ -29,7 +32,7 @@ pub struct Returned {
 }
 
 /// Bytes that a tag adds to an item, for sizing a buffer.
-pub const TAG_BYTES: usize = 40;
+pub const TAG_BYTES: usize = 48;
 
 /// What of an item decides where its tag goes.
 #[derive(Deserialize)]
@@ -47,6 +50,8 @@ struct Item<'text> {
 struct Wrapped<'text> {
     s: usize,
     g: u32,
+    #[serde(default)]
+    u: Option<u32>,
     #[serde(borrow, default, deserialize_with = "raw::present")]
     d: Option<&'text RawValue>,
 }
@@ -59,6 +64,10 @@ impl Tag {
         text.push_str(&self.server.to_string());
         text.push_str(r#","g":"#);
         text.push_str(&self.generation.to_string());
+        if let Some(document) = self.document {
+            text.push_str(r#","u":"#);
+            text.push_str(&document.to_string());
+        }
         if let Some(original) = original {
             text.push_str(r#","d":"#);
             text.push_str(original);
@@ -119,6 +128,7 @@ pub fn untag(item: &str) -> Option<Returned> {
     let tag = Tag {
         server: wrapped.s,
         generation: wrapped.g,
+        document: wrapped.u,
     };
     let mut text = String::with_capacity(item.len());
     match wrapped.d {
@@ -138,6 +148,7 @@ pub fn maker(item: &str) -> Option<Tag> {
     Some(Tag {
         server: wrapped.s,
         generation: wrapped.g,
+        document: wrapped.u,
     })
 }
 
@@ -152,6 +163,7 @@ mod tests {
     const TAG: Tag = Tag {
         server: 2,
         generation: 7,
+        document: None,
     };
 
     fn tagged(item: &str) -> String {
@@ -174,6 +186,14 @@ mod tests {
             assert_eq!((back.tag, back.text.as_str()), (TAG, item));
             assert_eq!(maker(&tagged(item)), Some(TAG));
         }
+        let there = Tag {
+            document: Some(3),
+            ..TAG
+        };
+        let mut out = String::new();
+        tag_into(&mut out, r#"{"data":1}"#, there);
+        assert_eq!(out, r#"{"data":{"s":2,"g":7,"u":3,"d":1}}"#);
+        assert_eq!(untag(&out).map(|back| back.tag), Some(there));
     }
 
     #[test]

@@ -35,6 +35,8 @@ pub(super) struct Message {
     pub(super) id: Range<usize>,
     /// What it asks, when the answer may be kept.
     pub(super) question: Option<Question>,
+    /// The number of the document in which its item was asked for, as its tag says.
+    pub(super) about: Option<u32>,
 }
 
 impl Session {
@@ -69,6 +71,7 @@ impl Session {
             is_request: envelope.kind == Kind::Request,
             id: envelope.id.unwrap_or_default(),
             question: None,
+            about: None,
             body,
         };
         self.routed(&method, message).await;

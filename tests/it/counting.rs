@@ -92,6 +92,37 @@ fn an_item_goes_back_in_the_columns_of_the_server_that_made_it() {
 }
 
 #[test]
+fn an_item_is_counted_in_the_document_in_which_it_was_asked_for() {
+    let item = |start: u32, end: u32| json!({ "label": "q", "data": 1, "textEdit": { "newText": "q", "range": range(start, end) } });
+    let mut peer = both(
+        &json!({ "textDocumentSync": 2, "completionProvider": { "resolveProvider": true } }),
+        "",
+        json!({ "textDocument/completion": { "result": [] } }),
+        json!({ "textDocument/completion": { "result": [item(2, 6)] },
+            "completionItem/resolve": { "result": item(2, 7) } }),
+    );
+    let plain =
+        json!({ "uri": "file:///b", "languageId": "canned", "version": 1, "text": "plain text\n" });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": plain }));
+    let mut items = Vec::new();
+    for (uri, expected) in [("file:///a", range(1, 3)), ("file:///b", range(2, 6))] {
+        let params =
+            json!({ "textDocument": { "uri": uri }, "position": { "line": 0, "character": 0 } });
+        let list = peer.request("textDocument/completion", &params)["result"].take();
+        let item = list.get("items").unwrap_or(&list)[0].clone();
+        assert_eq!(item["textEdit"]["range"], expected);
+        items.push(item);
+    }
+    // The other document was asked about since.
+    for (place, expected) in [(0, range(1, 4)), (1, range(2, 7))] {
+        let answer = peer.request("completionItem/resolve", &items[place]);
+        assert_eq!(answer["result"]["textEdit"]["range"], expected);
+        let asked = &heard(&peer, "second", "completionItem/resolve")[place]["params"];
+        assert_eq!(*asked, item(2, 6));
+    }
+}
+
+#[test]
 fn a_server_that_starts_late_and_counts_otherwise_gets_the_text_as_it_is() {
     let shown = |start: u32| json!({ "textDocument/hover": { "result": { "contents": "x", "range": range(start, start + 1) } } });
     let mut peer = both(

@@ -361,6 +361,7 @@ impl Origin<'_> {
         Tag {
             server: self.server,
             generation: self.generation,
+            document: None,
         }
     }
 }
@@ -475,6 +476,7 @@ mod tests {
                     Tag {
                         server,
                         generation: 1,
+                        document: None,
                     },
                     &asked,
                     Some("n"),
@@ -494,6 +496,7 @@ mod tests {
         let restarted = Tag {
             server: 0,
             generation: 2,
+            document: None,
         };
         let again = params(Some(&id(&report))).to_string();
         assert!(!board.ask(restarted, &again, None).contains("previous"));
@@ -501,6 +504,7 @@ mod tests {
         let tag = Tag {
             server: 0,
             generation: 1,
+            document: None,
         };
         assert!(!board.ask(tag, &foreign, None).contains("previous"));
     }
@@ -532,6 +536,7 @@ mod tests {
         let tag = Tag {
             server: 0,
             generation: 1,
+            document: None,
         };
         let first = board.question(tag, "file:///a", Some("lint"));
         let document = r#""textDocument":{"uri":"file:///a"}"#;
@@ -678,6 +683,7 @@ mod tests {
         let tag = Tag {
             server: 1,
             generation: 1,
+            document: None,
         };
         assert_eq!(
             board.ask_workspace(tag, &again, None),

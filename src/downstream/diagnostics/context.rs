@@ -93,6 +93,7 @@ mod tests {
     const TAG: Tag = Tag {
         server: 1,
         generation: 1,
+        document: None,
     };
 
     fn asked(board: &Board, diagnostics: &str) -> String {

@@ -330,6 +330,7 @@ impl Slot {
         Tag {
             server,
             generation: self.generation,
+            document: None,
         }
     }
 

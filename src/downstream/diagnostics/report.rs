@@ -140,6 +140,7 @@ mod tests {
         let tag = |server| Tag {
             server,
             generation: 4,
+            document: None,
         };
         let parts = [
             Known::new(tag(0), What::Report("a\"]b".to_owned())),

@@ -9,7 +9,7 @@ use std::collections::HashSet;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Part, Taste};
+use super::{Part, Taste, write};
 use crate::downstream::tagged::TAG_BYTES;
 use crate::text::raw;
 
@@ -75,7 +75,8 @@ pub(super) fn combine(parts: &[Part<'_>], taste: &Taste) -> String {
                 }
             };
             let text = text.as_deref().unwrap_or(item.get());
-            part.write(&mut list, text, tags && !action.is_bare_command());
+            let tagged = tags && !action.is_bare_command();
+            write(&mut list, text, tagged.then(|| part.tag(taste)));
         }
         known.extend(own);
         preferred |= own_preferred;

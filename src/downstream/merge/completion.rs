@@ -110,7 +110,7 @@ pub(super) fn combine(parts: &[Part<'_>], taste: &Taste) -> String {
         .zip(&said)
         .zip(0_u32..)
         .map(|((list, part), rank)| Writer {
-            tag: taste.tags.then(|| part.tag()),
+            tag: taste.tags.then(|| part.tag(taste)),
             rank: ranked.then(|| format!("{rank:02}")),
             ..Writer::of(list)
         })

@@ -7,7 +7,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::{Part, Taste};
+use super::{Part, Taste, write};
 use crate::downstream::tagged::TAG_BYTES;
 use crate::text::raw;
 
@@ -43,7 +43,7 @@ pub(super) fn combine(parts: &[Part<'_>], taste: &Taste) -> String {
                     own.push(identity);
                 }
             }
-            part.write(&mut list, item.get(), taste.tags);
+            write(&mut list, item.get(), taste.tags.then(|| part.tag(taste)));
         }
         known.extend(own);
     }

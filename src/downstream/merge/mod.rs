@@ -80,6 +80,8 @@ pub struct Taste {
     pub action_data: bool,
     /// The items have a `data` and come back: they are tagged with their server.
     pub tags: bool,
+    /// The number of the document that the items are of, where their servers count otherwise.
+    pub document: Option<u32>,
     /// A server that was asked is not among the parts.
     pub missing: bool,
     /// Which completions come first.
@@ -118,20 +120,21 @@ impl Taste {
 }
 
 impl Part<'_> {
-    fn tag(&self) -> Tag {
+    fn tag(&self, taste: &Taste) -> Tag {
         Tag {
             server: self.server,
             generation: self.generation,
+            document: taste.document,
         }
     }
+}
 
-    /// Adds an item of this server to a list, tagged with it or as it came.
-    fn write(&self, list: &mut raw::List, item: &str, tagged: bool) {
-        if tagged {
-            tagged::tag_into(list.slot(), item, self.tag());
-        } else {
-            list.push(item);
-        }
+/// Adds an item to a list, tagged with this or as it came.
+fn write(list: &mut raw::List, item: &str, tag: Option<Tag>) {
+    if let Some(tag) = tag {
+        tagged::tag_into(list.slot(), item, tag);
+    } else {
+        list.push(item);
     }
 }
 
@@ -220,7 +223,7 @@ fn first(parts: &[Part<'_>], taste: &Taste) -> String {
         .or_else(|| parts.iter().find(|part| part.result.get() != "null"));
     match best {
         None => "null".to_owned(),
-        Some(part) if taste.tags => tagged::tag_all(part.result.get(), part.tag()),
+        Some(part) if taste.tags => tagged::tag_all(part.result.get(), part.tag(taste)),
         Some(part) => part.result.get().to_owned(),
     }
 }

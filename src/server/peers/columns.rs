@@ -17,7 +17,7 @@ use crate::downstream::transcode::{self, Memory, Place, Text, Turn};
 use crate::downstream::wire::{Envelope, Kind};
 use crate::server::messages;
 use crate::server::questions::ask;
-use crate::server::questions::requests::Id;
+use crate::server::questions::requests::{FromEditor, Id};
 use crate::server::questions::routes::{Life, Route, route};
 use crate::server::session::Session;
 use crate::text::documents::Documents;
@@ -28,6 +28,9 @@ use crate::text::position::Encoding;
 /// Bytes of files that are read from disk for one message; positions in the files beyond stay as they came.
 const FILE_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
+/// Documents whose items remember where they were asked for.
+const DOCUMENTS_MAX: usize = 10_000;
+
 /// What has to be remembered of servers that count otherwise.
 #[derive(Debug, Default)]
 pub(in crate::server) struct Columns {
@@ -35,6 +38,43 @@ pub(in crate::server) struct Columns {
     tokens: HashMap<usize, Memory>,
     /// The document in which a server was last asked for items that name none, by what they are registered as.
     items: HashMap<(usize, &'static str), String>,
+    /// The documents in which items were asked for: their tags hold the numbers.
+    documents: Vec<String>,
+    numbers: HashMap<String, u32>,
+}
+
+impl Columns {
+    /// The number of a document; `None`: there are too many.
+    fn number(&mut self, uri: &str) -> Option<u32> {
+        if let Some(number) = self.numbers.get(uri) {
+            return Some(*number);
+        }
+        let number = u32::try_from(self.documents.len()).ok()?;
+        if self.documents.len() >= DOCUMENTS_MAX {
+            return None;
+        }
+        self.documents.push(uri.to_owned());
+        self.numbers.insert(uri.to_owned(), number);
+        Some(number)
+    }
+
+    fn numbered(&self, number: Option<u32>) -> Option<&str> {
+        let place = usize::try_from(number?).ok()?;
+        self.documents.get(place).map(String::as_str)
+    }
+
+    /// Notes that what a server hears next of a method is about the document with this number.
+    pub(in crate::server) fn return_to(
+        &mut self,
+        server: usize,
+        method: &str,
+        number: Option<u32>,
+    ) {
+        let document = self.numbered(number).map(str::to_owned);
+        if let (Some(document), Some(method)) = (document, protocol::method(method)) {
+            self.items.insert((server, method.registration), document);
+        }
+    }
 }
 
 /// How a server that answered `initialize` like this counts.
@@ -136,9 +176,10 @@ impl Session {
             };
         }
         let id = Id::read(envelope.id(&body));
-        let Some(asked) = self.requests.get(&id).map(|request| request.body.clone()) else {
+        let Some(request) = self.requests.get(&id) else {
             return body;
         };
+        let (asked, about) = (request.body.clone(), request.about);
         let name = Envelope::peek(&asked);
         let name = name.as_ref().map_or("", |found| found.method(&asked));
         // What a method of somebody's own answers with is mostly places.
@@ -147,7 +188,8 @@ impl Session {
             return body;
         };
         let named = transcode::document(&asked, method);
-        let document = self.around(server, method, named.as_deref());
+        let about = self.columns.numbered(about);
+        let document = about.or_else(|| self.around(server, method, named.as_deref()));
         if name.starts_with("textDocument/semanticTokens/full") {
             let document = document.unwrap_or_default().to_owned();
             let params: Value = messages::params(&asked).unwrap_or_default();
@@ -174,6 +216,17 @@ impl Session {
         let place = Place::result(method, Some(uri));
         let texts = &mut reader(&self.documents);
         transcode::message(body, place, turn.back(), texts)
+    }
+
+    /// The number of the document that the items of an answer are of, while a server counts otherwise than the editor.
+    pub(in crate::server) fn document_number(&mut self, request: &FromEditor) -> Option<u32> {
+        let mut servers = 0..self.servers.len();
+        servers.find(|server| self.turn_to(*server).is_some())?;
+        let named = transcode::document(&request.body, request.method?);
+        match named {
+            Some(named) => self.columns.number(&named),
+            None => request.about,
+        }
     }
 
     /// The document of a message: the one it names, else the one in which its item was asked for.

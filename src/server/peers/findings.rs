@@ -193,6 +193,7 @@ impl Session {
         let tag = Tag {
             server,
             generation: behind.generation,
+            document: None,
         };
         let board = &self.diagnostics.board;
         let params = match method.combine {
@@ -305,6 +306,7 @@ impl Session {
             let tag = Tag {
                 server,
                 generation: behind.generation,
+                document: None,
             };
             let board = &self.diagnostics.board;
             let params = board.question(tag, &uri, self.identifier(server));

@@ -145,6 +145,7 @@ impl Session {
         let mut taste = Taste::of(capabilities, fan.method.name);
         taste.completion_order = self.config.lsp.completion_order;
         taste.tags = comes_back(fan.method);
+        taste.document = self.document_number(&request);
         if fan.method.combine == Combine::Actions {
             taste = taste.asked_for(&messages::params(&request.body).unwrap_or_default());
         }
@@ -189,6 +190,7 @@ impl Session {
             return body;
         };
         self.traces.note(server, &body);
+        let about = self.document_number(request);
         let result = messages::response(&body).and_then(|response| response.result);
         let (Some(result), Some(behind)) = (result, self.servers.get(server)) else {
             return body;
@@ -204,6 +206,7 @@ impl Session {
         };
         let mut taste = Taste::of(at(&self.greeting, "/capabilities"), method.name);
         taste.tags = true;
+        taste.document = about;
         let result = merge::combine(method.combine, &[part], &taste);
         messages::raw_answer(&request.raw_id, &result)
     }

@@ -164,6 +164,7 @@ impl Session {
             let mut request =
                 FromEditor::new(message.raw_id.clone(), message.body.clone(), one, then);
             request.method = self.looked_at(&message.body);
+            request.about = message.about;
             self.accept(message.question, request);
         }
         self.send(server, message.body);
@@ -192,7 +193,14 @@ impl Session {
         });
         if takes {
             let body = messages::with_params(&message.raw_id, method, &returned.text);
-            return self.ask_server(server, Message { body, ..message }, then);
+            let about = returned.tag.document;
+            self.columns.return_to(server, method, about);
+            let message = Message {
+                body,
+                about,
+                ..message
+            };
+            return self.ask_server(server, message, then);
         }
         // A server that is gone, or has nothing to add: the item stays as it is.
         let is_resolve = method.ends_with("/resolve");

@@ -69,6 +69,8 @@ pub struct FromEditor {
     pub method: Option<&'static Method>,
     /// What is done with the answer.
     pub then: Then,
+    /// The number of the document in which its item was asked for, where the server counts otherwise.
+    pub about: Option<u32>,
     /// The progress display that several servers share.
     pub display: Option<u64>,
     /// When the editor cancelled it.
@@ -105,6 +107,7 @@ impl FromEditor {
             asked,
             method: None,
             then,
+            about: None,
             display: None,
             cancelled: None,
             question: None,
