@@ -45,7 +45,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> ExitCode {
     match role(arguments) {
         Ok((role, writing)) => {
-            let code = serve::serve(role);
+            let code = serve::serve(role, None);
             if let Some(Err(error)) = writing.map(Writing::finish) {
                 paint::complain(format!("the recording is not whole: {error}"));
             }

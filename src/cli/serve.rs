@@ -17,16 +17,44 @@ pub struct Arguments {
     /// Accepted because editors add it; there is no other way.
     #[arg(long)]
     stdio: bool,
+    /// Whether to share language servers with other windows on this workspace; otherwise `lsp.attach` of the settings
+    ///
+    /// `auto`: where another meliora of yours runs the same server for the same workspace, that one is used, and others
+    /// may use ours. `never`: every process has its own. `only`: use the servers of others, start none.
+    #[arg(long, value_enum)]
+    attach: Option<Sharing>,
+}
+
+/// What can be said of sharing.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+enum Sharing {
+    Auto,
+    Never,
+    Only,
+}
+
+impl Sharing {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Never => "never",
+            Self::Only => "only",
+        }
+    }
 }
 
 /// Serves the editor that started us. One thread, so that a message passes through without waking another one.
-pub fn run(_: &Arguments) -> ExitCode {
-    serve(Role::Agent)
+pub fn run(arguments: &Arguments) -> ExitCode {
+    // What is said here counts as `--set` does.
+    let setting = arguments
+        .attach
+        .map(|sharing| format!("lsp.attach={}", sharing.name()));
+    serve(Role::Agent, setting)
 }
 
-/// Serves in one role or another; the exit code is the protocol's.
-pub(super) fn serve(role: Role) -> ExitCode {
-    match serve_on_streams(role) {
+/// Serves in one role or another, with a setting above all others; the exit code is the protocol's.
+pub(super) fn serve(role: Role, setting: Option<String>) -> ExitCode {
+    match serve_on_streams(role, setting) {
         Ok(Ending::Orderly) => ExitCode::SUCCESS,
         Ok(Ending::Abrupt) => ExitCode::FAILURE,
         Err(error) => {
@@ -36,8 +64,10 @@ pub(super) fn serve(role: Role) -> ExitCode {
     }
 }
 
-fn serve_on_streams(role: Role) -> anyhow::Result<Ending> {
-    let host = Arc::new(super::place::host().context("cannot find our own executable")?);
+fn serve_on_streams(role: Role, setting: Option<String>) -> anyhow::Result<Ending> {
+    let mut host = super::place::host().context("cannot find our own executable")?;
+    host.settings.extend(setting);
+    let host = Arc::new(host);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()

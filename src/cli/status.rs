@@ -116,6 +116,12 @@ fn show_server(server: &Value, workspace: &str) {
     if let Some(bytes) = at(server, "/residentBytes").as_u64() {
         facts.push(megabytes(bytes));
     }
+    if let Some(pid) = at(server, "/attachedTo").as_u64() {
+        facts.push(format!("the one of process {pid}"));
+    }
+    for guest in list(server, "/guests") {
+        facts.push(format!("used by process {}", number(guest, "/pid")));
+    }
     match number(server, "/restarts") {
         0 => {}
         restarts => facts.push(format!("started again {restarts}×")),

@@ -227,6 +227,8 @@ pub struct Lsp {
     pub same_problems: SameProblems,
     /// MB of messages that are remembered of each server, for `meliora frames` and for when it crashes; 0: none.
     pub recorder_mb: usize,
+    /// Whether servers are shared with other processes of the user on the same workspace.
+    pub attach: Attach,
     /// Servers beside the built-in ones; an entry with the name of a built-in one replaces or adjusts it.
     pub servers: Vec<Server>,
 }
@@ -273,9 +275,22 @@ impl Default for Lsp {
             semantic_tokens: SemanticTokens::default(),
             same_problems: SameProblems::default(),
             recorder_mb: 4,
+            attach: Attach::Never,
             servers: Vec::new(),
         }
     }
+}
+
+/// Whether the language servers of another process are used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Attach {
+    /// Where another process runs the same server for the same workspace, that one is used, and others may use ours.
+    Auto,
+    /// Every process has its own.
+    Never,
+    /// Servers of other processes are used, and none is started.
+    Only,
 }
 
 /// `[safety]`: what the agent may do. A repository can tighten these, never loosen them.

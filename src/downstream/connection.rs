@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use bytes::Bytes;
-use tokio::io::{AsyncRead, AsyncReadExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
@@ -65,7 +65,8 @@ pub enum Incoming {
 pub struct Connection {
     name: String,
     program: PathBuf,
-    running: Running,
+    /// The child; none where the server is another process's.
+    running: Option<Running>,
     queue: Option<Queue>,
     tasks: Vec<JoinHandle<()>>,
     last_words: LastWords,
@@ -162,12 +163,43 @@ impl Connection {
         let connection = Self {
             name: name.to_owned(),
             program: command.program.clone(),
-            running,
+            running: Some(running),
             queue: Some(queue),
             tasks,
             last_words,
         };
         Ok(connection)
+    }
+
+    /// Speaks to a server that another process has started, over a stream. `program` is what runs there.
+    pub fn over<T: Send + 'static>(
+        name: &str,
+        program: PathBuf,
+        (input, output): (
+            impl AsyncRead + Send + Unpin + 'static,
+            impl AsyncWrite + Send + Unpin + 'static,
+        ),
+        feed: Feed<T>,
+    ) -> Self {
+        let (queue, drain) = queue::bounded(QUEUE_BYTES_MAX);
+        let tasks = vec![
+            tokio::spawn(async move {
+                let reason = read(input, &feed).await;
+                feed.put(Incoming::Closed(reason)).await;
+            }),
+            tokio::spawn(async move {
+                // An error means that nobody is there any more, which the other task notices.
+                let _ = drain.write_to(output).await;
+            }),
+        ];
+        Self {
+            name: name.to_owned(),
+            program,
+            running: None,
+            queue: Some(queue),
+            tasks,
+            last_words: LastWords::default(),
+        }
     }
 
     /// Name for people.
@@ -182,7 +214,7 @@ impl Connection {
 
     /// Process id, while it runs.
     pub fn id(&self) -> Option<u32> {
-        self.running.id()
+        self.running.as_ref().and_then(Running::id)
     }
 
     /// Queues a body to be written after everything queued before.
@@ -198,6 +230,11 @@ impl Connection {
         self.queue.as_ref().map_or(0, Queue::waiting)
     }
 
+    /// What waits to be written to it: for a source that is to be read no faster.
+    pub fn pace(&self) -> Option<Queue> {
+        self.queue.clone()
+    }
+
     /// The end of what it wrote to its standard error.
     pub fn last_words(&self) -> &LastWords {
         &self.last_words
@@ -207,21 +244,28 @@ impl Connection {
     /// is asked to end by signal, and killed when it does not; without patience it is killed at once.
     pub async fn finish(mut self, patience: Duration) {
         self.queue = None;
-        let mut ended = tokio::time::timeout(patience, self.running.wait()).await;
+        let Some(mut running) = self.running.take() else {
+            if let Some(writing) = self.tasks.last_mut() {
+                // Whoever does not read misses the last words.
+                let _ = tokio::time::timeout(patience, writing).await;
+            }
+            return;
+        };
+        let mut ended = tokio::time::timeout(patience, running.wait()).await;
         if ended.is_err() && !patience.is_zero() {
-            self.running.terminate();
-            ended = tokio::time::timeout(SIGNAL_PATIENCE, self.running.wait()).await;
+            running.terminate();
+            ended = tokio::time::timeout(SIGNAL_PATIENCE, running.wait()).await;
         }
         if ended.is_ok() {
             // Its own children notice its end, and clean up behind themselves.
             let deadline = tokio::time::Instant::now() + HELPERS_PATIENCE;
-            while self.running.is_group_alive() && tokio::time::Instant::now() < deadline {
+            while running.is_group_alive() && tokio::time::Instant::now() < deadline {
                 tokio::time::sleep(LOOK_EVERY).await;
             }
         }
-        self.running.kill();
+        running.kill();
         // The exit status is collected so that no dead process stays.
-        let _ = tokio::time::timeout(patience, self.running.wait()).await;
+        let _ = tokio::time::timeout(patience, running.wait()).await;
     }
 }
 

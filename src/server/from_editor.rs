@@ -20,6 +20,7 @@ use super::questions::ask;
 use super::questions::requests::{Back, FromEditor, Heard, Id, Then, ToEditor};
 use super::questions::routes::{Life, Route, Text};
 use super::session::Session;
+use super::sharing::texts::Holder;
 use crate::downstream::cache::Question;
 use crate::downstream::protocol;
 use crate::downstream::queue::QueueError;
@@ -184,13 +185,15 @@ impl Session {
         }
         for server in self.attached.of(&uri).to_vec() {
             self.last_asked = server;
-            self.send_to_opener(server, &body);
+            if !self.holder_opened(server, Holder::Editor, &uri) {
+                self.send_to_opener(server, &body);
+            }
         }
         self.note_opened(&uri);
     }
 
     fn changed(&mut self, body: Bytes) {
-        if self.is_alone() && self.wants(0, Changes::Pieces) {
+        if self.guests.is_idle() && self.is_alone() && self.wants(0, Changes::Pieces) {
             self.send(0, body.clone());
             match messages::text_params(&body) {
                 Some(changed) => drop(self.documents.change(changed)),
@@ -203,14 +206,19 @@ impl Session {
         };
         let uri = ask::document_of(&body, "textDocument/didChange").unwrap_or_default();
         // Pieces are counted in the text before them, the whole text is the one after them.
-        for server in self.attached.of(&uri).to_vec() {
+        let servers = self.attached.of(&uri).to_vec();
+        let (shared, servers) = self.guests.sharing(servers, &uri);
+        for server in servers.iter().copied() {
             if self.wants(server, Changes::Pieces) {
                 self.send(server, body.clone());
             }
         }
         self.documents.change(changed);
+        for server in shared {
+            self.holder_changed(server, Holder::Editor, &uri);
+        }
         let mut whole = None;
-        for server in self.attached.of(&uri).to_vec() {
+        for server in servers {
             if self.wants(server, Changes::Whole) {
                 let known = whole.get_or_insert_with(|| self.whole_change(&uri));
                 if let Some(body) = known.clone() {
@@ -238,7 +246,9 @@ impl Session {
         let uri = self.documents.close(named);
         let is_known = self.attached.has(&uri);
         for server in self.attached.detach(&uri) {
-            self.send_to_opener(server, &body);
+            if !self.holder_closed(server, Holder::Editor, &uri) {
+                self.send_to_opener(server, &body);
+            }
             if let Some(behind) = self.servers.get_mut(server) {
                 behind.idle_since = Instant::now();
             }
@@ -389,6 +399,9 @@ impl Session {
 
     /// Sends bytes to a server. One that does not read for so long that its queue is full is given up.
     pub(super) fn send(&mut self, server: usize, body: Bytes) {
+        if !self.guests.is_idle() {
+            self.present_for_editor(server, &body);
+        }
         let body = self.counted_for(server, body);
         let sent = self.servers.get_mut(server).map(|server| server.send(body));
         if sent == Some(Err(QueueError::Full)) {

@@ -60,9 +60,14 @@ impl Session {
             }
             return;
         };
-        let is_starting = self.servers.get(server).is_some_and(Behind::is_starting);
-        if is_starting && envelope.kind == Kind::Response {
+        let behind = self.servers.get(server);
+        if behind.is_some_and(Behind::is_starting) && envelope.kind == Kind::Response {
             return self.server_initialized(server, &body);
+        }
+        if behind.is_some_and(|behind| behind.holder().is_some())
+            && envelope.method(&body).starts_with("meliora/")
+        {
+            return self.holder_says(server, envelope.method(&body), &body);
         }
         if let Stage::Starting(starting) = &mut self.stage {
             starting.held.push((server, body));
@@ -71,6 +76,22 @@ impl Session {
         if envelope.kind != Kind::Response && !says_nothing(envelope.method(&body)) {
             self.nothing_holds();
         }
+        if self.guests.is_idle() {
+            return self.turned(server, envelope, body);
+        }
+        if let Some(body) = self.share_out(server, &envelope, body) {
+            self.heed_of(server, body);
+        }
+    }
+
+    /// A message of a server, as far as it is for our own editor.
+    pub(super) fn heed_of(&mut self, server: usize, body: Bytes) {
+        if let Some(envelope) = Envelope::peek(&body) {
+            self.turned(server, envelope, body);
+        }
+    }
+
+    fn turned(&mut self, server: usize, envelope: Envelope, body: Bytes) {
         match self.turn_to(server) {
             None => self.heed(server, envelope, body),
             Some(turn) => {
@@ -193,6 +214,12 @@ impl Session {
                 self.tell_if_room(body);
             }
             "telemetry/event" => self.tell_if_room(body),
+            "experimental/serverStatus" => {
+                if let Some(behind) = self.servers.get_mut(server) {
+                    behind.status = Some(body.clone());
+                }
+                self.tell(body);
+            }
             _ => self.tell(body),
         }
     }

@@ -19,7 +19,7 @@ use super::peers::columns;
 use super::profile::Profile;
 use super::role::Role;
 use super::session::{FAREWELL, Session};
-use crate::config::layers;
+use crate::config::{Attach, layers};
 use crate::downstream::capabilities::Choice;
 use crate::downstream::{registry, roots};
 use crate::text::json::{at, list, text};
@@ -201,10 +201,14 @@ impl Session {
         let server = self.servers.len();
         let recorder = self.recorder(server);
         let trusted = trusted.as_deref();
-        let mut behind = Behind::new(post, &self.host, trusted, home, greeting, recorder);
-        let started = behind.start(&self.host, self.feed(server));
+        let behind = Behind::new(post, &self.host, trusted, home, greeting, recorder);
         self.servers.push(behind);
-        if let Err(reason) = started {
+        if self.seeks(server) {
+            return server;
+        }
+        let (host, feed) = (Arc::clone(&self.host), self.feed(server));
+        let behind = self.servers.get_mut(server);
+        if let Some(Err(reason)) = behind.map(|behind| behind.start(&host, feed)) {
             self.say(Loudness::Warning, &reason);
         }
         server
@@ -286,6 +290,9 @@ impl Session {
         };
         let answers: Vec<&Value> = answers.iter().collect();
         let result = match &self.role {
+            Role::Agent if answers.is_empty() && self.config.lsp.attach == Attach::Only => {
+                return self.refuse(&starting.raw_id);
+            }
             Role::Agent => {
                 let offered = at(&self.greeting, "/capabilities/general/positionEncodings");
                 capabilities::result(&answers, offered, &choice)
@@ -356,6 +363,7 @@ impl Session {
 
     /// `shutdown`: asks the servers to end.
     pub(super) fn shut_down(&mut self, raw_id: Bytes) {
+        self.dismiss_everybody();
         let id = self.requests.own_id();
         let request = messages::request(&id, "shutdown", &Value::Null);
         let mut waiting = BTreeSet::new();
@@ -439,6 +447,7 @@ impl Session {
             Stage::Leaving(ending) => ending,
             _ => Ending::Abrupt,
         };
+        self.dismiss_everybody();
         self.runs.farewell().await;
         let id = self.requests.own_id();
         let last_words = [

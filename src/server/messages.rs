@@ -28,7 +28,8 @@ pub enum Failure {
 }
 
 impl Failure {
-    fn code(self) -> i64 {
+    /// Its number.
+    pub fn code(self) -> i64 {
         match self {
             Self::Parse => -32700,
             Self::InvalidRequest => -32600,

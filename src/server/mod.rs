@@ -5,7 +5,7 @@
 //! - the stream and what is said on it: [`transport`], [`messages`], [`profile`], [`parent`], [`capabilities`], [`life`],
 //!   [`role`];
 //! - what the editor says, and who answers: [`from_editor`], [`questions`];
-//! - the servers behind us: [`from_servers`], [`peers`];
+//! - the servers behind us: [`from_servers`], [`peers`]; those that several processes use: [`sharing`];
 //! - our own half: [`assist`];
 //! - how everything is, for people: [`insight`].
 
@@ -22,6 +22,7 @@ pub mod profile;
 pub mod questions;
 pub mod role;
 pub mod session;
+pub mod sharing;
 pub mod transport;
 
 use std::sync::Arc;

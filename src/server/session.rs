@@ -33,6 +33,8 @@ use super::questions::attached::Attached;
 use super::questions::highlights::Highlights;
 use super::questions::requests::{FromEditor, Requests, Then};
 use super::role::Role;
+use super::sharing::guests::{Guests, Knock, Said};
+use super::sharing::seeking::Found;
 use crate::agent::task::Report;
 use crate::agent::undo::Plan;
 use crate::config::Config;
@@ -89,6 +91,24 @@ pub enum Event {
         run: RunId,
         /// What to change, or why nothing can be.
         plan: Box<Result<Plan, String>>,
+    },
+    /// Another process wants to use one of our servers.
+    Knock(Box<Knock>),
+    /// A process that uses one of our servers said something.
+    Guest {
+        /// Which one.
+        guest: u64,
+        /// What.
+        said: Said,
+    },
+    /// A process that runs a server was looked for.
+    Sought {
+        /// Which server.
+        server: usize,
+        /// Which start of it.
+        attempt: u32,
+        /// What was found.
+        found: Box<Found>,
     },
     /// The servers had their time to say what they know of a place.
     InquiryLate(u64),
@@ -150,6 +170,8 @@ pub struct Session {
     pub(super) frontend: Option<Frontend>,
     /// Who wants to know which server says what.
     pub(super) inquiries: Inquiries,
+    /// The processes that use our servers.
+    pub(super) guests: Guests,
     /// The socket on which other processes ask.
     pub(super) control: Option<Control>,
     /// Since when.
@@ -192,6 +214,7 @@ impl Session {
             focus: None,
             frontend: None,
             inquiries: Inquiries::default(),
+            guests: Guests::default(),
             control: None,
             started: Instant::now(),
             left_out: 0,
@@ -244,6 +267,13 @@ impl Session {
             Event::Report { run, report } => self.run_reported(&run, *report),
             Event::RunEnded(run) => self.run_ended(&run),
             Event::UndoPlanned { run, plan } => self.undo_planned(&run, *plan),
+            Event::Knock(knock) => self.knocked(*knock),
+            Event::Guest { guest, said } => self.guest_said(guest, said),
+            Event::Sought {
+                server,
+                attempt,
+                found,
+            } => self.sought(server, attempt, *found),
             Event::InquiryLate(inquiry) => self.conclude(inquiry, true),
             Event::Saved { path, error } => self.frames_saved(&path, error),
             Event::Notice(notice) => self.say(Loudness::Warning, &notice),
@@ -297,6 +327,7 @@ impl Session {
             self.applying.deadline(),
             self.diagnostics.deadline(),
             self.runs.deadline(),
+            self.guests.deadline(),
         ]
         .into_iter()
         .flatten()
@@ -322,6 +353,7 @@ impl Session {
         self.registrations_tick(now);
         self.applying_tick(now);
         self.findings_tick(now);
+        self.guests_tick(now);
         self.advance_all();
     }
 

@@ -86,6 +86,14 @@ pub struct Named {
 }
 
 impl Documents {
+    /// No texts, in which columns count like this.
+    pub fn counting(encoding: Encoding) -> Self {
+        Self {
+            encoding,
+            open: BTreeMap::new(),
+        }
+    }
+
     /// Opens a text, or replaces it when the editor opens it twice, and gives its URI.
     pub fn open(&mut self, opened: Opened) -> String {
         let item = opened.text_document;

@@ -45,6 +45,8 @@ mod servers;
 mod session;
 mod several;
 mod shadow;
+#[cfg(unix)]
+mod sharing;
 mod small_model;
 mod source;
 #[cfg(unix)]

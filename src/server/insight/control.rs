@@ -17,6 +17,8 @@ use crate::downstream::wire::{Envelope, Kind};
 use crate::server::assist::frontend::Ask;
 use crate::server::messages::{self, Failure};
 use crate::server::session::Event;
+#[cfg(unix)]
+use crate::server::sharing::{self, Line, guests::Knock};
 
 /// Ending of the sockets' names.
 pub const ENDING: &str = "sock";
@@ -113,6 +115,17 @@ async fn serve(mut stream: tokio::net::UnixStream, events: mpsc::Sender<Event>) 
     while matches!(stream.read_buf(decoder.space()).await, Ok(1..)) {
         while let Ok(Some(frame)) = decoder.next_frame() {
             let Frame::Message(body) = frame else { return };
+            if let Some((raw_id, terms)) = attaching(&body) {
+                let (input, output) = stream.into_split();
+                let line = Line {
+                    input: Box::new(input),
+                    output: Box::new(output),
+                };
+                let knock = Box::new(Knock::new(raw_id, terms, line));
+                // A session that is gone lets nobody in; the end of the stream says so.
+                let _ = events.send(Event::Knock(knock)).await;
+                return;
+            }
             let Some(answer) = answer(&body, &events).await else {
                 continue;
             };
@@ -123,6 +136,15 @@ async fn serve(mut stream: tokio::net::UnixStream, events: mpsc::Sender<Event>) 
             }
         }
     }
+}
+
+/// The id and the parameters of a request to use our servers: what follows on its stream is no business of this one.
+#[cfg(unix)]
+fn attaching(body: &Bytes) -> Option<(Bytes, Value)> {
+    let envelope = Envelope::peek(body)?;
+    let raw_id = body.slice(envelope.id.clone()?);
+    let terms = (envelope.method(body) == sharing::ATTACH).then(|| messages::params(body))?;
+    Some((raw_id, terms.unwrap_or_default()))
 }
 
 /// The answer to one message; none for what is no request.

@@ -9,6 +9,7 @@ use crate::server::peers::behind::{Behind, Phase};
 use crate::server::questions::requests::{FromEditor, Id};
 use crate::server::role::Role;
 use crate::server::session::Session;
+use crate::text::json::set;
 
 impl Session {
     /// How everything is.
@@ -28,7 +29,11 @@ impl Session {
             "documents": self.documents.iter().count(),
             "upSeconds": self.started.elapsed().as_secs(),
             "editorQueueBytes": self.editor.waiting(),
-            "servers": self.servers.iter().map(server).collect::<Vec<_>>(),
+            "servers": self.servers.iter().enumerate().map(|(number, behind)| {
+                let mut shown = server(behind);
+                set(&mut shown, "guests", json!(self.guests.summary(number)));
+                shown
+            }).collect::<Vec<_>>(),
             "cache": self.known.usage(),
             "runs": self.runs.names(),
         })
@@ -82,6 +87,7 @@ fn server(server: &Behind) -> Value {
         "restarts": server.generation,
         "program": server.program(),
         "pid": server.pid(),
+        "attachedTo": server.holder(),
         "priority": server.spec.priority,
         "queueBytes": server.queue_bytes(),
         "residentBytes": server.pid().and_then(memory::resident_bytes),

@@ -19,7 +19,7 @@ use crate::config::host::Host;
 use crate::downstream::capabilities;
 use crate::downstream::connection::{Connection, Feed};
 use crate::downstream::latency::Latency;
-use crate::downstream::queue::QueueError;
+use crate::downstream::queue::{Queue, QueueError};
 use crate::downstream::recorder::recording::Way;
 use crate::downstream::recorder::{Recorder, Subject};
 use crate::downstream::registry;
@@ -28,7 +28,9 @@ use crate::process::{Command, Environment};
 use crate::safety;
 use crate::server::capabilities::Sync;
 use crate::server::session::Event;
-use crate::text::json::is_true;
+use crate::server::sharing::Line;
+use crate::server::sharing::slot::Slot;
+use crate::text::json::{at, is_true, text};
 use crate::text::position::Encoding;
 
 /// Deaths within [`DEATHS_WINDOW`] after which a server is not started again by itself.
@@ -88,6 +90,14 @@ pub struct Behind {
     pub is_blamed: bool,
     /// What was said to it and by it last.
     pub recorder: Recorder,
+    /// Our right to run it for other processes too.
+    pub slot: Option<Slot>,
+    /// Whether it is neither shared nor looked for in other processes.
+    pub is_alone: bool,
+    /// What it said of its state last, for those who come later.
+    pub status: Option<Bytes>,
+    /// The process that runs it, when it is not ours.
+    holder: Option<u64>,
     connection: Option<Connection>,
     post: registry::Post,
     candidates: VecDeque<registry::Candidate>,
@@ -173,6 +183,10 @@ impl Behind {
             latency: Latency::default(),
             is_blamed: false,
             recorder,
+            slot: None,
+            is_alone: false,
+            status: None,
+            holder: None,
             connection: None,
             tried: Vec::new(),
             proven: None,
@@ -189,6 +203,7 @@ impl Behind {
         mut feed: impl FnMut(u32) -> Feed<Event>,
     ) -> Result<(), String> {
         self.connection = None;
+        self.holder = None;
         while let Some(candidate) = self.candidates.pop_front() {
             let program = candidate.program;
             self.spec = candidate.server;
@@ -231,12 +246,80 @@ impl Behind {
         let missing = self.post.missing(std::mem::take(&mut self.tried));
         let reason = missing.to_string();
         self.phase = Phase::Ended(reason.clone());
+        self.slot = None;
         Err(reason)
+    }
+
+    /// Waits for another process that may run it, and gives the number of this attempt.
+    pub fn await_holder(&mut self) -> u32 {
+        self.connection = None;
+        self.holder = None;
+        self.attempt += 1;
+        self.attempt
+    }
+
+    /// Uses the server that another process runs, which says what it is.
+    pub fn attach(&mut self, line: Line, host: &Value, mut feed: impl FnMut(u32) -> Feed<Event>) {
+        let name = text(host, "/name");
+        let mut alternatives = self.post.alternatives.iter();
+        if let Some(spec) = alternatives.find(|spec| spec.name == name) {
+            self.spec = spec.clone();
+        }
+        self.attempt += 1;
+        self.holder = at(host, "/pid").as_u64();
+        let program = PathBuf::from(text(host, "/program"));
+        let streams = (line.input, line.output);
+        let connection = Connection::over(name, program, streams, feed(self.attempt));
+        // A process that is gone at once says so by the end of its stream.
+        let _ = connection.send(self.spec.greeting(&self.initialize));
+        self.connection = Some(connection);
+    }
+
+    /// Leaves the server of another process, and gives the stream to it. What comes next is tried at once.
+    pub fn pass_over(&mut self, now: Instant) -> Option<Connection> {
+        self.attempt += 1;
+        self.generation += 1;
+        self.greeted = false;
+        self.made.clear();
+        self.rest(now);
+        self.holder = None;
+        self.connection.take()
+    }
+
+    /// The process that runs it, when that is not ours.
+    pub fn holder(&self) -> Option<u64> {
+        self.holder
+    }
+
+    /// Whether other processes may use it.
+    pub fn is_held(&self) -> bool {
+        self.slot.is_some()
+    }
+
+    /// Lets another process run it.
+    pub fn give_up_slot(&mut self) {
+        self.slot = None;
+    }
+
+    /// Its post and its root: what another process calls the same.
+    pub fn place(&self) -> String {
+        format!("{} at {}", self.post.first().name, self.home.root.display())
+    }
+
+    /// Every server that may have its post.
+    pub fn alternatives(&self) -> impl Iterator<Item = &registry::Server> {
+        self.post.alternatives.iter()
+    }
+
+    /// What waits to be written to it.
+    pub fn pace(&self) -> Option<Queue> {
+        self.connection.as_ref().and_then(Connection::pace)
     }
 
     /// Notes that the program that was started did not become a server.
     pub fn give_up_program(&mut self, reason: &str) {
-        if let Some(connection) = self.connection.take() {
+        let own = self.connection.take().filter(|_| self.holder.is_none());
+        if let Some(connection) = own {
             let said = last_line(&connection.last_words().text());
             let reason = if said.is_empty() {
                 reason.to_owned()
@@ -406,6 +489,8 @@ impl Behind {
         self.attempt += 1;
         self.generation += 1;
         self.greeted = false;
+        self.holder = None;
+        self.status = None;
         self.made.clear();
         let fate = if may_return && self.is_proven() {
             self.count_death(now)
@@ -417,6 +502,7 @@ impl Behind {
             self.rest(now + REST * 2_u32.saturating_pow(doublings));
         } else {
             self.waiting.take();
+            self.slot = None;
             self.phase = Phase::Ended(sentence.clone());
         }
         (connection, fate, sentence)

@@ -60,6 +60,17 @@ impl Session {
         messages::notification("workspace/didChangeConfiguration", &params)
     }
 
+    /// The settings that a server was told last; null: none.
+    pub(in crate::server) fn settings_told(&self, server: usize) -> Value {
+        let told = self.standing.configuration();
+        let told = told.map(|body| self.settings_for(server, body));
+        let told = told.or_else(|| self.first_settings_for(server));
+        let params: Value = told
+            .and_then(|body| messages::params(&body))
+            .unwrap_or_default();
+        at(&params, "/settings").clone()
+    }
+
     /// What a server with settings of its own hears before the editor has said anything: many wait for it.
     pub(in crate::server) fn first_settings_for(&self, server: usize) -> Option<Bytes> {
         let ours = self.settings_of(server);

@@ -1,5 +1,7 @@
 //! What the editor tells every server, each in its own form (spec: LSP Manager, routing).
 
+use std::time::Instant;
+
 use bytes::Bytes;
 
 use super::roots;
@@ -26,5 +28,6 @@ impl Session {
         if method == roots::CHANGED {
             self.folders_changed();
         }
+        self.compare_settings(Instant::now());
     }
 }

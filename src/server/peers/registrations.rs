@@ -98,6 +98,15 @@ impl Registrations {
         self.options(server, method, document).is_some()
     }
 
+    /// What a server has registered, as it would register it again.
+    pub(in crate::server) fn of(&self, server: usize) -> Vec<Value> {
+        let entries = self.entries.iter();
+        let entries = entries.filter(|entry| entry.maker.server == server);
+        entries
+            .map(|entry| json!({ "id": entry.id, "method": entry.method, "registerOptions": entry.options }))
+            .collect()
+    }
+
     /// The files that a server wants to hear of.
     pub(in crate::server) fn watches(&self, server: usize) -> Vec<&Watch> {
         let entries = self.entries.iter();

@@ -35,6 +35,11 @@ pub(in crate::server) struct Standing {
 }
 
 impl Standing {
+    /// The editor's last `workspace/didChangeConfiguration`.
+    pub(in crate::server) fn configuration(&self) -> Option<&Bytes> {
+        self.configuration.as_ref()
+    }
+
     /// The folders of the workspace, if they have changed.
     pub(in crate::server) fn folders(&self) -> Option<&[Value]> {
         self.folders.as_deref()
@@ -74,6 +79,12 @@ impl Session {
         if behind.is_starting() && !behind.is_proven() {
             behind.give_up_program(reason);
             self.start_program(server);
+        } else if let Some(holder) = behind.holder()
+            && matches!(self.stage, Stage::Starting(_) | Stage::Running)
+        {
+            let name = self.name_of(server);
+            let text = format!("process {holder}, whose {name} was used here, is gone");
+            self.pass_over(server, &text);
         } else if behind.is_starting() || behind.is_running() {
             self.server_gone(server, reason);
         }
@@ -83,7 +94,10 @@ impl Session {
     }
 
     /// Starts the next program that may be this server.
-    fn start_program(&mut self, server: usize) {
+    pub(in crate::server) fn start_program(&mut self, server: usize) {
+        if self.seeks(server) {
+            return;
+        }
         let feed = self.feed(server);
         let host = std::sync::Arc::clone(&self.host);
         let Some(behind) = self.servers.get_mut(server) else {
@@ -135,9 +149,15 @@ impl Session {
         self.say(loudness, &text);
     }
 
+    /// The same for a server that comes back without anybody having to know.
+    pub(in crate::server) fn settle_for_return(&mut self, server: usize, sentence: &str) {
+        self.settle(server, Fate::Returns { first: true }, sentence);
+    }
+
     /// Answers what waits for a server that is gone and takes back what it showed.
     fn settle(&mut self, server: usize, fate: Fate, sentence: &str) {
         self.nothing_holds();
+        self.dismiss(server, sentence);
         if let Stage::Starting(starting) = &mut self.stage {
             starting.held.retain(|(from, _)| *from != server);
         }
@@ -155,7 +175,9 @@ impl Session {
                 None => {}
             }
         }
-        for (id, step) in self.requests.lost(server, Instant::now()) {
+        let behind = self.servers.get(server);
+        let waits = |raw_id: &[u8]| behind.is_some_and(|behind| behind.is_waiting(raw_id));
+        for (id, step) in self.requests.lost(server, Instant::now(), waits) {
             self.take_step(id, step);
         }
         let Some(behind) = self.servers.get_mut(server) else {
@@ -175,6 +197,7 @@ impl Session {
         if !matches!(fate, Fate::Returns { .. }) {
             self.forget_registrations(server);
         }
+        self.knock_again();
     }
 
     /// Keeps a request for the server's return when it waits already or can be asked again; gives it back when not.
@@ -252,6 +275,7 @@ impl Session {
         if !self.servers.get(server).is_some_and(Behind::serves_all) && self.roots().len() > 1 {
             self.rehome();
         }
+        self.knock_again();
     }
 
     /// What a server that came back is told before everything else: that it may begin, the settings, and the texts of
@@ -341,7 +365,7 @@ impl Session {
         }
     }
 
-    fn start_patience(&self) -> Duration {
+    pub(in crate::server) fn start_patience(&self) -> Duration {
         Duration::from_secs(self.config.lsp.timeout.max(1))
     }
 
@@ -391,7 +415,9 @@ impl Session {
             ));
         }
         for server in &wanted {
-            self.restart_server(*server);
+            if !self.asks_holder_to_restart(*server) {
+                self.restart_server(*server);
+            }
         }
         let names: Vec<String> = wanted.iter().map(|server| self.name_of(*server)).collect();
         Ok(json!({ "restarted": names }))
@@ -439,7 +465,7 @@ impl Session {
 }
 
 /// Whether a request can be made twice without harm: those of the protocol that only ask.
-fn can_be_asked_again(body: &[u8]) -> bool {
+pub(in crate::server) fn can_be_asked_again(body: &[u8]) -> bool {
     let Some(envelope) = Envelope::peek(body) else {
         return false;
     };

@@ -18,6 +18,7 @@ use crate::downstream::roots::{innermost, root_for};
 use crate::server::messages::{self, Loudness};
 use crate::server::role::Role;
 use crate::server::session::Session;
+use crate::server::sharing::texts::Holder;
 use crate::text::documents::Document;
 use crate::text::json::{at, is_true, list, set, text};
 use crate::text::location;
@@ -262,11 +263,11 @@ impl Session {
             }
             self.attached.attach(&uri, after.clone());
             for server in before.iter().filter(|server| !after.contains(server)) {
-                let params = json!({ "textDocument": { "uri": uri } });
-                self.send(
-                    *server,
-                    messages::notification("textDocument/didClose", &params),
-                );
+                if !self.holder_closed(*server, Holder::Editor, &uri) {
+                    let params = json!({ "textDocument": { "uri": uri } });
+                    let body = messages::notification("textDocument/didClose", &params);
+                    self.send(*server, body);
+                }
                 let told = self.diagnostics.forget(*server, &uri);
                 self.tell_findings(told);
             }
@@ -274,6 +275,9 @@ impl Session {
                 let hears = self.servers.get(*server);
                 let hears =
                     hears.is_some_and(|behind| behind.sync.open_close || behind.is_starting());
+                if self.holder_opened(*server, Holder::Editor, &uri) {
+                    continue;
+                }
                 if let Some(document) = self.documents.get(&uri).filter(|_| hears) {
                     let body = opened(document);
                     self.send(*server, body);

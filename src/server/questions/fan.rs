@@ -144,6 +144,15 @@ impl Fan {
         self.next_step(now)
     }
 
+    /// Notes that a server is asked again in its next life.
+    pub fn asked_again(&mut self, server: usize, generation: u32) {
+        for asked in &mut self.asked {
+            if asked.server == server && asked.state == State::Waiting {
+                asked.generation = generation;
+            }
+        }
+    }
+
     /// When it has to be looked at.
     pub fn deadline(&self) -> Option<Instant> {
         self.deadline

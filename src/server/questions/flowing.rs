@@ -43,7 +43,9 @@ impl Session {
     }
 
     fn may_flow_from(&self, server: usize) -> bool {
-        matches!(self.stage, Stage::Running) && self.turn_to(server).is_none()
+        matches!(self.stage, Stage::Running)
+            && self.turn_to(server).is_none()
+            && self.guests.is_idle()
     }
 
     fn answer_flows(&mut self, server: usize, envelope: &Envelope, large: Large) {

@@ -368,16 +368,42 @@ impl Requests {
         taken.into_iter().next()
     }
 
-    /// Notes that a server will answer nothing any more, and gives what comes next for each request that it shared.
-    pub fn lost(&mut self, server: usize, now: Instant) -> Vec<(Id, Step)> {
+    /// Notes that a server will answer nothing any more that does not wait for its return, and gives what comes next for
+    /// each request that it shared.
+    pub fn lost(
+        &mut self,
+        server: usize,
+        now: Instant,
+        waits: impl Fn(&[u8]) -> bool,
+    ) -> Vec<(Id, Step)> {
         let fans = self.from_editor.iter_mut();
-        let steps = fans.filter_map(|(id, request)| match &mut request.asked {
+        let steps = fans.filter_map(|(id, request)| {
+            let sent_id = request.sent_id();
+            match &mut request.asked {
+                Asked::Several(fan) if fan.waits_for(server) && !waits(&sent_id) => {
+                    Some((id.clone(), fan.gone(server, now)))
+                }
+                Asked::Several(_) | Asked::One(_) => None,
+            }
+        });
+        steps.collect()
+    }
+
+    /// The requests that a server shares and has not answered, to be asked again in its next life.
+    pub fn shared_again(
+        &mut self,
+        server: usize,
+        generation: u32,
+    ) -> Vec<(&'static Method, Bytes)> {
+        let fans = self.from_editor.values_mut();
+        let again = fans.filter_map(|request| match &mut request.asked {
             Asked::Several(fan) if fan.waits_for(server) => {
-                Some((id.clone(), fan.gone(server, now)))
+                fan.asked_again(server, generation);
+                Some((fan.method, request.body.clone()))
             }
             Asked::Several(_) | Asked::One(_) => None,
         });
-        steps.collect()
+        again.collect()
     }
 
     /// What comes next for the shared requests whose time is up.
