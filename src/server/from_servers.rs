@@ -65,9 +65,9 @@ impl Session {
             return self.server_initialized(server, &body);
         }
         if behind.is_some_and(|behind| behind.holder().is_some())
-            && envelope.method(&body).starts_with("meliora/")
+            && self.is_holders_own(server, envelope.method(&body), &body)
         {
-            return self.holder_says(server, envelope.method(&body), &body);
+            return;
         }
         if let Stage::Starting(starting) = &mut self.stage {
             starting.held.push((server, body));

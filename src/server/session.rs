@@ -328,6 +328,7 @@ impl Session {
             self.diagnostics.deadline(),
             self.runs.deadline(),
             self.guests.deadline(),
+            self.holders_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -354,6 +355,7 @@ impl Session {
         self.applying_tick(now);
         self.findings_tick(now);
         self.guests_tick(now);
+        self.holders_tick(now);
         self.advance_all();
     }
 

@@ -32,7 +32,7 @@ impl House {
     /// A window of an editor, greeted.
     fn window(&self) -> Peer {
         let mut peer = self.start("auto", &[]);
-        peer.greet(&json!({}));
+        peer.greet(&json!({ "workspace": { "applyEdit": true } }));
         peer
     }
 
@@ -269,6 +269,114 @@ fn a_guest_that_closes_a_text_leaves_the_other_window_its_own() {
 }
 
 #[test]
+fn what_a_server_asks_for_goes_to_the_window_that_made_it_ask() {
+    let (house, mut first, mut second) = House::two(&[]);
+    let uri = open(&mut first, "a.txt", 7, "ours\n");
+    open(&mut second, "a.txt", 1, "theirs\n");
+    assert_eq!(text(&mut second, &uri), "theirs\n");
+    // The text of the second is another version for the server than for its editor.
+    let change = json!({ "textDocument": { "uri": uri, "version": 8 }, "edits": [] });
+    let edit = json!({ "documentChanges": [change] });
+    let command = json!({ "command": "scripted.edit", "arguments": [edit] });
+    second.ask("workspace/executeCommand", &command);
+    let asked = second.find(|message| message["method"] == "workspace/applyEdit");
+    let version = &asked["params"]["edit"]["documentChanges"][0]["textDocument"]["version"];
+    assert_eq!(*version, 1);
+    second.body(
+        json!({ "jsonrpc": "2.0", "id": asked["id"], "result": { "applied": true } }).to_string(),
+    );
+    eventually("the answer", || {
+        let log = std::fs::read(house.root.with_file_name("log")).unwrap_or_default();
+        String::from_utf8_lossy(&log).contains(r#""id":"edit","result":{"applied":true}"#)
+    });
+    // Each editor counts its displays as it likes.
+    for peer in [&mut first, &mut second] {
+        peer.ask("test/progress", &json!({ "workDoneToken": 1 }));
+        for kind in ["begin", "end"] {
+            let progress = peer.find(|message| message["method"] == "$/progress");
+            assert_eq!(progress["params"]["token"], 1);
+            assert_eq!(progress["params"]["value"]["kind"], kind);
+        }
+    }
+    let others = |message: &Value| {
+        message["method"] == "workspace/applyEdit" || message["method"] == "$/progress"
+    };
+    assert!(!first.until_now().iter().any(others));
+}
+
+#[test]
+fn a_guest_that_breaks_the_protocol_is_shown_out_and_nobody_else_notices() {
+    use std::io::{Read, Write};
+    use std::os::unix::net::UnixStream;
+    let (house, mut first, mut second) = House::two(&[]);
+    let socket = walk(&house.base().join("home/.local/state/meliora"))
+        .into_iter()
+        .find(|path| path.ends_with(format!("{}.sock", first.child.id())))
+        .expect("a socket");
+    // The way in is the same for everybody; a real guest's terms are taken from its own words.
+    for nonsense in ["Content-Length: 99999999999\r\n\r\n", "nonsense\n\n", ""] {
+        let mut stream = UnixStream::connect(&socket).expect("it listens");
+        let knock = json!({ "jsonrpc": "2.0", "id": 1, "method": "meliora/attach", "params": { "post": "?" } });
+        let knock = knock.to_string();
+        let framed = format!("Content-Length: {}\r\n\r\n{knock}{nonsense}", knock.len());
+        stream.write_all(framed.as_bytes()).expect("it reads");
+        let mut said = String::new();
+        stream
+            .read_to_string(&mut said)
+            .expect("it answers and ends");
+        assert!(said.contains("-32803"), "{said}");
+    }
+    // A window sends as much as it likes: what is too large for sharing takes only itself along.
+    let uri = open(&mut second, "b.txt", 1, &"x".repeat(40 * 1024 * 1024));
+    wait_for_own_server(&mut second);
+    insert(&mut second, &uri, 2, "short ");
+    let answer = first.request("textDocument/hover", &json!({}));
+    assert_eq!(answer["result"]["contents"], "hover");
+    let status = first.request("meliora/status", &json!({}));
+    assert_eq!(status["result"]["servers"][0]["restarts"], 0, "{status}");
+}
+
+/// Every file below a folder.
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    entries
+        .flat_map(|entry| match entry.path() {
+            path if path.is_dir() => walk(&path),
+            path => vec![path],
+        })
+        .collect()
+}
+
+#[test]
+fn a_window_whose_process_is_stopped_holds_nobody_up_for_long() {
+    let (_house, mut first, mut second) = House::two(&[]);
+    let uri = open(&mut second, "b.txt", 1, "two\n");
+    assert_eq!(text(&mut second, &uri), "two\n");
+    let signal = |signal| {
+        let pid = i32::try_from(first.child.id()).ok();
+        let pid = pid
+            .and_then(rustix::process::Pid::from_raw)
+            .expect("a process");
+        rustix::process::kill_process(pid, signal).expect("it runs");
+    };
+    signal(rustix::process::Signal::STOP);
+    let answer = second.request(
+        "textDocument/hover",
+        &json!({ "textDocument": { "uri": uri } }),
+    );
+    assert_eq!(answer["result"]["contents"], "hover");
+    assert_eq!(holder(&mut second), None);
+    assert_eq!(text(&mut second, &uri), "two\n");
+    let rest = second.until_now();
+    assert!(shown(&rest).is_empty(), "{rest:?}");
+    signal(rustix::process::Signal::CONT);
+    assert_eq!(
+        first.request("textDocument/hover", &json!({}))["result"]["contents"],
+        "hover"
+    );
+}
+
+#[test]
 fn when_the_first_window_is_killed_the_other_takes_over_and_no_question_is_lost() {
     let (house, mut first, mut second) = House::two(&[]);
     let uri = open(&mut second, "b.txt", 1, "two\n");
@@ -420,7 +528,7 @@ fn whoever_may_only_use_the_servers_of_others_says_why_there_is_none() {
         "{reason}"
     );
     let mut peer = house.start("only", &[]);
-    peer.greet(&json!({}));
+    peer.greet(&json!({ "workspace": { "applyEdit": true } }));
     assert_eq!(holder(&mut peer), Some(first.child.id()));
     assert_eq!(house.starts(), 1);
 }

@@ -39,6 +39,9 @@ pub const DEATHS_MAX: usize = 5;
 /// The time in which deaths count together.
 pub const DEATHS_WINDOW: Duration = Duration::from_secs(180);
 
+/// Holders of a server that come and go before we run it ourselves.
+const HOLDERS_MAX: u32 = 16;
+
 /// Rest after the first death; each further one doubles it.
 const REST: Duration = Duration::from_millis(100);
 
@@ -96,8 +99,12 @@ pub struct Behind {
     pub is_alone: bool,
     /// What it said of its state last, for those who come later.
     pub status: Option<Bytes>,
+    /// When the process that runs it gave a sign of life, and when it was asked for one.
+    pub holder_alive: (Instant, Option<Instant>),
     /// The process that runs it, when it is not ours.
     holder: Option<u64>,
+    /// How often a process was left that ran it.
+    passed_over: u32,
     connection: Option<Connection>,
     post: registry::Post,
     candidates: VecDeque<registry::Candidate>,
@@ -186,7 +193,9 @@ impl Behind {
             slot: None,
             is_alone: false,
             status: None,
+            holder_alive: (Instant::now(), None),
             holder: None,
+            passed_over: 0,
             connection: None,
             tried: Vec::new(),
             proven: None,
@@ -267,6 +276,7 @@ impl Behind {
         }
         self.attempt += 1;
         self.holder = at(host, "/pid").as_u64();
+        self.holder_alive = (Instant::now(), None);
         let program = PathBuf::from(text(host, "/program"));
         let streams = (line.input, line.output);
         let connection = Connection::over(name, program, streams, feed(self.attempt));
@@ -283,6 +293,8 @@ impl Behind {
         self.made.clear();
         self.rest(now);
         self.holder = None;
+        self.passed_over += 1;
+        self.is_alone |= self.passed_over >= HOLDERS_MAX;
         self.connection.take()
     }
 

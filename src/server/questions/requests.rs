@@ -389,6 +389,13 @@ impl Requests {
         steps.collect()
     }
 
+    /// When a server got the question that it has not answered for longest.
+    pub fn oldest_of(&self, server: usize) -> Option<Instant> {
+        let all = self.from_editor.values();
+        let open = all.filter(|request| request.asked.waiting().contains(&server));
+        open.map(|request| request.since(server)).min()
+    }
+
     /// The requests that a server shares and has not answered, to be asked again in its next life.
     pub fn shared_again(
         &mut self,

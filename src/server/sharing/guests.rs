@@ -16,7 +16,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio::task::JoinHandle;
 
 use super::texts::{Holder, Texts};
-use super::{ENDED, Line, MOVE_OUT, RESTART, WAIT, terms};
+use super::{ENDED, Line, MOVE_OUT, PING, PONG, RESTART, WAIT, terms};
 use crate::downstream::queue::{self, Queue};
 use crate::downstream::wire::{Decoder, Envelope, Frame, Kind, with_id};
 use crate::server::life::Stage;
@@ -112,12 +112,20 @@ impl Outlet {
     }
 }
 
-/// A message of a guest. While it is kept, the guest is one turn short.
+/// What a guest said. While it is kept, the guest is one turn short.
 #[derive(Debug)]
 pub struct Said {
-    /// What it said; `None`: it is gone.
-    pub body: Option<Bytes>,
+    what: What,
     _turn: Option<OwnedSemaphorePermit>,
+}
+
+#[derive(Debug)]
+enum What {
+    Message(Bytes),
+    /// A message that is too large for us.
+    TooLarge,
+    /// Nothing that we understand, or it is gone.
+    Nothing,
 }
 
 /// Everybody who uses our servers.
@@ -134,7 +142,8 @@ pub(in crate::server) struct Guests {
 #[derive(Debug)]
 pub(super) struct Guest {
     server: usize,
-    terms: Value,
+    /// Its process.
+    pid: Value,
     outlet: Outlet,
     reading: JoinHandle<()>,
     documents: Documents,
@@ -248,7 +257,7 @@ impl Guests {
         let guests = self.all.values().filter(|guest| guest.server == server);
         let shown = guests.map(|guest| {
             json!({
-                "pid": at(&guest.terms, "/pid"),
+                "pid": guest.pid,
                 "documents": guest.documents.iter().count(),
                 "queueBytes": guest.outlet.queue.waiting(),
             })
@@ -332,7 +341,7 @@ impl Session {
             outlet: knock.outlet,
             reading: tokio::spawn(listen(knock.input, number, self.events.clone(), pace)),
             documents,
-            terms: knock.terms,
+            pid: at(&knock.terms, "/pid").clone(),
             is_ready: false,
             asked: BTreeMap::new(),
             owes: HashMap::new(),
@@ -340,7 +349,7 @@ impl Session {
             settings: None,
             differs: None,
         };
-        let pid = at(&guest.terms, "/pid").clone();
+        let pid = guest.pid.clone();
         self.guests.all.insert(number, guest);
         let text = format!("process {pid} uses {} of this one", self.name_of(server));
         self.log(Loudness::Info, &text);
@@ -351,10 +360,12 @@ impl Session {
         let Some(server) = self.guests.all.get(&guest).map(|guest| guest.server) else {
             return;
         };
-        let message = said
-            .body
-            .and_then(|body| Some((Envelope::peek(&body)?, body)));
-        let Some((envelope, body)) = message else {
+        let body = match said.what {
+            What::Message(body) => body,
+            What::TooLarge => return self.move_out(guest, "a message is too large to be shared"),
+            What::Nothing => return self.guest_left(guest),
+        };
+        let Some(envelope) = Envelope::peek(&body) else {
             return self.guest_left(guest);
         };
         let method = envelope.method(&body).to_owned();
@@ -428,6 +439,7 @@ impl Session {
             "exit" => self.guest_left(number),
             "$/setTrace" => {}
             "$/cancelRequest" => self.guest_cancels(number, server, &body),
+            PING => self.tell_guest(number, messages::notification(PONG, &Value::Null)),
             RESTART => self.restart_server(server),
             "textDocument/didOpen" | "textDocument/didChange" | "textDocument/didClose" => {
                 self.guest_writes(number, server, method, body);
@@ -724,30 +736,33 @@ async fn listen(mut input: Input, guest: u64, events: mpsc::Sender<Event>, pace:
     let turns = Arc::new(Semaphore::new(TURNS_MAX));
     let mut decoder = Decoder::default();
     let mut unfinished = 0;
-    'stream: while unfinished <= MESSAGE_BYTES_MAX {
+    let end = 'stream: loop {
         pace.room().await;
         let Ok(read @ 1..) = input.read_buf(decoder.space()).await else {
-            break;
+            break What::Nothing;
         };
         unfinished += read;
         loop {
             let body = match decoder.next_frame() {
+                Ok(None) if unfinished > MESSAGE_BYTES_MAX => break 'stream What::TooLarge,
                 Ok(None) => break,
                 Ok(Some(Frame::Message(body))) => body,
-                Ok(Some(Frame::Large(..) | Frame::Garbage(_))) | Err(_) => break 'stream,
+                Ok(Some(Frame::Large(..) | Frame::Garbage(_))) | Err(_) => {
+                    break 'stream What::Nothing;
+                }
             };
             unfinished = 0;
             let said = Said {
-                body: Some(body),
+                what: What::Message(body),
                 _turn: Arc::clone(&turns).acquire_owned().await.ok(),
             };
             if events.send(Event::Guest { guest, said }).await.is_err() {
                 return;
             }
         }
-    }
+    };
     let said = Said {
-        body: None,
+        what: end,
         _turn: None,
     };
     // A session that is gone has no guests.

@@ -27,6 +27,12 @@ const ENDED: &str = "meliora/ended";
 /// The guest has to run a server of its own.
 const MOVE_OUT: &str = "meliora/moveOut";
 
+/// A guest waits for answers and wants to know whether the holder is alive.
+const PING: &str = "meliora/ping";
+
+/// It is.
+const PONG: &str = "meliora/pong";
+
 /// The guest's user wants the server to be started again.
 const RESTART: &str = "meliora/restart";
 

@@ -12,10 +12,11 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::slot::{self, Slot};
-use super::{ATTACH, ENDED, Line, MOVE_OUT, RESTART, terms};
+use super::{ATTACH, ENDED, Line, MOVE_OUT, PING, RESTART, terms};
 use crate::config::Attach;
 use crate::server::insight::control;
 use crate::server::messages::{self, Loudness};
+use crate::server::peers::behind::Behind;
 use crate::server::peers::restart::can_be_asked_again;
 use crate::server::session::{Event, Session};
 use crate::text::json::{at, text};
@@ -25,6 +26,12 @@ const SLOTS_MAX: usize = 8;
 
 /// Time in which a holder has to say something, and one that was killed has to have a successor.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// Time without a word after which a holder who owes an answer is asked for a sign of life.
+const QUIET: Duration = Duration::from_secs(3);
+
+/// Time that it has for that: it may be busy, or stopped with the terminal that it runs in.
+const HOLDER_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How often a holder is looked for meanwhile.
 const LOOK_EVERY: Duration = Duration::from_millis(20);
@@ -139,8 +146,24 @@ impl Session {
         self.try_answer(Instant::now());
     }
 
-    /// The process whose server we use says something about it.
-    pub(in crate::server) fn holder_says(&mut self, server: usize, method: &str, body: &[u8]) {
+    /// Takes a message of the process whose server we use. `false`: it is its server's.
+    pub(in crate::server) fn is_holders_own(
+        &mut self,
+        server: usize,
+        method: &str,
+        body: &[u8],
+    ) -> bool {
+        if let Some(behind) = self.servers.get_mut(server) {
+            behind.holder_alive = (Instant::now(), None);
+        }
+        let is_own = method.starts_with("meliora/");
+        if is_own {
+            self.holder_says(server, method, body);
+        }
+        is_own
+    }
+
+    fn holder_says(&mut self, server: usize, method: &str, body: &[u8]) {
         let params: Value = messages::params(body).unwrap_or_default();
         let reason = text(&params, "/reason").to_owned();
         match method {
@@ -177,6 +200,44 @@ impl Session {
         }
         self.settle_for_return(server, text);
         self.log(Loudness::Info, text);
+    }
+
+    /// When a process whose server we use, and who owes us an answer, has to give a sign of life.
+    pub(in crate::server) fn holders_deadline(&self) -> Option<Instant> {
+        let servers = self.servers.iter().enumerate();
+        let due = servers.filter_map(|(server, behind)| self.holder_due(server, behind));
+        due.min()
+    }
+
+    fn holder_due(&self, server: usize, behind: &Behind) -> Option<Instant> {
+        behind.holder().filter(|_| behind.is_running())?;
+        match behind.holder_alive {
+            (_, Some(asked)) => Some(asked + HOLDER_PATIENCE),
+            (alive, None) => Some(self.requests.oldest_of(server)?.max(alive) + QUIET),
+        }
+    }
+
+    pub(in crate::server) fn holders_tick(&mut self, now: Instant) {
+        for server in 0..self.servers.len() {
+            let behind = self.servers.get(server);
+            let due = behind.and_then(|behind| self.holder_due(server, behind));
+            let Some(behind) = self
+                .servers
+                .get_mut(server)
+                .filter(|_| due.is_some_and(|due| due <= now))
+            else {
+                continue;
+            };
+            if behind.holder_alive.1.is_some() {
+                let name = behind.title();
+                let text = format!("the process whose {name} was used here does not answer");
+                self.pass_over(server, &text);
+                continue;
+            }
+            behind.holder_alive.1 = Some(now);
+            // One that is gone was noticed already.
+            let _ = behind.send(messages::notification(PING, &Value::Null));
+        }
     }
 
     /// Asks the holder of a server that we use to start it again. `false`: it is our own.

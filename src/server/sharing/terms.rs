@@ -6,14 +6,21 @@
 
 use std::collections::BTreeMap;
 
+use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::config::host::Host;
 use crate::downstream::registry;
 use crate::text::json::{at, text};
 
 /// Environment variables that change what a language server finds.
-const VARIABLES: [&str; 6] = [
+const VARIABLES: [&str; 11] = [
+    "GOBIN",
+    "GOFLAGS",
+    "GOPATH",
+    "GOROOT",
+    "GOWORK",
     "HOME",
     "JAVA_HOME",
     "LD_LIBRARY_PATH",
@@ -23,8 +30,8 @@ const VARIABLES: [&str; 6] = [
 ];
 
 /// The same for all variables that begin like this.
-const FAMILIES: [&str; 11] = [
-    "CARGO_", "CC", "CFLAGS", "CONDA_", "CXX", "GO", "NIX_", "NODE_", "NPM_", "PYTHON", "RUST",
+const FAMILIES: [&str; 10] = [
+    "CARGO_", "CC", "CFLAGS", "CONDA_", "CXX", "NIX_", "NODE_", "NPM_", "PYTHON", "RUST",
 ];
 
 /// Parameters of `initialize` that say nothing about the server, or are compared in another way.
@@ -48,15 +55,16 @@ pub fn entry(server: &registry::Server) -> Value {
     })
 }
 
-/// The environment, as far as two processes have to agree.
+/// The environment, as far as two processes have to agree: digests, because there may be secrets in it.
 pub fn environment(host: &Host) -> Value {
     let counts = |name: &str| {
         VARIABLES.contains(&name) || FAMILIES.iter().any(|family| name.starts_with(family))
     };
-    let variables: BTreeMap<&String, &String> = host
+    let variables: BTreeMap<&String, String> = host
         .environment
         .iter()
         .filter(|(name, _)| counts(name))
+        .map(|(name, value)| (name, HEXLOWER.encode(&Sha256::digest(value.as_bytes()))))
         .collect();
     json!(variables)
 }
