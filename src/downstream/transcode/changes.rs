@@ -10,6 +10,7 @@ use super::columns::{self, Counter};
 use super::walk::{self, Walk};
 use super::{Part, Replacement, Text, Turn, spliced};
 use crate::downstream::protocol::{self, Shape};
+use crate::text::json::readable;
 use crate::text::position::Span;
 
 /// One change of `textDocument/didChange`.
@@ -36,7 +37,7 @@ fn replacements(body: &[u8], before: &Text<'_>, turn: Turn) -> Option<Vec<Replac
     let places = walk::elements(body, whole.start)?;
     let mut changes = Vec::with_capacity(places.len());
     for place in places {
-        let change: Change<'_> = serde_json::from_slice(body.get(place.clone())?).ok()?;
+        let change = read(body.get(place.clone())?)?;
         changes.push((place, change));
     }
     let mut numbers = Vec::new();
@@ -65,6 +66,19 @@ fn replacements(body: &[u8], before: &Text<'_>, turn: Turn) -> Option<Vec<Replac
     }
     numbers.sort_unstable_by_key(|(range, _)| range.start);
     Some(numbers)
+}
+
+/// Reads a change, also one whose text holds half a character: that counts as the one that stands for it.
+fn read(change: &[u8]) -> Option<Change<'_>> {
+    if let Ok(change) = serde_json::from_slice(change) {
+        return Some(change);
+    }
+    let change = readable(change);
+    let change: Change<'_> = serde_json::from_str(&change).ok()?;
+    Some(Change {
+        range: change.range,
+        text: Cow::Owned(change.text.into_owned()),
+    })
 }
 
 /// Counts the range of the change that begins at a byte.

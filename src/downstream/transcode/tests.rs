@@ -602,6 +602,27 @@ fn the_length_of_what_is_replaced_is_counted_as_well() {
 }
 
 #[test]
+fn a_change_that_holds_half_a_character_is_counted_as_well() {
+    let change = |column: u32, text: &str| {
+        format!(
+            r#"{{"range":{{"start":{{"line":0,"character":{column}}},"end":{{"line":0,"character":{column}}}}},"text":"{text}"}}"#
+        )
+    };
+    let message = |first: u32, second: u32| {
+        let (first, second) = (change(first, r"\ud83d"), change(second, "x"));
+        Bytes::from(format!(
+            r#"{{"params":{{"textDocument":{{"uri":"u"}},"contentChanges":[{first},{second}]}}}}"#
+        ))
+    };
+    let turn = Turn {
+        from: Encoding::Utf16,
+        to: Encoding::Utf8,
+    };
+    let turned = super::changes(&message(2, 3), &Text::new("éa"), turn);
+    assert_eq!(turned, message(3, 6));
+}
+
+#[test]
 fn the_document_of_a_message_is_found_where_the_protocol_says() {
     for (method, body, uri) in [
         (
