@@ -59,7 +59,10 @@ pub(crate) struct Driver<'servers> {
     /// Answers without an id.
     pub(crate) unnamed: usize,
     pub(crate) malformed: usize,
+    /// Whose work is shown under a token.
     pub(crate) work: BTreeMap<String, String>,
+    /// What is registered under an id.
+    pub(crate) registered: BTreeMap<String, String>,
     by_id: HashMap<String, usize>,
     questions: BTreeSet<String>,
     seq: u64,
@@ -105,6 +108,7 @@ impl<'servers> Driver<'servers> {
             unnamed: 0,
             malformed: 0,
             work: BTreeMap::new(),
+            registered: BTreeMap::new(),
             by_id: HashMap::new(),
             questions: BTreeSet::new(),
             seq: 0,
@@ -365,6 +369,25 @@ impl<'servers> Driver<'servers> {
         true
     }
 
+    /// Listens until `done`, also when that is seen elsewhere.
+    pub(crate) fn hear_often(
+        &mut self,
+        patience: Duration,
+        mut done: impl FnMut(&Self) -> bool,
+    ) -> bool {
+        let deadline = Instant::now() + patience;
+        while !done(self) {
+            if Instant::now() >= deadline {
+                return false;
+            }
+            let soon = Instant::now() + Duration::from_millis(10);
+            if let Some(body) = self.peer.next_before(soon) {
+                self.heard(&body);
+            }
+        }
+        true
+    }
+
     /// Asks something and waits for the answer, which is given whole.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
         let number = self.asked.len();
@@ -474,16 +497,38 @@ impl<'servers> Driver<'servers> {
             "two questions under the id {id}"
         );
         let params: Value = serde_json::from_str(params).unwrap_or_default();
-        let result = if method == "chaos/ask" {
-            json!({ "who": params["who"], "number": params["number"] })
-        } else {
-            Value::Null
+        let result = match method {
+            "chaos/ask" => json!({ "who": params["who"], "number": params["number"] }),
+            "client/registerCapability" | "client/unregisterCapability" => {
+                self.registered(&params);
+                Value::Null
+            }
+            _ => Value::Null,
         };
         let body = format!(r#"{{"jsonrpc":"2.0","id":{id},"result":{result}}}"#);
         self.send(&body);
         if self.random.percent(10) {
             // Some editors answer twice.
             self.send(&body);
+        }
+    }
+
+    fn registered(&mut self, params: &Value) {
+        let id = |item: &Value| item["id"].as_str().expect("ids are text").to_owned();
+        for item in params["registrations"].as_array().into_iter().flatten() {
+            let what = item["registerOptions"].to_string();
+            let before = self.registered.insert(id(item), what);
+            assert!(
+                before.is_none() || !self.cut.is_empty(),
+                "registered twice: {item}"
+            );
+        }
+        for item in params["unregisterations"].as_array().into_iter().flatten() {
+            let before = self.registered.remove(&id(item));
+            assert!(
+                before.is_some() || !self.cut.is_empty(),
+                "was not registered: {item}"
+            );
         }
     }
 
@@ -499,16 +544,26 @@ impl<'servers> Driver<'servers> {
     }
 
     fn progressed(&mut self, params: &Value) {
+        // What is swallowed may be the other end of it.
+        let is_cut = !self.cut.is_empty();
         let token = params["token"].to_string();
         let who = params["value"]["message"].as_str().unwrap_or_default();
         match params["value"]["kind"].as_str().unwrap_or_default() {
             "begin" => {
                 let before = self.work.insert(token.clone(), who.to_owned());
-                assert!(before.is_none(), "work {token} begins twice");
+                assert!(is_cut || before.is_none(), "work {token} begins twice");
             }
             "end" => {
                 let begun = self.work.remove(&token);
-                assert!(begun.is_some(), "work {token} ends and did not begin");
+                assert!(
+                    is_cut || begun.is_some(),
+                    "work {token} ends and did not begin"
+                );
+                // One that ends because its server did says nothing.
+                assert!(
+                    is_cut || who.is_empty() || begun.as_deref() == Some(who),
+                    "{who} ended the work of {begun:?}"
+                );
             }
             _ => {}
         }

@@ -32,6 +32,10 @@ const IDS: [&str; 7] = [
     "1.5",
 ];
 
+/// Progress tokens; each may come from every server, and so may each name of a registration.
+const TOKENS: [&str; 4] = ["1", "\"1\"", "\"\\u00e9\"", "\"meliora-0.0:1\""];
+const NAMES: [&str; 3] = ["1", "watch", "meliora-0.0:1"];
+
 /// Bodies that say nothing to anybody.
 const NONSENSE: [&str; 8] = [
     "{",
@@ -74,7 +78,9 @@ pub(crate) fn breaks(steps: &Value) -> bool {
 }
 
 fn aside(random: &mut Random) -> Value {
-    match random.below(12) {
+    match random.below(15) {
+        12..14 => json!(["work", random.pick(&TOKENS)]),
+        14 => json!(["register", random.pick(&NAMES)]),
         0 => json!(["garbage", "Listening…\n"]),
         1 => json!(["say", random.pick(&NONSENSE), "plain"]),
         2 => json!(["flood", 1_000]),

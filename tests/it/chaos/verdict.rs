@@ -32,6 +32,7 @@ struct Line {
     #[serde(default)]
     digest: String,
     fits: Option<bool>,
+    open: Option<usize>,
     problem: Option<String>,
 }
 
@@ -40,6 +41,7 @@ pub(crate) fn judge(mut driver: Driver<'_>) {
     every_request_is_answered(&mut driver);
     texts_are_the_editors(&mut driver);
     every_server_has_the_last_text(&driver);
+    what_is_shown_is_what_servers_show(&mut driver);
     the_user_was_told_little(&driver);
     let logs: Vec<(usize, Vec<Line>)> = (0..driver.servers.len())
         .map(|server| (server, log_of(&driver, server)))
@@ -143,6 +145,40 @@ fn every_server_has_the_last_text(driver: &Driver<'_>) {
                 })
             });
         }
+    }
+}
+
+/// The displays and registrations of a server that the editor has are those that it began and did not end in its last
+/// life. What was said in bytes that nobody could read does not count.
+fn what_is_shown_is_what_servers_show(driver: &mut Driver<'_>) {
+    for server in 0..driver.servers.len() {
+        let is_away = driver
+            .ends
+            .get(&server)
+            .is_some_and(|ends| *ends >= ENDS_MAX);
+        if is_away || driver.cut.contains(&server) {
+            continue;
+        }
+        let name = driver.servers[server].name;
+        let begun = format!("**/{name}-");
+        let (mut shown, mut wanted) = ([0, 0], [0, 0]);
+        let agrees = |driver: &Driver<'_>| {
+            let lines = log_of(driver, server);
+            let life = lines.last().map(|line| line.pid);
+            wanted = ["work", "register"].map(|how| {
+                let mut of_life = lines.iter().rev().filter(|line| Some(line.pid) == life);
+                of_life
+                    .find_map(|line| line.open.filter(|_| line.how == how))
+                    .unwrap_or_default()
+            });
+            let work = driver.work.values().filter(|who| *who == name);
+            let registered = driver.registered.values();
+            let registered = registered.filter(|what| what.contains(&begun));
+            shown = [work.count(), registered.count()];
+            shown == wanted
+        };
+        let came = driver.hear_often(PATIENCE, agrees);
+        assert!(came, "{name} shows {wanted:?}, and the editor {shown:?}");
     }
 }
 
