@@ -114,6 +114,7 @@ fn an_item_of_any_kind_comes_back_as_it_was() {
             let tag = Tag {
                 server: random.below(20),
                 generation: u32::try_from(random.below(5)).expect("small"),
+                document: [None, Some(0), Some(u32::MAX)][random.below(3)],
             };
             let mut item = Vec::new();
             let shape = method(&mut random).result;
