@@ -287,7 +287,8 @@ fn what_a_server_asks_for_goes_to_the_window_that_made_it_ask() {
     );
     eventually("the answer", || {
         let log = std::fs::read(house.root.with_file_name("log")).unwrap_or_default();
-        String::from_utf8_lossy(&log).contains(r#""id":"edit","result":{"applied":true}"#)
+        let log = String::from_utf8_lossy(&log);
+        log.contains(r#""id":"edit""#) && log.contains(r#""result":{"applied":true}"#)
     });
     // Each editor counts its displays as it likes.
     for peer in [&mut first, &mut second] {

@@ -279,9 +279,18 @@ impl Behind {
         self.holder_alive = (Instant::now(), None);
         let program = PathBuf::from(text(host, "/program"));
         let streams = (line.input, line.output);
+        let greeting = self.spec.greeting(&self.initialize);
+        self.recorder.begin(Subject {
+            server: name.to_owned(),
+            attempt: self.attempt,
+            program: program.clone(),
+            arguments: self.spec.arguments.clone(),
+            directory: self.home.directory.clone(),
+        });
+        self.recorder.note(Way::ToServer, &greeting);
         let connection = Connection::over(name, program, streams, feed(self.attempt));
         // A process that is gone at once says so by the end of its stream.
-        let _ = connection.send(self.spec.greeting(&self.initialize));
+        let _ = connection.send(greeting);
         self.connection = Some(connection);
     }
 
