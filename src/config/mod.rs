@@ -225,6 +225,8 @@ pub struct Lsp {
     pub semantic_tokens: SemanticTokens,
     /// What becomes of a problem that several servers find.
     pub same_problems: SameProblems,
+    /// Seconds after which the user is told of a server that says nothing while several requests wait for it; 0: never.
+    pub silence_seconds: u64,
     /// MB of messages that are remembered of each server, for `meliora frames` and for when it crashes; 0: none.
     pub recorder_mb: usize,
     /// Whether servers are shared with other processes of the user on the same workspace.
@@ -274,6 +276,7 @@ impl Default for Lsp {
             completion_order: CompletionOrder::default(),
             semantic_tokens: SemanticTokens::default(),
             same_problems: SameProblems::default(),
+            silence_seconds: 60,
             recorder_mb: 4,
             attach: Attach::Never,
             servers: Vec::new(),

@@ -158,6 +158,9 @@ impl Session {
             },
             Some(ToEditor::ApplyEdit(run)) => self.edit_answered(&run, &body),
             Some(ToEditor::Progress(run)) => self.progress_answered(&run, &body),
+            Some(ToEditor::Silence { server, attempt }) => {
+                self.silence_answered(server, attempt, &body);
+            }
             Some(ToEditor::Unheeded) | None => {}
         }
     }

@@ -21,18 +21,14 @@ use crate::text::json::{at, text};
 
 impl Session {
     pub(super) fn server_event(&mut self, server: usize, attempt: u32, incoming: Incoming) {
-        let current = self
-            .servers
-            .get(server)
-            .is_some_and(|server| server.attempt == attempt);
-        if !current {
+        let current = self.servers.get_mut(server);
+        let Some(behind) = current.filter(|server| server.attempt == attempt) else {
             return;
-        }
+        };
+        behind.heard = Instant::now();
         match incoming {
             Incoming::Message(body) => {
-                if let Some(behind) = self.servers.get_mut(server) {
-                    behind.recorder.note(Way::FromServer, &body);
-                }
+                behind.recorder.note(Way::FromServer, &body);
                 self.server_message(server, body);
             }
             Incoming::Large(large) => self.large_message(server, large),

@@ -172,6 +172,8 @@ pub struct Session {
     pub(super) inquiries: Inquiries,
     /// The processes that use our servers.
     pub(super) guests: Guests,
+    /// When it is looked next whether a server is silent.
+    pub(super) silence_look: Instant,
     /// The socket on which other processes ask.
     pub(super) control: Option<Control>,
     /// Since when.
@@ -215,6 +217,7 @@ impl Session {
             frontend: None,
             inquiries: Inquiries::default(),
             guests: Guests::default(),
+            silence_look: Instant::now(),
             control: None,
             started: Instant::now(),
             left_out: 0,
@@ -329,6 +332,7 @@ impl Session {
             self.runs.deadline(),
             self.guests.deadline(),
             self.holders_deadline(),
+            self.silence_deadline(),
         ]
         .into_iter()
         .flatten()
@@ -356,6 +360,7 @@ impl Session {
         self.findings_tick(now);
         self.guests_tick(now);
         self.holders_tick(now);
+        self.silence_tick(now);
         self.advance_all();
     }
 

@@ -295,6 +295,54 @@ fn a_server_that_does_not_start_is_tried_again_when_something_changed() {
     }
 }
 
+#[test]
+fn a_silent_server_is_named_once_and_started_again_if_the_user_wants() {
+    let mut peer = Peer::ready(&Script {
+        config: "[lsp]\nsilence_seconds = 1\n",
+        ..Script::default()
+    });
+    let asked = |message: &Value| message["method"] == "window/showMessageRequest";
+    let first = [(); 2].map(|()| peer.ask("test/never", &json!({})));
+    let question = peer.find(asked);
+    let text = question["params"]["message"].as_str().expect("text");
+    assert!(
+        text.contains("scripted has said nothing for 1 s, and 2 requests wait"),
+        "{text}"
+    );
+    let choose = |peer: &mut Peer, question: &Value, title: &str| {
+        let answer =
+            json!({ "jsonrpc": "2.0", "id": question["id"], "result": { "title": title } });
+        peer.body(answer.to_string());
+    };
+    let pids = peer.pids();
+    choose(&mut peer, &question, "Restart");
+    for id in first {
+        let answer = peer.answer_to(&json!(id));
+        assert_eq!(answer["error"]["code"], -32803, "{answer}");
+    }
+    eventually("another process", || {
+        let now = peer.pids();
+        !now.is_empty() && now != pids
+    });
+    assert_eq!(
+        peer.request("textDocument/hover", &json!({}))["result"]["contents"],
+        "hover"
+    );
+    // It is another one now, of which the user is told once as well; who waits is not asked again.
+    for _ in 0..2 {
+        peer.ask("test/never", &json!({}));
+    }
+    let question = peer.find(asked);
+    choose(&mut peer, &question, "Wait");
+    let pids = peer.pids();
+    let slow = peer.ask("test/slow", &json!({ "ms": 3_000 }));
+    peer.find(|message| {
+        assert!(!asked(message), "asked again: {message}");
+        message["id"] == json!(slow)
+    });
+    assert_eq!(peer.pids(), pids);
+}
+
 /// A real rust-analyzer is killed while an editor works with it: what it showed goes and comes back, for the text as it
 /// is by then.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

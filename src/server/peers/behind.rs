@@ -91,6 +91,10 @@ pub struct Behind {
     pub latency: Latency,
     /// Whether it was told that it sends what nobody can read.
     pub is_blamed: bool,
+    /// When it said anything last, or was started.
+    pub heard: Instant,
+    /// Whether the user was told that it is silent, since it was started.
+    pub is_called_silent: bool,
     /// What was said to it and by it last.
     pub recorder: Recorder,
     /// Our right to run it for other processes too.
@@ -189,6 +193,8 @@ impl Behind {
             tries: 0,
             latency: Latency::default(),
             is_blamed: false,
+            heard: Instant::now(),
+            is_called_silent: false,
             recorder,
             slot: None,
             is_alone: false,
@@ -217,6 +223,8 @@ impl Behind {
             let program = candidate.program;
             self.spec = candidate.server;
             self.attempt += 1;
+            self.heard = Instant::now();
+            self.is_called_silent = false;
             let command = Command {
                 program: program.clone(),
                 arguments: self.spec.arguments.clone(),

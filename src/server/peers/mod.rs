@@ -1,6 +1,6 @@
 //! The language servers behind us, and what they say and ask by themselves (spec: LSP Manager).
 //!
-//! Their lives ([`behind`], [`waiting`], [`restart`]) and folders ([`roots`]), how each counts ([`columns`]), what they find ([`findings`],
+//! Their lives ([`behind`], [`waiting`], [`restart`], [`silence`]) and folders ([`roots`]), how each counts ([`columns`]), what they find ([`findings`],
 //! [`diagnostics`]), what they want from the editor ([`registrations`], [`watches`], [`tokens`], [`names`],
 //! [`refresh`], [`configuration`], [`applying`]), and what all of them are told ([`everyone`]).
 
@@ -16,6 +16,7 @@ pub(in crate::server) mod refresh;
 pub mod registrations;
 pub(in crate::server) mod restart;
 pub(in crate::server) mod roots;
+pub(in crate::server) mod silence;
 pub mod tokens;
 pub mod waiting;
 pub(in crate::server) mod watches;

@@ -213,6 +213,13 @@ pub enum ToEditor {
     ApplyEdit(RunId),
     /// The progress display of a run.
     Progress(RunId),
+    /// What is to become of a silent server.
+    Silence {
+        /// Which one.
+        server: usize,
+        /// Which start of it.
+        attempt: u32,
+    },
 }
 
 /// What is done with the editor's answer to a server.
@@ -445,6 +452,20 @@ impl Requests {
         deadlines.min()
     }
 
+    /// Whether no request waits for an answer.
+    pub fn is_empty(&self) -> bool {
+        self.from_editor.is_empty()
+    }
+
+    /// Since when the requests wait that a server has and nobody cancelled.
+    pub fn waits_for(&self, server: usize) -> impl Iterator<Item = Instant> {
+        let requests = self.from_editor.values();
+        let wanted = requests.filter(move |request| {
+            request.cancelled.is_none() && request.asked.waiting().contains(&server)
+        });
+        wanted.map(move |request| request.since(server))
+    }
+
     /// Notes a request to the editor and gives its id, without quotes.
     pub fn ask_editor(&mut self, request: ToEditor) -> String {
         let id = self.own_id();
@@ -470,7 +491,10 @@ impl Requests {
                     raw_id,
                     ..
                 } => (*asked == server && Id::read(raw_id) == *id).then_some(ours.as_str()),
-                ToEditor::Unheeded | ToEditor::ApplyEdit(_) | ToEditor::Progress(_) => None,
+                ToEditor::Unheeded
+                | ToEditor::ApplyEdit(_)
+                | ToEditor::Progress(_)
+                | ToEditor::Silence { .. } => None,
             })
     }
 
