@@ -261,6 +261,39 @@ fn the_user_decides_which_folders_one_process_serves() {
 }
 
 #[test]
+fn of_many_processes_the_one_that_was_idle_longest_makes_room() {
+    let strategy = "root_strategy = \"nearest\"\nroot_patterns = [\"canned.json\"]";
+    let mut peer = start(bound(), strategy, &["w"]);
+    let base = peer.root.parent().expect("it has one").to_owned();
+    let names: Vec<String> = (0..17).map(|number| format!("w/p{number}")).collect();
+    for name in names.iter().chain(&names[..1]) {
+        std::fs::create_dir_all(base.join(name)).expect("created");
+        std::fs::write(base.join(name).join("canned.json"), "").expect("written");
+        let uri = open(&mut peer, &format!("{name}/x"));
+        assert_eq!(answered_by(&mut peer, &uri), root(&peer, name));
+        let named = json!({ "textDocument": { "uri": uri } });
+        peer.notify("textDocument/didClose", &named);
+    }
+    let states = states(&mut peer);
+    let running = states.iter().filter(|(_, state)| state == "running");
+    assert_eq!((states.len(), running.count()), (18, 16));
+    let of = |name: &str| {
+        states
+            .iter()
+            .find(|(known, _)| known == name)
+            .expect("there")
+    };
+    for (name, state) in [
+        ("w", "ended"),
+        ("p0", "running"),
+        ("p1", "ended"),
+        ("p2", "running"),
+    ] {
+        assert_eq!(of(name).1, state, "{name}");
+    }
+}
+
+#[test]
 fn two_projects_of_typescript_have_a_real_server_each() {
     let machine = Machine::with(&["npm/typescript-language-server", "npm/tsserver", "npm/tsc"]);
     let config = "{ \"compilerOptions\": { \"strict\": true } }";

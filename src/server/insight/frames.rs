@@ -41,7 +41,9 @@ impl Session {
         reply: oneshot::Sender<Result<Value, String>>,
     ) {
         let wanted = text(params, "/server");
-        let of_wanted = |server: &&Behind| wanted.is_empty() || server.spec.name == wanted;
+        let of_wanted = |server: &&Behind| {
+            wanted.is_empty() || server.spec.name == wanted || server.title() == wanted
+        };
         let servers = self.servers.iter().filter(of_wanted);
         let recordings: Vec<Recording> = servers
             .filter_map(|server| server.recorder.recording())

@@ -246,7 +246,7 @@ impl Behind {
                     // A server that is gone at once says so by its closed output.
                     let greeting = self.spec.greeting(&self.initialize);
                     self.recorder.begin(Subject {
-                        server: self.spec.name.clone(),
+                        server: self.title(),
                         attempt: self.attempt,
                         program,
                         arguments: command.arguments,

@@ -173,17 +173,21 @@ impl Session {
         self.documents_of(server).next().is_some()
     }
 
-    /// Takes up again the process that was ended because nobody needed it. `false`: there is none.
+    /// Takes up again the process that was ended because nobody needed it, if there is room. `false`: there is none.
     pub(in crate::server) fn bring_back(&mut self, post: &Post, root: &Path) -> bool {
-        let mut known = self.servers.iter_mut();
-        let retired = known
-            .find(|behind| behind.is_retired && behind.has_post(post) && behind.home.root == root);
-        let Some(behind) = retired else {
+        let is_it = |behind: &Behind| {
+            behind.is_retired && behind.has_post(post) && behind.home.root == root
+        };
+        let Some(server) = self.servers.iter().position(is_it) else {
             return false;
         };
-        behind.is_retired = false;
-        behind.forgive();
-        behind.rest(Instant::now());
+        if self.has_room(post)
+            && let Some(behind) = self.servers.get_mut(server)
+        {
+            behind.is_retired = false;
+            behind.forgive();
+            behind.rest(Instant::now());
+        }
         true
     }
 
