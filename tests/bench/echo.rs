@@ -24,6 +24,7 @@ pub(crate) fn serve(name: &str) {
     let mut input = Reader::new(input);
     let mut server = Server {
         name: name.to_owned(),
+        completions: completions(name).into_bytes(),
         reply: (0, Vec::new()),
         burst: (0, Vec::new()),
         out: Vec::new(),
@@ -45,6 +46,7 @@ pub(crate) fn serve(name: &str) {
 
 struct Server {
     name: String,
+    completions: Vec<u8>,
     /// The last long result and how long it was wanted.
     reply: (usize, Vec<u8>),
     /// The last burst and how many it has.
@@ -79,6 +81,10 @@ impl Server {
                 answer(&mut self.out, id, b"true");
             }
             "initialize" => answer(&mut self.out, id, CAPABILITIES.as_bytes()),
+            "textDocument/completion" => answer(&mut self.out, id, &self.completions),
+            "textDocument/hover" => {
+                answer(&mut self.out, id, br#"{"contents":"**value**: a number"}"#);
+            }
             "textDocument/codeAction" => {
                 let title = format!("{} does it", self.name);
                 let result = json!([{"title": title, "kind": "quickfix", "command": {"title": title, "command": title}}]);
@@ -110,6 +116,14 @@ pub(crate) fn reply(bytes: usize) -> String {
     text.truncate(bytes.saturating_sub(2) / line.len() * line.len());
     let missing = bytes.saturating_sub(2 + text.len());
     format!("\"{text}{}\"", "x".repeat(missing))
+}
+
+fn completions(name: &str) -> String {
+    let items = (0..50).map(|number| {
+        json!({ "label": format!("{name}_{number}"), "kind": 3, "data": { "of": number },
+            "detail": "fn(number: usize) -> usize" })
+    });
+    json!({ "isIncomplete": true, "items": items.collect::<Vec<_>>() }).to_string()
 }
 
 fn diagnostics(number: u64) -> String {

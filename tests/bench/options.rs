@@ -15,7 +15,7 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Results for machines.
     pub(crate) json: bool,
-    /// Messages of the soak (`--soak 4000000`), which is left out otherwise.
+    /// Hours of the soak (`--soak 8`), which is left out otherwise.
     pub(crate) soak: usize,
 }
 
@@ -41,7 +41,7 @@ impl Options {
                 "--binary" => options.binary = PathBuf::from(value()),
                 "--peers" => options.peers = PathBuf::from(value()),
                 "--only" => options.only = value().split(',').map(str::to_owned).collect(),
-                "--soak" => options.soak = value().parse().expect("a number of messages"),
+                "--soak" => options.soak = value().parse().expect("a number of hours"),
                 "--quick" => options.quick = true,
                 "--json" => options.json = true,
                 // Cargo says this to every bench.

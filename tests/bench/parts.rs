@@ -1,6 +1,6 @@
 //! What is measured, one function for each part.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -344,66 +344,6 @@ fn start_row(server: &str, way: &str, times: &mut [Duration], direct: Duration) 
         Cell::Time(percentile(times, 100)),
         Cell::More(percentile(times, 50), direct),
     ]
-}
-
-/// Hours of typing as fast as it goes: texts that change and come and go, requests of all sizes, published diagnostics.
-pub(crate) fn soak(place: &mut Place, options: &Options) -> Table {
-    const LOOKS: usize = 20;
-    let contender = place.start(Way::Ours, 1);
-    let (mut peer, family) = (contender.peer, contender.family);
-    let begin = Instant::now();
-    let mut rows = Vec::new();
-    let mut sent = 0_usize;
-    for look in 1..=LOOKS {
-        while sent < options.soak * look / LOOKS {
-            sent += type_a_while(&mut peer, sent);
-        }
-        let memory = family.memory();
-        rows.push(vec![
-            Cell::Count(sent),
-            Cell::Time(begin.elapsed()),
-            Cell::Kib(memory.resident_kib),
-            Cell::Kib(memory.proportional_kib),
-            Cell::Time(family.cpu()),
-        ]);
-    }
-    peer.stop();
-    Table {
-        part: "soak",
-        about: "Traffic without a pause; what our process holds and has used on the way:"
-            .to_owned(),
-        columns: vec!["messages", "after", "resident", "by share", "CPU"],
-        rows,
-    }
-}
-
-/// A text is opened, changed for a while beside what editors ask meanwhile, and closed. Gives the number of messages.
-fn type_a_while(peer: &mut Peer, seed: usize) -> usize {
-    let uri = format!("file:///bench/{seed}.txt");
-    let text = "let value = compute(42); // a line of code\n".repeat(200 + seed % 800);
-    let document = json!({ "uri": uri, "languageId": "plaintext", "version": 1, "text": text });
-    peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
-    let mut messages = 1;
-    for version in 2..200 {
-        let place = json!({ "line": version % 200, "character": 3 });
-        peer.notify(
-            "textDocument/didChange",
-            &json!({
-                "textDocument": { "uri": uri, "version": version },
-                "contentChanges": [{ "range": { "start": place, "end": place }, "text": "x" }],
-            }),
-        );
-        let bytes = [100, 300, 2_000, 20_000][version % 4];
-        let params = format!(r#"{{"textDocument":{{"uri":"{uri}"}},"bytes":{bytes}}}"#);
-        peer.time_request("bench/reply", &params, None);
-        messages += 3;
-    }
-    let (_, published) = peer.time_burst(50);
-    peer.notify(
-        "textDocument/didClose",
-        &json!({ "textDocument": { "uri": uri } }),
-    );
-    messages + published + 3
 }
 
 fn per_second(count: usize, time: Duration) -> f64 {

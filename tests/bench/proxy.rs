@@ -15,6 +15,7 @@ mod options;
 mod parts;
 mod peer;
 mod process;
+mod soak;
 mod table;
 
 use std::process::Command;
@@ -79,7 +80,9 @@ fn main() {
         }
     }
     if options.soak > 0 {
-        parts::soak(&mut place, &options).print(options.json);
+        for servers in [1, 3] {
+            soak::day(&mut place, servers, &options).print(options.json);
+        }
     }
 }
 
