@@ -14,8 +14,8 @@ use generate::{body, message, mutate, space};
 mod generate;
 mod meaning;
 
-/// Messages in each run. With the long counts fourteen million messages go through the framing, whole and cut, and as
-/// many looks are taken as in four million messages and their broken twins.
+/// Messages in each run. With the long counts ten million go through the framing, half of them in broken streams; as many
+/// looks are taken, half of them at broken messages; and a million batches are taken apart.
 const FRAMES: usize = 5_000;
 const RUNS: u64 = 40;
 const LONG_RUNS: u64 = 1_000;
