@@ -265,8 +265,8 @@ fn of_many_processes_the_one_that_was_idle_longest_makes_room() {
     let strategy = "root_strategy = \"nearest\"\nroot_patterns = [\"canned.json\"]";
     let mut peer = start(bound(), strategy, &["w"]);
     let base = peer.root.parent().expect("it has one").to_owned();
-    let names: Vec<String> = (0..17).map(|number| format!("w/p{number}")).collect();
-    for name in names.iter().chain(&names[..1]) {
+    let folders: Vec<String> = (0..17).map(|number| format!("w/p{number}")).collect();
+    for name in folders.iter().chain(&folders[..1]) {
         std::fs::create_dir_all(base.join(name)).expect("created");
         std::fs::write(base.join(name).join("canned.json"), "").expect("written");
         let uri = open(&mut peer, &format!("{name}/x"));
