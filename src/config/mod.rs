@@ -14,6 +14,7 @@ pub mod schema;
 pub mod servers;
 pub mod tools;
 pub mod trust;
+pub mod writing;
 
 use std::collections::BTreeMap;
 

@@ -113,7 +113,11 @@ impl Session {
                 };
                 self.pass_on(method, message, then);
             }
-            Route::Document => self.pass_on(method, message, Then::Forward),
+            Route::Document => {
+                if let Some(message) = self.about_settings(method, message) {
+                    self.pass_on(method, message, Then::Forward);
+                }
+            }
         }
     }
 
@@ -193,13 +197,17 @@ impl Session {
             }
         }
         self.note_opened(&uri);
+        self.note_settings(&uri);
     }
 
     fn changed(&mut self, body: Bytes) {
         if self.guests.is_idle() && self.is_alone() && self.wants(0, Changes::Pieces) {
             self.send(0, body.clone());
             match messages::text_params(&body) {
-                Some(changed) => drop(self.documents.change(changed)),
+                Some(changed) => {
+                    let uri = self.documents.change(changed);
+                    self.settings_changed(&uri);
+                }
                 None => self.not_mirrored("textDocument/didChange"),
             }
             return;
@@ -230,6 +238,7 @@ impl Session {
             }
         }
         self.note_text(&uri);
+        self.settings_changed(&uri);
     }
 
     /// A change that gives the whole text, for servers that know no pieces.
@@ -262,6 +271,7 @@ impl Session {
         }
         self.forget_tokens(&uri);
         self.note_closed(&uri);
+        self.settings_closed(&uri);
     }
 
     fn wants(&self, server: usize, changes: Changes) -> bool {

@@ -127,6 +127,9 @@ impl Session {
         let workspace = self.is_agent().then_some(self.root.as_path());
         let loaded = layers::load(&self.host, workspace, editor);
         self.config = Arc::new(loaded.config);
+        if self.is_agent() {
+            self.watch_settings();
+        }
         let complaints = registry::complaints(&self.config.lsp);
         for notice in loaded.notices.iter().chain(&complaints) {
             self.say(Loudness::Warning, notice);

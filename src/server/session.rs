@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 use super::Ending;
 use super::assist::frontend::{Ask, Frontend};
 use super::assist::runs::Runs;
+use super::assist::settings::SettingsFiles;
 use super::insight::control::Control;
 use super::insight::whence::Inquiries;
 use super::life::Stage;
@@ -180,6 +181,8 @@ pub struct Session {
     pub(super) started: Instant,
     /// Messages that were left out because the editor does not read.
     left_out: u64,
+    /// Our own settings files.
+    pub(super) settings: SettingsFiles,
     /// What is said when the editor is ready to hear it.
     pub(super) notices: Vec<(Loudness, String)>,
 }
@@ -221,6 +224,7 @@ impl Session {
             control: None,
             started: Instant::now(),
             left_out: 0,
+            settings: SettingsFiles::default(),
             notices: Vec::new(),
         }
     }
@@ -330,6 +334,7 @@ impl Session {
             self.applying.deadline(),
             self.diagnostics.deadline(),
             self.runs.deadline(),
+            self.settings.deadline(),
             self.guests.deadline(),
             self.holders_deadline(),
             self.silence_deadline(),
@@ -358,6 +363,7 @@ impl Session {
         self.registrations_tick(now);
         self.applying_tick(now);
         self.findings_tick(now);
+        self.settings_tick(now);
         self.guests_tick(now);
         self.holders_tick(now);
         self.silence_tick(now);

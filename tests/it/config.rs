@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::wire_peer::environment;
+use crate::wire_peer::{Peer, Script, environment};
 
 /// A home and a project.
 struct Place {
@@ -221,4 +221,93 @@ fn a_secret_in_a_file_is_not_shown() {
         assert!(!said.contains("planted"), "{said}");
         assert!(said.contains("plain text"), "{said}");
     }
+}
+
+#[test]
+fn a_settings_file_in_the_editor_is_checked_explained_and_completed() {
+    let mut peer = Peer::start(&Script::default());
+    let dynamic = json!({ "dynamicRegistration": true });
+    peer.greet(&json!({ "textDocument": { "hover": dynamic, "completion": dynamic } }));
+    let uri = format!("file://{}/.agent/config.toml", peer.root.display());
+    let text = "[llm]\nmodle = 'x'\nmax_tokens = 3\n";
+    let document = json!({ "uri": uri, "languageId": "toml", "version": 1, "text": text });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+    let registered = peer.find(|message| {
+        message["method"] == "client/registerCapability"
+            && message["params"]
+                .to_string()
+                .contains("meliora-settings-hover")
+    });
+    assert!(
+        registered["params"]
+            .to_string()
+            .contains("meliora-settings-completion")
+    );
+    let published = |peer: &mut Peer| {
+        let message = peer.find(|message| {
+            message["method"] == "textDocument/publishDiagnostics"
+                && message["params"]["uri"] == json!(uri)
+        });
+        message["params"]["diagnostics"].clone()
+    };
+    let found = published(&mut peer);
+    assert_eq!(
+        found[0]["range"]["start"],
+        json!({ "line": 1, "character": 0 })
+    );
+    assert!(
+        found[0]["message"]
+            .to_string()
+            .contains("did you mean `model`?"),
+        "{found}"
+    );
+    let ask = |peer: &mut Peer, method: &str, line: u32, character: u32| {
+        let position = json!({ "line": line, "character": character });
+        let params = json!({ "textDocument": { "uri": uri }, "position": position });
+        peer.request(method, &params)["result"].clone()
+    };
+    let hover = ask(&mut peer, "textDocument/hover", 2, 4);
+    assert!(
+        hover["contents"]["value"]
+            .to_string()
+            .contains("Default: `4096`"),
+        "{hover}"
+    );
+    let items = ask(&mut peer, "textDocument/completion", 3, 0);
+    let labels: Vec<&Value> = items
+        .as_array()
+        .expect("items")
+        .iter()
+        .map(|item| &item["label"])
+        .collect();
+    assert!(labels.contains(&&json!("temperature")), "{labels:?}");
+    let change = json!({ "textDocument": { "uri": uri, "version": 2 }, "contentChanges": [{ "text": "[llm]\n" }] });
+    peer.notify("textDocument/didChange", &change);
+    assert_eq!(published(&mut peer), json!([]));
+}
+
+#[test]
+fn a_changed_settings_file_counts_at_once_and_a_wrong_one_changes_nothing() {
+    let mut peer = Peer::start(&Script::default());
+    peer.greet(&json!({}));
+    let file = peer.root.with_file_name("home/.config/agent/config.toml");
+    let before = std::fs::read_to_string(&file).expect("read");
+    let said = |peer: &mut Peer, what: &str| {
+        peer.find(|message| message["params"]["message"].to_string().contains(what));
+    };
+    write(&file, &format!("{before}\n[agent]\nname = 3\n"));
+    said(&mut peer, "expected text, found the number 3");
+    said(&mut peer, "stay as they were");
+    write(&file, &format!("{before}\n[agent]\nname = 'Robin'\n"));
+    said(&mut peer, "the settings were read again");
+    let uri = format!("file://{}/a.scripted", peer.root.display());
+    let document = json!({ "uri": uri, "languageId": "scripted", "version": 1, "text": "wrong\n" });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+    peer.find(|message| message["method"] == "textDocument/publishDiagnostics");
+    let range =
+        json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 5 } });
+    let params =
+        json!({ "textDocument": { "uri": uri }, "range": range, "context": { "diagnostics": [] } });
+    let actions = peer.request("textDocument/codeAction", &params)["result"].clone();
+    assert!(actions.to_string().contains("Robin: fix"), "{actions}");
 }

@@ -1,6 +1,6 @@
 //! Our own half: what we offer the editor besides its servers (spec: LSP Integration; Orchestrator).
 //!
-//! What can be asked of us ([`frontend`], [`commands`], [`offers`]), the runs that follow ([`runs`], [`progress`],
+//! What can be asked of us ([`frontend`], [`commands`], [`offers`], and [`settings`] for our own files), the runs that follow ([`runs`], [`progress`],
 //! [`journal`]), and how their edits get into the editor ([`deliveries`], [`delivery`]).
 
 pub(in crate::server) mod commands;
@@ -11,3 +11,4 @@ pub mod journal;
 pub(in crate::server) mod offers;
 pub mod progress;
 pub mod runs;
+pub(in crate::server) mod settings;

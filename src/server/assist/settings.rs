@@ -1,0 +1,232 @@
+//! Our own settings files in the editor, and what changes when they do (spec: Configuration Architecture).
+//!
+//! When one of them is open, what is wrong with it is shown, and its keys are explained and completed. A file that was
+//! changed on the disk counts at once, unless something is wrong with it: then the settings stay as they were.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use serde_json::{Value, json};
+
+use crate::config::check::{self, Severity};
+use crate::config::{layers, trust, writing};
+use crate::server::from_editor::Message;
+use crate::server::life::Stage;
+use crate::server::messages::{self, Loudness};
+use crate::server::questions::ask;
+use crate::server::questions::requests::ToEditor;
+use crate::server::session::Session;
+use crate::text::json::{at, is_true};
+use crate::text::location;
+use crate::text::position::Position;
+
+/// How often the files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// The settings files, and which of them are open.
+#[derive(Debug, Default)]
+pub(in crate::server) struct SettingsFiles {
+    files: Vec<PathBuf>,
+    seen: Vec<Option<SystemTime>>,
+    due: Option<Instant>,
+    open: BTreeSet<String>,
+    is_registered: bool,
+}
+
+impl SettingsFiles {
+    fn new(files: Vec<PathBuf>) -> Self {
+        let seen = modified(&files);
+        Self {
+            files,
+            seen,
+            due: Some(Instant::now() + LOOK_EVERY),
+            ..Self::default()
+        }
+    }
+
+    /// When the files are looked at again.
+    pub(in crate::server) fn deadline(&self) -> Option<Instant> {
+        self.due
+    }
+
+    fn has(&self, uri: &str) -> bool {
+        location::to_path(uri).is_some_and(|path| self.files.contains(&path))
+    }
+}
+
+fn modified(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
+    let time = |path: &PathBuf| path.metadata().ok()?.modified().ok();
+    files.iter().map(time).collect()
+}
+
+impl Session {
+    /// Notes where the settings files are.
+    pub(in crate::server) fn watch_settings(&mut self) {
+        let mut files = vec![layers::user_file(&self.host)];
+        files.extend(trust::FILES.map(|file| self.root.join(file)));
+        self.settings = SettingsFiles::new(files);
+    }
+
+    /// Looks whether a settings file was changed, and takes what it says.
+    pub(in crate::server) fn settings_tick(&mut self, now: Instant) {
+        if self.settings.due.is_none_or(|due| due > now) {
+            return;
+        }
+        self.settings.due = Some(now + LOOK_EVERY);
+        let seen = modified(&self.settings.files);
+        if seen == self.settings.seen || !matches!(self.stage, Stage::Running) {
+            return;
+        }
+        self.settings.seen = seen;
+        let editor = at(&self.greeting, "/initializationOptions/meliora");
+        let loaded = layers::load(&self.host, Some(&self.root), editor);
+        for notice in &loaded.notices {
+            self.say(Loudness::Warning, notice);
+        }
+        if loaded.is_broken {
+            self.say(Loudness::Warning, "the settings stay as they were");
+            return;
+        }
+        let servers_differ = loaded.config.lsp.servers != self.config.lsp.servers
+            || loaded.config.lsp.enabled != self.config.lsp.enabled;
+        self.config = Arc::new(loaded.config);
+        let more = if servers_differ {
+            "; what it says of language servers counts when the editor starts them anew"
+        } else {
+            ""
+        };
+        self.log(
+            Loudness::Info,
+            &format!("the settings were read again{more}"),
+        );
+    }
+
+    /// A document was opened or changed: when it is a settings file, what is wrong with it is shown.
+    pub(in crate::server) fn note_settings(&mut self, uri: &str) {
+        if !self.is_agent() || !self.settings.has(uri) {
+            return;
+        }
+        self.settings.open.insert(uri.to_owned());
+        self.register_for_settings();
+        let Some(document) = self.documents.get(uri) else {
+            return;
+        };
+        let text = document.text();
+        let diagnostics: Vec<Value> = check::check(text)
+            .into_iter()
+            .map(|finding| {
+                let encoding = self.documents.encoding;
+                let span = document.lines().span(text, finding.span, encoding);
+                let severity = match finding.severity {
+                    Severity::Broken => 1,
+                    Severity::Unused | Severity::Dangerous => 2,
+                };
+                json!({
+                    "range": span,
+                    "severity": severity,
+                    "source": "meliora",
+                    "message": finding.message,
+                })
+            })
+            .collect();
+        self.publish_settings(uri, &diagnostics);
+    }
+
+    /// A document was changed.
+    pub(in crate::server) fn settings_changed(&mut self, uri: &str) {
+        if self.settings.open.contains(uri) {
+            self.note_settings(uri);
+        }
+    }
+
+    /// A document was closed.
+    pub(in crate::server) fn settings_closed(&mut self, uri: &str) {
+        if self.settings.open.remove(uri) {
+            self.publish_settings(uri, &[]);
+        }
+    }
+
+    fn publish_settings(&mut self, uri: &str, diagnostics: &[Value]) {
+        let params = json!({ "uri": uri, "diagnostics": diagnostics });
+        self.tell(messages::notification(
+            "textDocument/publishDiagnostics",
+            &params,
+        ));
+    }
+
+    /// Answers a question about a settings file; gives back what is about anything else.
+    pub(in crate::server) fn about_settings(
+        &mut self,
+        method: &str,
+        message: Message,
+    ) -> Option<Message> {
+        let is_known = matches!(method, "textDocument/hover" | "textDocument/completion");
+        if self.settings.open.is_empty() || !is_known {
+            return Some(message);
+        }
+        let uri = ask::document_of(&message.body, method).unwrap_or_default();
+        let Some(document) = self.documents.get(&uri) else {
+            return Some(message);
+        };
+        if !self.settings.open.contains(&uri) {
+            return Some(message);
+        }
+        let params: Value = messages::params(&message.body).unwrap_or_default();
+        let position = serde_json::from_value(at(&params, "/position").clone());
+        let position: Position = position.unwrap_or(Position {
+            line: 0,
+            character: 0,
+        });
+        let (text, encoding) = (document.text(), self.documents.encoding);
+        let offset = document.lines().offset(text, position, encoding);
+        let result = if method == "textDocument/hover" {
+            writing::hover(text, offset).map_or(Value::Null, |(range, markdown)| {
+                let span = document.lines().span(text, range, encoding);
+                json!({ "contents": { "kind": "markdown", "value": markdown }, "range": span })
+            })
+        } else {
+            let all = writing::suggestions(text, offset);
+            all.into_iter().map(item).collect()
+        };
+        self.tell(messages::answer(&message.raw_id, &result));
+        None
+    }
+
+    /// Asks the editor to ask us about settings files, where no server made it ask about everything.
+    fn register_for_settings(&mut self) {
+        let takes = |what: &str| {
+            let path = format!("/capabilities/textDocument/{what}/dynamicRegistration");
+            is_true(&self.greeting, &path)
+        };
+        let wanted: Vec<Value> = ["hover", "completion"]
+            .into_iter()
+            .filter(|what| takes(what))
+            .map(|what| {
+                let selector = json!([{ "scheme": "file", "pattern": "**/{.agent/*,agent/config}.toml" }]);
+                json!({
+                    "id": format!("meliora-settings-{what}"),
+                    "method": format!("textDocument/{what}"),
+                    "registerOptions": { "documentSelector": selector, "triggerCharacters": ["[", ".", "="] },
+                })
+            })
+            .collect();
+        if wanted.is_empty() || std::mem::replace(&mut self.settings.is_registered, true) {
+            return;
+        }
+        let id = self.requests.ask_editor(ToEditor::Unheeded);
+        let params = json!({ "registrations": wanted });
+        self.tell(messages::request(&id, "client/registerCapability", &params));
+    }
+}
+
+/// A completion item: the kinds are those of modules, properties and values.
+fn item(suggestion: writing::Suggestion) -> Value {
+    let kind = match suggestion.kind {
+        writing::Kind::Section => 9,
+        writing::Kind::Key => 10,
+        writing::Kind::Value => 12,
+    };
+    json!({ "label": suggestion.text, "kind": kind, "documentation": suggestion.description })
+}
