@@ -93,6 +93,7 @@ impl Session {
         match route {
             Route::Life(_) => {}
             Route::Text(text) => self.text(text, message),
+            Route::Notebook => self.notebook(method, message),
             Route::Cancel => self.cancel(message),
             Route::StopWork => self.stop_work(message),
             Route::Broadcast if !message.is_request => self.tell_everyone(method, &message.body),
@@ -176,6 +177,15 @@ impl Session {
             Text::Close => self.closed(message.body),
         }
         self.advance_all();
+    }
+
+    fn notebook(&mut self, method: &str, message: Message) {
+        let body = message.body.clone();
+        self.pass_on_notebook(method, message);
+        match messages::text_params(&body) {
+            Some(params) => self.notebooks.note(method, params, self.documents.encoding),
+            None => self.not_mirrored(method),
+        }
     }
 
     fn opened(&mut self, body: Bytes) {

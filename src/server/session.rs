@@ -23,6 +23,7 @@ use super::peers::applying::Applying;
 use super::peers::behind::Behind;
 use super::peers::columns::Columns;
 use super::peers::diagnostics::Diagnostics;
+use super::peers::notebooks::Notebooks;
 use super::peers::refresh::Refreshes;
 use super::peers::registrations::Registrations;
 use super::peers::restart::Standing;
@@ -140,6 +141,7 @@ pub struct Session {
     pub(super) greeting: Value,
     pub(super) root: PathBuf,
     pub(super) documents: Documents,
+    pub(super) notebooks: Notebooks,
     pub(super) diagnostics: Diagnostics,
     pub(super) servers: Vec<Behind>,
     /// What a server that comes back has to hear again.
@@ -201,6 +203,7 @@ impl Session {
             greeting: Value::Null,
             root: PathBuf::from("/"),
             documents: Documents::default(),
+            notebooks: Notebooks::default(),
             diagnostics: Diagnostics::default(),
             servers: Vec::new(),
             standing: Standing::default(),

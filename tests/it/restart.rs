@@ -150,6 +150,60 @@ fn edits_and_questions_made_while_a_server_is_away_arrive_once_and_in_order() {
 }
 
 #[test]
+fn a_notebook_is_opened_again_for_a_server_that_comes_back() {
+    let sync = json!({ "notebookDocumentSync": { "notebookSelector": [{ "notebook": "*" }] } });
+    let capabilities = sync.to_string();
+    let options = ["--capabilities", capabilities.as_str()];
+    let script = Script {
+        options: &options,
+        ..Script::default()
+    };
+    let mut peer = Peer::ready(&script);
+    let uri = format!("file://{}/n.ipynb", peer.root.display());
+    let cell = |name: &str| json!({ "kind": 2, "document": format!("cell:{name}") });
+    let item = |name: &str, version: u32, text: &str| json!({ "uri": format!("cell:{name}"), "languageId": "text", "version": version, "text": text });
+    let notebook = |version: u32, cells: &[Value]| json!({ "uri": uri, "notebookType": "jupyter", "version": version, "cells": cells });
+    for name in ["closed", "n"] {
+        let mut params = json!({ "notebookDocument": notebook(1, &[cell("a"), cell("b")]),
+            "cellTextDocuments": [item("a", 1, "one\n"), item("b", 1, "two\n")] });
+        params["notebookDocument"]["uri"] = json!(uri.replace("n.ipynb", &format!("{name}.ipynb")));
+        peer.notify("notebookDocument/didOpen", &params);
+    }
+    let closed = uri.replace("n.ipynb", "closed.ipynb");
+    peer.notify(
+        "notebookDocument/didClose",
+        &json!({ "notebookDocument": { "uri": closed }, "cellTextDocuments": [] }),
+    );
+    let change = |version: u32, cells: &Value| json!({ "notebookDocument": { "uri": uri, "version": version }, "change": { "cells": cells } });
+    let start =
+        json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 3 } });
+    let typed = json!({ "textContent": [{ "document": { "uri": "cell:b", "version": 2 },
+        "changes": [{ "range": start, "text": "three" }] }] });
+    peer.notify("notebookDocument/didChange", &change(2, &typed));
+    peer.request("textDocument/hover", &json!({}));
+    crash(&mut peer);
+    // What changes while it is away is part of what it hears, and does not come again.
+    let structure = json!({ "structure": {
+        "array": { "start": 0, "deleteCount": 1, "cells": [cell("c")] },
+        "didOpen": [item("c", 1, "four\n")], "didClose": [{ "uri": "cell:a" }] } });
+    peer.notify("notebookDocument/didChange", &change(3, &structure));
+    peer.request("textDocument/hover", &json!({}));
+    let heard = heard(&peer);
+    let about: Vec<&Value> = heard
+        .iter()
+        .filter(|message| {
+            let method = message["method"].as_str();
+            method.is_some_and(|method| method.starts_with("notebookDocument/"))
+        })
+        .collect();
+    assert_eq!(about.len(), 1, "{about:?}");
+    assert_eq!(about[0]["method"], "notebookDocument/didOpen");
+    let expected = json!({ "notebookDocument": notebook(3, &[cell("c"), cell("b")]),
+        "cellTextDocuments": [item("c", 1, "four\n"), item("b", 2, "three\n")] });
+    assert_eq!(about[0]["params"], expected);
+}
+
+#[test]
 fn questions_are_asked_again_when_their_server_dies_and_orders_are_not() {
     let mut peer = Peer::ready(&Script::default());
     let mark = peer.root.with_file_name("mark");

@@ -377,22 +377,17 @@ fn an_item_of_a_server_that_resolves_nothing_is_answered_as_it_is() {
 
 #[test]
 fn a_notebook_goes_to_the_servers_that_announce_notebooks() {
-    let server = |name: &'static str, capabilities: Value| Canned {
+    let server = |name: &'static str, notebooks: Value| Canned {
         name,
         settings: "",
-        capabilities,
+        capabilities: json!({ "textDocumentSync": 2, "hoverProvider": true, "notebookDocumentSync": notebooks }),
         methods: json!({ "textDocument/hover": { "result": { "contents": name } } }),
     };
     let selector = json!({ "notebookSelector": [{ "cells": [{ "language": "canned" }] }] });
     let mut peer = start(&[
-        server(
-            "first",
-            json!({ "textDocumentSync": 2, "hoverProvider": true }),
-        ),
-        server(
-            "second",
-            json!({ "textDocumentSync": 2, "hoverProvider": true, "notebookDocumentSync": selector }),
-        ),
+        server("first", Value::Null),
+        server("second", selector.clone()),
+        server("third", selector),
     ]);
     let params =
         json!({ "notebookDocument": { "uri": "file:///n.ipynb", "version": 1 }, "odd": 1e3 });
@@ -403,8 +398,10 @@ fn a_notebook_goes_to_the_servers_that_announce_notebooks() {
     }
     ask(&mut peer, "textDocument/hover");
     for method in &methods {
-        assert_eq!(heard(&peer, "second", method).len(), 1, "{method}");
-        assert_eq!(heard(&peer, "second", method)[0]["params"], params);
+        for server in ["second", "third"] {
+            assert_eq!(heard(&peer, server, method).len(), 1, "{server} {method}");
+            assert_eq!(heard(&peer, server, method)[0]["params"], params);
+        }
         assert_eq!(heard(&peer, "first", method), Vec::<Value>::new());
     }
 }

@@ -510,6 +510,25 @@ fn settings_that_differ_for_long_end_the_sharing_and_the_same_ones_are_told_once
 }
 
 #[test]
+fn a_window_that_opens_a_notebook_gets_a_server_of_its_own_that_knows_it() {
+    let sync = json!({ "notebookDocumentSync": { "notebookSelector": [{ "notebook": "*" }] } });
+    let capabilities = sync.to_string();
+    let (house, _first, mut second) = House::two(&["--capabilities", &capabilities]);
+    let params = json!({
+        "notebookDocument": { "uri": uri(&second, "n.ipynb"), "notebookType": "jupyter", "version": 1,
+            "cells": [{ "kind": 2, "document": "cell:a" }] },
+        "cellTextDocuments": [{ "uri": "cell:a", "languageId": "text", "version": 1, "text": "one\n" }],
+    });
+    second.notify("notebookDocument/didOpen", &params);
+    wait_for_own_server(&mut second);
+    eventually("the notebook", || {
+        let heard = heard(&house.root, "notebookDocument/didOpen");
+        heard.iter().any(|opened| opened["params"] == params)
+    });
+    assert_eq!(house.starts(), 2);
+}
+
+#[test]
 fn whoever_may_only_use_the_servers_of_others_says_why_there_is_none() {
     let house = House::new(&[]);
     let mut peer = house.start("only", &[]);

@@ -1,8 +1,9 @@
 //! The language servers behind us, and what they say and ask by themselves (spec: LSP Manager).
 //!
-//! Their lives ([`behind`], [`waiting`], [`restart`], [`silence`]) and folders ([`roots`]), how each counts ([`columns`]), what they find ([`findings`],
-//! [`diagnostics`]), what they want from the editor ([`registrations`], [`watches`], [`tokens`], [`names`],
-//! [`refresh`], [`configuration`], [`applying`]), and what all of them are told ([`everyone`]).
+//! Their lives ([`behind`], [`waiting`], [`restart`], [`silence`]) and folders ([`roots`]), how each counts ([`columns`]),
+//! what they find ([`findings`], [`diagnostics`]), what they want from the editor ([`registrations`], [`watches`],
+//! [`tokens`], [`names`], [`refresh`], [`configuration`], [`applying`]), and what they are told: all of them
+//! ([`everyone`]), or when they come back ([`notebooks`]).
 
 pub(in crate::server) mod applying;
 pub mod behind;
@@ -12,6 +13,7 @@ pub mod diagnostics;
 pub(in crate::server) mod everyone;
 pub(in crate::server) mod findings;
 pub(in crate::server) mod names;
+pub(in crate::server) mod notebooks;
 pub(in crate::server) mod refresh;
 pub mod registrations;
 pub(in crate::server) mod restart;

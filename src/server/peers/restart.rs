@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde_json::{Value, json};
 
 use super::behind::{Behind, DEATHS_MAX, DEATHS_WINDOW, Due, Fate, Phase};
-use super::{roots, tokens};
+use super::{notebooks, roots, tokens};
 use crate::downstream::protocol::{self, Direction, Scope};
 use crate::downstream::wire::Envelope;
 use crate::server::life::Stage;
@@ -279,7 +279,7 @@ impl Session {
     }
 
     /// What a server that came back is told before everything else: that it may begin, the settings, and the texts of
-    /// its documents as they are now.
+    /// its documents and the notebooks as they are now.
     fn introduction(&self, server: usize) -> Vec<Bytes> {
         let mut bodies = vec![messages::notification("initialized", &json!({}))];
         bodies.extend(self.told_before(server));
@@ -300,14 +300,15 @@ impl Session {
             .collect()
     }
 
-    /// The texts of a server's documents as they are now.
+    /// The texts of a server's documents as they are now, and the notebooks that it is to hear of.
     pub(in crate::server) fn present_texts(&self, server: usize) -> Vec<Bytes> {
         let wants = self.servers.get(server).map(|behind| behind.sync);
-        if !wants.is_some_and(|sync| sync.open_close) {
-            return Vec::new();
-        }
-        let documents = self.documents_of(server);
-        documents.map(roots::opened).collect()
+        let hears = wants.is_some_and(|sync| sync.open_close);
+        let documents = self.documents_of(server).filter(|_| hears);
+        let notebooks = self
+            .notebooks
+            .opened(|uri| self.takes_notebook(server, notebooks::OPENED, uri));
+        documents.map(roots::opened).chain(notebooks).collect()
     }
 
     /// The open documents that a server has.

@@ -308,12 +308,16 @@ impl Session {
 
 /// The notification that opens a document as it is.
 pub(in crate::server) fn opened(document: &Document) -> Bytes {
-    let item = json!({
+    let params = json!({ "textDocument": item(document) });
+    messages::notification("textDocument/didOpen", &params)
+}
+
+/// A document as it is, with its text.
+pub(in crate::server) fn item(document: &Document) -> Value {
+    json!({
         "uri": document.uri,
         "languageId": document.language,
         "version": document.version,
         "text": document.text(),
-    });
-    let params = json!({ "textDocument": item });
-    messages::notification("textDocument/didOpen", &params)
+    })
 }

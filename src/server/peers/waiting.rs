@@ -110,12 +110,15 @@ impl Waiting {
     }
 }
 
-/// Whether a server that comes back is told of this in another way: by the texts as they are then, and its greeting.
+/// Whether a server that comes back is told of this in another way: by the texts and notebooks as they are then, and its
+/// greeting.
 pub fn is_told_on_return(body: &[u8]) -> bool {
     Envelope::peek(body).is_some_and(|envelope| {
         matches!(
             route(envelope.method(body)),
-            Route::Text(Text::Open | Text::Change | Text::Close) | Route::Life(Life::Initialized)
+            Route::Text(Text::Open | Text::Change | Text::Close)
+                | Route::Notebook
+                | Route::Life(Life::Initialized)
         )
     })
 }

@@ -69,13 +69,28 @@ impl Session {
             Some(Scope::Workspace) => self.takers(method, 0..self.servers.len(), None),
             _ => match document_of(&message.body, method) {
                 Some(uri) => self.takers_of_document(method, &uri),
-                None if method.starts_with("notebookDocument/") => {
-                    self.takers(method, 0..self.servers.len(), None)
-                }
                 None => self.owner_of(method).into_iter().collect(),
             },
         };
         self.ask_servers(known, &servers, message, then);
+    }
+
+    /// Sends what is said of a notebook to every server that is to hear of it.
+    pub(in crate::server) fn pass_on_notebook(&mut self, method: &str, message: Message) {
+        let uri = document_of(&message.body, method).unwrap_or_default();
+        let servers: Vec<usize> = (0..self.servers.len())
+            .filter(|server| self.takes_notebook(*server, method, &uri))
+            .collect();
+        self.ask_servers(protocol::method(method), &servers, message, Then::Forward);
+    }
+
+    /// Whether a server is to hear of a notebook: it has everything, or it knows notebooks and is at home where this is.
+    pub(in crate::server) fn takes_notebook(&self, server: usize, method: &str, uri: &str) -> bool {
+        let path = location::to_path(uri);
+        let is_one = || {
+            self.takes(server, method, None) && self.is_home(server, path.as_deref(), &self.roots())
+        };
+        self.is_alone() || is_one()
     }
 
     /// Sends a message to servers, best first.
@@ -338,7 +353,8 @@ impl Session {
             _ if behind.is_starting() => true,
             None => true,
             Some(known) if known.registration == "notebookDocument/sync" => {
-                !at(capabilities, "/notebookDocumentSync").is_null()
+                let named = at(capabilities, "/notebookDocumentSync");
+                !named.is_null() || self.registrations.has(server, known.registration, None)
             }
             Some(known)
                 if known.registration == highlights::REGISTRATION

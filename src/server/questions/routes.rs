@@ -9,6 +9,8 @@ use crate::downstream::protocol::{self, Method, Scope};
 pub enum Route {
     /// The beginning and end of the session.
     Life(Life),
+    /// A notebook is opened, changed, saved or closed: it is noted, the servers that know notebooks get it.
+    Notebook,
     /// A text is opened, changed or closed: the mirror looks, the document's server gets it.
     Text(Text),
     /// The document's server answers, and we add something.
@@ -72,6 +74,7 @@ pub fn route(method: &str) -> Route {
         "$/cancelRequest" => Route::Cancel,
         "window/workDoneProgress/cancel" => Route::StopWork,
         _ if method.starts_with("meliora/") => Route::Ours,
+        _ if method.starts_with("notebookDocument/") => Route::Notebook,
         _ => match protocol::method(method) {
             Some(Method {
                 scope: Scope::Everyone,
@@ -103,7 +106,6 @@ mod tests {
         for method in [
             "textDocument/hover",
             "textDocument/didSave",
-            "notebookDocument/didOpen",
             "rust-analyzer/expandMacro",
             "$/unknown",
         ] {
