@@ -90,6 +90,25 @@ fn show(status: &Value) {
         duration(number(status, "/upSeconds")),
         text(status, "/encoding"),
     ));
+    let mut facts = memory(status);
+    let (known, asked) = (
+        number(status, "/cache/hits"),
+        number(status, "/cache/misses"),
+    );
+    if known > 0 {
+        let time = micros(number(status, "/cache/savedMicros"));
+        let all = known + asked;
+        facts.push(format!(
+            "{known} of {all} questions answered from memory, which saved {time}"
+        ));
+    }
+    match number(status, "/editorQueueBytes") {
+        0 => {}
+        bytes => facts.push(format!("{bytes} bytes wait for the editor")),
+    }
+    if !facts.is_empty() {
+        paint::say(format_args!("  {}", facts.join(", ")));
+    }
     for run in list(status, "/runs") {
         paint::say(format_args!("  run {}", run.as_str().unwrap_or_default()));
     }
@@ -113,9 +132,7 @@ fn show_server(server: &Value, workspace: &str) {
     if let Some(pid) = at(server, "/pid").as_u64() {
         facts.push(format!("pid {pid}"));
     }
-    if let Some(bytes) = at(server, "/residentBytes").as_u64() {
-        facts.push(megabytes(bytes));
-    }
+    facts.extend(memory(server));
     if let Some(pid) = at(server, "/attachedTo").as_u64() {
         facts.push(format!("the one of process {pid}"));
     }
@@ -129,6 +146,13 @@ fn show_server(server: &Value, workspace: &str) {
     match number(server, "/queueBytes") {
         0 => {}
         bytes => facts.push(format!("{bytes} bytes wait for it")),
+    }
+    match number(server, "/openRequests") {
+        0 => {}
+        open => {
+            let open = usize::try_from(open).unwrap_or_default();
+            facts.push(paint::count(open, "open request"));
+        }
     }
     paint::say(format_args!(
         "  {} {}  {}  {}",
@@ -144,14 +168,35 @@ fn show_server(server: &Value, workspace: &str) {
     show_latency(server);
 }
 
+/// What a process uses, in words.
+fn memory(process: &Value) -> Vec<String> {
+    [
+        ("resident", "/residentBytes"),
+        ("proportional", "/proportionalBytes"),
+    ]
+    .into_iter()
+    .filter_map(|(kind, path)| {
+        let bytes = at(process, path).as_u64()?;
+        Some(format!("{} {kind}", megabytes(bytes)))
+    })
+    .collect()
+}
+
 fn show_latency(server: &Value) {
     let empty = serde_json::Map::new();
     let methods = at(server, "/latency").as_object().unwrap_or(&empty);
-    let mut methods: Vec<(&String, &Value)> = methods.iter().collect();
+    let mut methods: Vec<(&str, &Value)> = methods
+        .iter()
+        .map(|(name, summary)| (name.as_str(), summary))
+        .collect();
     methods.sort_by_key(|(_, summary)| std::cmp::Reverse(number(summary, "/count")));
-    let width = methods.iter().take(METHODS_MAX).map(|(name, _)| name.len());
-    let width = width.max().unwrap_or_default();
-    for (name, summary) in methods.iter().take(METHODS_MAX) {
+    let all = Some(("all answers", at(server, "/answers"))).filter(|_| methods.len() > 1);
+    let shown = all
+        .into_iter()
+        .chain(methods.iter().copied().take(METHODS_MAX));
+    let width = shown.clone().map(|(name, _)| name.len()).max();
+    let width = width.unwrap_or_default();
+    for (name, summary) in shown {
         paint::say(format_args!(
             "      {name:width$}  {:>6}×  p50 {:>8}  p99 {:>8}",
             number(summary, "/count"),

@@ -68,12 +68,15 @@ pub struct Cache {
     bytes: AtomicU64,
     hits: AtomicU64,
     misses: AtomicU64,
+    micros: AtomicU64,
 }
 
 #[derive(Debug)]
 struct Kept {
     body: Bytes,
     since: Instant,
+    /// Time that the servers took for it.
+    took: Duration,
 }
 
 /// How often the cache was of use.
@@ -83,6 +86,8 @@ pub struct Use {
     pub hits: u64,
     /// Questions that a server had to answer.
     pub misses: u64,
+    /// Microseconds that the servers had taken for the answers that were there.
+    pub saved_micros: u64,
     /// Answers that are kept now.
     pub answers: usize,
     /// Their bytes.
@@ -93,20 +98,19 @@ impl Cache {
     /// The whole answer to a question, if it still holds.
     pub fn get(&self, question: &Question, now: Instant) -> Option<Bytes> {
         let kept = self.answers.get(question);
-        let body = kept
-            .filter(|kept| now.duration_since(kept.since) < HOLDS)
-            .map(|kept| kept.body.clone());
-        let count = if body.is_some() {
-            &self.hits
-        } else {
-            &self.misses
+        let Some(kept) = kept.filter(|kept| now.duration_since(kept.since) < HOLDS) else {
+            self.misses.fetch_add(1, Ordering::Relaxed);
+            return None;
         };
-        count.fetch_add(1, Ordering::Relaxed);
-        body
+        let micros = u64::try_from(kept.took.as_micros()).unwrap_or(u64::MAX);
+        self.hits.fetch_add(1, Ordering::Relaxed);
+        self.micros.fetch_add(micros, Ordering::Relaxed);
+        Some(kept.body.clone())
     }
 
-    /// Keeps the whole answer to a question. What is too long is not kept; when there is no room, everything goes.
-    pub fn put(&self, question: Question, body: &[u8], now: Instant) {
+    /// Keeps the whole answer to a question, for which the servers took some time. What is too long is not kept; when
+    /// there is no room, everything goes.
+    pub fn put(&self, question: Question, body: &[u8], took: Duration, now: Instant) {
         if body.len() > ANSWER_BYTES_MAX {
             return;
         }
@@ -118,7 +122,9 @@ impl Cache {
         self.bytes.fetch_add(length, Ordering::Relaxed);
         // Copied: a slice would keep the whole buffer that it was read into.
         let body = Bytes::copy_from_slice(body);
-        let before = self.answers.insert(question, Kept { body, since: now });
+        let since = now;
+        let kept = Kept { body, since, took };
+        let before = self.answers.insert(question, kept);
         if let Some(before) = before {
             let length = u64::try_from(before.body.len()).unwrap_or(0);
             self.bytes.fetch_sub(length, Ordering::Relaxed);
@@ -138,6 +144,7 @@ impl Cache {
         Use {
             hits: self.hits.load(Ordering::Relaxed),
             misses: self.misses.load(Ordering::Relaxed),
+            saved_micros: self.micros.load(Ordering::Relaxed),
             answers: self.answers.len(),
             bytes: self.bytes.load(Ordering::Relaxed),
         }
@@ -174,7 +181,8 @@ mod tests {
     fn an_answer_holds_until_something_happens_or_its_time_is_up() {
         let cache = Cache::default();
         let now = Instant::now();
-        cache.put(question("{}"), b"answer", now);
+        let took = Duration::from_millis(7);
+        cache.put(question("{}"), b"answer", took, now);
         assert_eq!(
             cache.get(&question("{}"), now).as_deref(),
             Some(&b"answer"[..])
@@ -188,6 +196,7 @@ mod tests {
             Use {
                 hits: 1,
                 misses: 3,
+                saved_micros: 7_000,
                 answers: 0,
                 bytes: 0
             }
@@ -221,10 +230,11 @@ mod tests {
         let cache = Cache::default();
         let (now, large) = (Instant::now(), vec![b'x'; ANSWER_BYTES_MAX]);
         for number in 0..40 {
-            cache.put(question(&number.to_string()), &large, now);
+            cache.put(question(&number.to_string()), &large, Duration::ZERO, now);
             assert!(usize::try_from(cache.usage().bytes).expect("fits") <= BYTES_MAX);
         }
-        cache.put(question("longer"), &vec![b'x'; ANSWER_BYTES_MAX + 1], now);
+        let larger = vec![b'x'; ANSWER_BYTES_MAX + 1];
+        cache.put(question("longer"), &larger, Duration::ZERO, now);
         assert_eq!(cache.get(&question("longer"), now), None);
     }
 }

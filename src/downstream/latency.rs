@@ -56,6 +56,15 @@ impl Histogram {
         self.micros_max
     }
 
+    /// Counts the times of another one as well.
+    fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(&other.counts) {
+            *count = count.saturating_add(*more);
+        }
+        self.count += other.count;
+        self.micros_max = self.micros_max.max(other.micros_max);
+    }
+
     /// What is told of it.
     pub fn summary(&self) -> Summary {
         Summary {
@@ -93,6 +102,15 @@ impl Latency {
         } else if self.0.len() < METHODS_MAX {
             self.0.entry(method.into()).or_default().note(time);
         }
+    }
+
+    /// What is told of all methods together.
+    pub fn summary(&self) -> Summary {
+        let mut all = Histogram::default();
+        for histogram in self.0.values() {
+            all.add(histogram);
+        }
+        all.summary()
     }
 
     /// What is told of each method, by name.
@@ -159,5 +177,12 @@ mod tests {
         );
         assert!((500..=600).contains(&summary.p50_micros), "{summary:?}");
         assert!((990..=1000).contains(&summary.p99_micros), "{summary:?}");
+        assert_eq!(latency.summary(), summary);
+        for _ in 0..3000 {
+            latency.note("c", Duration::from_secs(1));
+        }
+        let all = latency.summary();
+        assert_eq!((all.count, all.max_micros), (4000, 1_000_000));
+        assert_eq!((all.p50_micros, all.p99_micros), (1_000_000, 1_000_000));
     }
 }

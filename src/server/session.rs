@@ -16,6 +16,7 @@ use super::assist::frontend::{Ask, Frontend};
 use super::assist::runs::Runs;
 use super::assist::settings::SettingsFiles;
 use super::insight::control::Control;
+use super::insight::status::STATUS;
 use super::insight::whence::Inquiries;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
@@ -303,6 +304,7 @@ impl Session {
 
     fn ask(&mut self, ask: Ask) {
         match ask {
+            Ask::Command { name, reply, .. } if name == STATUS => self.tell_status(reply),
             Ask::Command {
                 name,
                 arguments,
@@ -319,10 +321,7 @@ impl Session {
             }
             Ask::Whence { params, reply } => self.whence(&params, reply),
             Ask::Frames { params, reply } => self.frames(&params, reply),
-            Ask::Status { reply } => {
-                // A handler that gave up does not need the answer.
-                let _ = reply.send(Ok(self.status()));
-            }
+            Ask::Status { reply } => self.tell_status(reply),
         }
     }
 

@@ -54,12 +54,16 @@ fn run_folder(peer: &Peer) -> PathBuf {
 #[test]
 fn a_running_process_tells_how_its_servers_are() {
     let mut peer = started();
-    for line in 0..3 {
+    // The last one is known by then.
+    for line in [0, 1, 2, 2] {
         peer.request(
             "textDocument/hover",
             &json!({ "position": { "line": line } }),
         );
     }
+    let place = json!({ "textDocument": { "uri": "file:///a" } });
+    peer.request("test/text", &place);
+    peer.ask("test/never", &place);
     let output = meliora(&peer, &["status", "--json"]);
     let processes = json_of(&output);
     let status = &processes[0];
@@ -71,18 +75,34 @@ fn a_running_process_tells_how_its_servers_are() {
     );
     assert_eq!(server["latency"]["textDocument/hover"]["count"], 3);
     assert!(server["latency"]["textDocument/hover"]["p50Micros"].as_u64() > Some(0));
-    assert!(
-        server["residentBytes"].as_u64() > Some(1_000_000),
-        "{server}"
+    assert_eq!(server["answers"]["count"], 4);
+    assert_eq!(
+        (&server["openRequests"], &server["queueBytes"]),
+        (&json!(1), &json!(0))
     );
+    for process in [status, server] {
+        let bytes = |kind: &str| process[kind].as_u64();
+        assert!(bytes("residentBytes") > Some(1_000_000), "{process}");
+        assert!(bytes("proportionalBytes") > Some(100_000), "{process}");
+        assert!(bytes("proportionalBytes") <= bytes("residentBytes"));
+    }
+    assert_eq!(status["cache"]["hits"], 1);
+    assert!(status["cache"]["savedMicros"].as_u64() > Some(0));
     // From a folder below, and for people.
     std::fs::create_dir(peer.root.join("deep")).expect("made");
     let output = meliora(&peer, &["status", "deep"]);
     let text = String::from_utf8(output.stdout).expect("text");
-    assert!(
-        text.contains("scripted  running") && text.contains("textDocument/hover"),
-        "{text}"
-    );
+    for expected in [
+        "scripted  running",
+        "textDocument/hover",
+        "all answers",
+        "MB resident",
+        "MB proportional",
+        "1 open request",
+        "1 of 4 questions answered from memory",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
 }
 
 #[test]

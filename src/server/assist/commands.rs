@@ -83,7 +83,6 @@ impl Session {
             "meliora.undo" => self.undo(&arguments, token),
             "meliora.cancel" => Ok(self.cancel_runs(&arguments)),
             "meliora.restart" => self.restart(&arguments.text),
-            "meliora.status" => Ok(self.status()),
             _ => Err(format!("there is no command {name}")),
         }
     }

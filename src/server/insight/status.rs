@@ -1,19 +1,31 @@
 //! How everything is: for people, for tests, and for whoever asks over the control socket (spec: Monitoring).
 
 use serde_json::{Map, Value, json};
+use tokio::sync::oneshot;
 
 use crate::downstream::latency::Latency;
 use crate::downstream::wire::Envelope;
-use crate::process::memory;
+use crate::process::memory::{self, Memory};
 use crate::server::peers::behind::{Behind, Phase};
 use crate::server::questions::requests::{FromEditor, Id};
 use crate::server::role::Role;
 use crate::server::session::Session;
-use crate::text::json::set;
+use crate::text::json::{at, set};
+
+/// The command that asks for it.
+pub(in crate::server) const STATUS: &str = "meliora.status";
 
 impl Session {
-    /// How everything is.
-    pub(in crate::server) fn status(&self) -> Value {
+    /// Tells how everything is.
+    pub(in crate::server) fn tell_status(&self, reply: oneshot::Sender<Result<Value, String>>) {
+        let status = self.status();
+        tokio::task::spawn_blocking(move || {
+            // A handler that gave up does not need the answer.
+            let _ = reply.send(Ok(measured(status)));
+        });
+    }
+
+    fn status(&self) -> Value {
         let name = match &self.role {
             Role::Agent => "",
             Role::Proxy(proxy) => proxy.name.as_str(),
@@ -31,6 +43,7 @@ impl Session {
             "editorQueueBytes": self.editor.waiting(),
             "servers": self.servers.iter().enumerate().map(|(number, behind)| {
                 let mut shown = server(behind);
+                set(&mut shown, "openRequests", json!(self.requests.waits_for(number).count()));
                 set(&mut shown, "guests", json!(self.guests.summary(number)));
                 shown
             }).collect::<Vec<_>>(),
@@ -90,7 +103,30 @@ fn server(server: &Behind) -> Value {
         "attachedTo": server.holder(),
         "priority": server.spec.priority,
         "queueBytes": server.queue_bytes(),
-        "residentBytes": server.pid().and_then(memory::resident_bytes),
+        "answers": server.latency.summary(),
         "latency": latency,
     })
+}
+
+/// The same with the memory of each process. The system counts for milliseconds, which no message should wait for.
+fn measured(mut status: Value) -> Value {
+    measure(&mut status, memory::of);
+    let servers = status.get_mut("servers").and_then(Value::as_array_mut);
+    for server in servers.into_iter().flatten() {
+        measure(server, memory::of_family);
+    }
+    status
+}
+
+fn measure(process: &mut Value, memory: impl Fn(u32) -> Option<Memory>) {
+    let pid = at(process, "/pid").as_u64();
+    let pid = pid.and_then(|pid| u32::try_from(pid).ok());
+    let used = pid.and_then(memory);
+    let proportional = used.and_then(|used| used.proportional);
+    set(
+        process,
+        "residentBytes",
+        json!(used.map(|used| used.resident)),
+    );
+    set(process, "proportionalBytes", json!(proportional));
 }

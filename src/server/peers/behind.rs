@@ -591,9 +591,10 @@ impl Behind {
         self.connection.take()
     }
 
-    /// Bytes that wait to be written to it.
+    /// Bytes that wait to be written to it, and those that wait until it works.
     pub fn queue_bytes(&self) -> usize {
-        self.connection.as_ref().map_or(0, Connection::queue_bytes)
+        let written = self.connection.as_ref().map_or(0, Connection::queue_bytes);
+        written + self.waiting.bytes()
     }
 
     /// Process id, while it runs.

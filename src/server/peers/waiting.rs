@@ -64,6 +64,11 @@ impl Waiting {
         self.messages.len() < before
     }
 
+    /// Bytes of all messages.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// Whether a request with these id bytes is here.
     pub fn has_request(&self, raw_id: &[u8]) -> bool {
         let mut requests = self.requests();

@@ -41,6 +41,7 @@ impl Known {
         json!({
             "hits": usage.hits,
             "misses": usage.misses,
+            "savedMicros": usage.saved_micros,
             "answers": usage.answers,
             "bytes": usage.bytes,
         })
@@ -121,7 +122,8 @@ impl Session {
             && is_result(&body)
         {
             self.known.asking.remove(&question);
-            self.known.cache.put(question, &body, Instant::now());
+            let (took, now) = (request.since.elapsed(), Instant::now());
+            self.known.cache.put(question, &body, took, now);
         }
         // Who asked first is answered first.
         let own = addressed(&body, &request.raw_id);
