@@ -131,6 +131,7 @@ impl<'run> Work<'run> {
             self.messages.push(Message::Assistant {
                 text: answer.text,
                 calls: answer.calls.clone(),
+                thoughts: answer.thoughts,
             });
             match answer.finish {
                 Finish::Tools => {

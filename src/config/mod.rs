@@ -14,6 +14,7 @@ pub mod schema;
 pub mod servers;
 pub mod tools;
 pub mod trust;
+pub mod wire;
 pub mod writing;
 
 use std::collections::BTreeMap;
@@ -22,6 +23,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use servers::{RootStrategy, Server};
+pub use wire::Wire;
 
 /// Every setting, with the embedded defaults for what nobody set.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -110,7 +112,7 @@ impl Default for SelfImprovement {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Llm {
-    /// Name of the provider, a key of `providers`; `openai`, `ollama` and `custom` need no entry there. Empty: none.
+    /// Name of the provider, a key of `providers`; `openai`, `anthropic` and `ollama` need no entry there. Empty: none.
     pub provider: String,
     /// Model name as the provider knows it.
     pub model: String,
@@ -158,23 +160,6 @@ impl Default for Llm {
     }
 }
 
-impl Llm {
-    /// Base URL of the configured provider, or `None` when no provider is set.
-    pub fn endpoint(&self) -> Option<String> {
-        let configured = self
-            .providers
-            .get(&self.provider)
-            .map(|provider| provider.base_url.as_str());
-        let built_in = match self.provider.as_str() {
-            "openai" => "https://api.openai.com/v1",
-            "ollama" => "http://127.0.0.1:11434/v1",
-            _ => "",
-        };
-        let url = configured.filter(|url| !url.is_empty()).unwrap_or(built_in);
-        (!url.is_empty()).then(|| url.trim_end_matches('/').to_owned())
-    }
-}
-
 /// How a model says what it wants to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
@@ -195,6 +180,9 @@ pub struct Provider {
     pub api_key: String,
     /// Base URL, for example `http://127.0.0.1:11434/v1`.
     pub base_url: String,
+    /// How it is spoken to; by its name when unset: `anthropic` in its own way, every other as `OpenAI` is.
+    #[schemars(with = "Wire")]
+    pub wire: Option<Wire>,
 }
 
 impl std::fmt::Debug for Provider {
@@ -208,6 +196,7 @@ impl std::fmt::Debug for Provider {
             .debug_struct("Provider")
             .field("api_key", &key)
             .field("base_url", &self.base_url)
+            .field("wire", &self.wire)
             .finish()
     }
 }

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 
-use super::message::{ToolCall, ToolSpec};
+use super::message::{Message, Request, Thoughts, ToolCall, ToolSpec};
 
 /// The action that says that there is nothing more to do.
 pub const FINISH: &str = "finish";
@@ -55,6 +55,44 @@ pub fn instructions(tools: &[ToolSpec]) -> String {
         "- {FINISH}: ends the task. Arguments: {{\"summary\": what was done, in one sentence}}."
     );
     text
+}
+
+/// The conversation for a model that has no tool calls: it is told how to act, and what was done stands in words.
+pub fn in_words(request: &Request) -> Request {
+    let instructions = instructions(&request.tools);
+    let mut messages: Vec<Message> = request.messages.iter().map(worded).collect();
+    let system = messages.iter_mut().find_map(|message| match message {
+        Message::System { text } => Some(text),
+        Message::User { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
+    });
+    match system {
+        Some(text) => {
+            text.push_str("\n\n");
+            text.push_str(&instructions);
+        }
+        None => messages.insert(0, Message::System { text: instructions }),
+    }
+    Request {
+        messages,
+        tools: Vec::new(),
+    }
+}
+
+fn worded(message: &Message) -> Message {
+    match message {
+        Message::Assistant { calls, .. } if !calls.is_empty() => {
+            let acted: Vec<String> = calls.iter().map(write).collect();
+            Message::Assistant {
+                text: acted.join("\n"),
+                calls: Vec::new(),
+                thoughts: Thoughts::default(),
+            }
+        }
+        Message::Tool { name, text, .. } => Message::User {
+            text: format!("Result of {name}:\n{text}"),
+        },
+        other => other.clone(),
+    }
 }
 
 /// The text of an action, as the model would have written it.

@@ -7,9 +7,10 @@
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::message::{Answer, Finish, ToolCall, Usage};
+use super::message::{Answer, Finish, Thoughts, ToolCall, Usage};
 use super::openai::error_text;
-use super::tokens;
+use super::{anthropic, tokens};
+use crate::config::Wire;
 
 /// Why a stream makes no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -17,8 +18,11 @@ pub enum Fault {
     /// The provider says so in the stream.
     #[error("the provider reports: {0}")]
     Reported(String),
-    /// Something that is not a chunk of an answer.
-    #[error("the provider sent something that is not a chat completion: {0}")]
+    /// The provider says in the stream that it cannot go on at the moment.
+    #[error("the provider broke off: {0}")]
+    Passing(String),
+    /// Something that is not a piece of an answer.
+    #[error("the provider sent something that is not the answer of a model: {0}")]
     Malformed(String),
     /// The stream ended early.
     #[error("the answer was cut off")]
@@ -29,9 +33,11 @@ pub enum Fault {
 }
 
 /// Puts a streamed answer together.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Assembler {
+    wire: Wire,
     text: String,
+    thoughts: Vec<(u64, Value)>,
     calls: Vec<Slot>,
     finish: Option<String>,
     usage: Option<Usage>,
@@ -48,19 +54,43 @@ struct Slot {
 }
 
 impl Assembler {
+    /// An assembler for the answers of one wire.
+    pub fn new(wire: Wire) -> Self {
+        Self {
+            wire,
+            text: String::new(),
+            thoughts: Vec::new(),
+            calls: Vec::new(),
+            finish: None,
+            usage: None,
+            hidden_tokens: 0,
+            done: false,
+        }
+    }
+
     /// Takes the data of one event and gives the text that it added.
     pub fn take(&mut self, data: &str) -> Result<String, Fault> {
         let data = data.trim();
         if data == "[DONE]" {
             self.done = true;
-            return Ok(String::new());
         }
         if data.is_empty() || self.done {
             return Ok(String::new());
         }
+        match self.wire {
+            Wire::Openai => self.take_chunk(data),
+            Wire::Anthropic => {
+                let said = self.text.len();
+                anthropic::take(data, self)?;
+                Ok(self.text.get(said..).unwrap_or_default().to_owned())
+            }
+        }
+    }
+
+    fn take_chunk(&mut self, data: &str) -> Result<String, Fault> {
         let chunk: Chunk = serde_json::from_str(data).map_err(|_| malformed(data))?;
         if let Some(error) = chunk.error.filter(|error| !error.is_null()) {
-            return Err(Fault::Reported(error_text(&error)));
+            return Err(reported(&error));
         }
         if let Some(usage) = chunk.usage {
             // A later report replaces an earlier one: figures are of the whole exchange, not of a chunk.
@@ -86,6 +116,68 @@ impl Assembler {
         let added = self.take(body)?;
         self.done |= self.finish.is_some();
         Ok(added)
+    }
+
+    /// Whether nothing of an answer has come yet.
+    pub fn is_blank(&self) -> bool {
+        self.text.is_empty() && self.calls.is_empty()
+    }
+
+    /// Text of the answer.
+    pub(super) fn say(&mut self, text: &str) {
+        self.text.push_str(text);
+    }
+
+    /// A call begins.
+    pub(super) fn begin_call(&mut self, index: u64, id: &str, name: &str, arguments: String) {
+        self.calls.push(Slot {
+            index: Some(index),
+            id: id.to_owned(),
+            name: name.to_owned(),
+            arguments,
+        });
+    }
+
+    /// The arguments of a call go on.
+    pub(super) fn add_arguments(&mut self, index: u64, part: &str) {
+        let slot = self
+            .calls
+            .iter_mut()
+            .rfind(|slot| slot.index == Some(index));
+        if let Some(slot) = slot {
+            slot.arguments.push_str(part);
+        }
+    }
+
+    /// A thought begins that has to be given back as it is.
+    pub(super) fn begin_thought(&mut self, index: u64, block: Value) {
+        self.thoughts.push((index, block));
+    }
+
+    /// A text field of a thought goes on.
+    pub(super) fn add_thought(&mut self, index: u64, field: &str, part: &str) {
+        self.hidden_tokens += tokens::count(part);
+        let thought = self.thoughts.iter_mut().rfind(|(at, _)| *at == index);
+        if let Some((_, Value::Object(block))) = thought {
+            let so_far = block.get(field).and_then(Value::as_str);
+            let whole = format!("{}{part}", so_far.unwrap_or_default());
+            block.insert(field.to_owned(), whole.into());
+        }
+    }
+
+    /// Why the answer ends.
+    pub(super) fn end(&mut self, reason: &str) {
+        self.finish = Some(reason.to_owned());
+    }
+
+    /// Nothing more comes.
+    pub(super) fn close(&mut self) {
+        self.done = true;
+    }
+
+    /// What the exchange cost so far.
+    pub(super) fn usage(&mut self) -> &mut Usage {
+        self.usage.get_or_insert_default()
     }
 
     /// The text that has come so far.
@@ -124,8 +216,8 @@ impl Assembler {
             });
         }
         let finish = match self.finish.as_deref() {
-            Some("length" | "max_tokens") => Finish::Length,
-            Some("content_filter") => Finish::Filtered,
+            Some("length" | "max_tokens" | "model_context_window_exceeded") => Finish::Length,
+            Some("content_filter" | "refusal") => Finish::Filtered,
             _ if calls.is_empty() => Finish::Stop,
             _ => Finish::Tools,
         };
@@ -135,6 +227,10 @@ impl Assembler {
         Ok(Answer {
             text: self.text,
             calls,
+            thoughts: Thoughts {
+                model: String::new(),
+                blocks: self.thoughts.into_iter().map(|(_, block)| block).collect(),
+            },
             finish,
             usage,
         })
@@ -207,8 +303,29 @@ impl Assembler {
     }
 }
 
-fn malformed(data: &str) -> Fault {
+pub(super) fn malformed(data: &str) -> Fault {
     Fault::Malformed(data.chars().take(120).collect())
+}
+
+/// What an error in a stream means: the other side is busy, or it will not answer this at all.
+pub(super) fn reported(error: &Value) -> Fault {
+    let inner = error.get("error").unwrap_or(error);
+    let busy = [
+        "overloaded_error",
+        "api_error",
+        "server_error",
+        "rate_limit_error",
+        "timeout_error",
+    ];
+    let kind = inner.get("type").and_then(Value::as_str);
+    let code = inner.get("code").and_then(Value::as_u64);
+    let is_passing = kind.is_some_and(|kind| busy.contains(&kind))
+        || code.is_some_and(|code| code == 429 || (500..600).contains(&code));
+    if is_passing {
+        Fault::Passing(error_text(error))
+    } else {
+        Fault::Reported(error_text(error))
+    }
 }
 
 #[derive(Deserialize)]
@@ -290,7 +407,7 @@ mod tests {
     use super::*;
 
     fn assemble(events: &[&str]) -> Result<Answer, Fault> {
-        let mut assembler = Assembler::default();
+        let mut assembler = Assembler::new(Wire::Openai);
         for event in events {
             assembler.take(event)?;
         }
@@ -401,7 +518,7 @@ mod tests {
     #[test]
     fn errors_in_the_stream_are_errors() {
         let fault = assemble(&[r#"{"error":{"message":"overloaded","code":529}}"#]);
-        assert_eq!(fault, Err(Fault::Reported("overloaded".to_owned())));
+        assert_eq!(fault, Err(Fault::Passing("overloaded".to_owned())));
         let fault = assemble(&["<html>"]);
         assert_eq!(fault, Err(Fault::Malformed("<html>".to_owned())));
     }

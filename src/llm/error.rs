@@ -88,15 +88,15 @@ pub enum Error {
         /// Where it points.
         target: String,
     },
-    /// The endpoint answered something else than a chat completion.
-    #[error(
-        "{url} answered with {content_type}, not with a chat completion: base_url normally ends in /v1"
-    )]
+    /// The endpoint answered something else than what a model says.
+    #[error("{url} answered with {content_type}, not with what a model says: base_url {base}")]
     NotAModel {
         /// The address.
         url: String,
         /// What came.
         content_type: String,
+        /// What a base URL normally looks like.
+        base: &'static str,
     },
     /// Nothing came for too long.
     #[error("the model sent nothing for {0} seconds (llm.idle_timeout)")]

@@ -23,6 +23,9 @@ pub enum Message {
         text: String,
         /// The tool calls, in order.
         calls: Vec<ToolCall>,
+        /// What it thought, for the model that thought it.
+        #[serde(default)]
+        thoughts: Thoughts,
     },
     /// What a tool call brought.
     Tool {
@@ -45,6 +48,15 @@ impl Message {
             | Self::Tool { text, .. } => text,
         }
     }
+}
+
+/// Reasoning that a provider signed and wants back as it was, with the turn that it led to.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Thoughts {
+    /// Name of the model; no other can read them.
+    pub model: String,
+    /// The blocks of the wire, untouched.
+    pub blocks: Vec<Value>,
 }
 
 /// A model's wish to run a tool.
@@ -96,6 +108,8 @@ pub struct Answer {
     pub text: String,
     /// What it wants to do, in order. Never calls whose stream was cut.
     pub calls: Vec<ToolCall>,
+    /// What it thought, when the provider wants that back.
+    pub thoughts: Thoughts,
     /// Why it stopped.
     pub finish: Finish,
     /// What it cost.

@@ -5,49 +5,16 @@
 use serde_json::{Map, Value, json};
 
 use super::actions;
+use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, ToolCall, ToolSpec};
-
-/// How this server wants to be asked. It starts with what the configuration says and adapts to refusals.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Dialect {
-    /// How actions are asked for.
-    pub style: Style,
-    /// Whether the token limit is called `max_completion_tokens`.
-    pub completion_limit: bool,
-    /// Whether usage is asked for in the stream.
-    pub stream_usage: bool,
-    /// Whether a sampling temperature may be sent.
-    pub temperature: bool,
-}
-
-/// How a model is asked to act.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Style {
-    /// By tool calls.
-    Tools,
-    /// By one JSON object that the server holds to a schema.
-    Schema,
-    /// By one JSON object that the model is only asked for.
-    Text,
-}
-
-/// What a request is sent with.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Settings<'config> {
-    /// Model name.
-    pub model: &'config str,
-    /// Tokens that the answer may have.
-    pub tokens_out_max: u64,
-    /// Sampling temperature, if any.
-    pub temperature: Option<f64>,
-}
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
-    set("messages", messages(request, dialect.style).into());
+    let worded = dialect.worded(request);
+    set("messages", worded.messages.iter().map(message).collect());
     set("stream", true.into());
     if dialect.stream_usage {
         set("stream_options", json!({ "include_usage": true }));
@@ -87,42 +54,15 @@ fn tool(tool: &ToolSpec) -> Value {
     })
 }
 
-fn messages(request: &Request, style: Style) -> Vec<Value> {
-    let acts_by_text = style != Style::Tools && !request.tools.is_empty();
-    let mut written: Vec<Value> = Vec::with_capacity(request.messages.len());
-    let mut told = !acts_by_text;
-    for message in &request.messages {
-        written.push(match message {
-            Message::System { text } if !told => {
-                told = true;
-                let instructions = actions::instructions(&request.tools);
-                json!({ "role": "system", "content": format!("{text}\n\n{instructions}") })
-            }
-            Message::System { text } => json!({ "role": "system", "content": text }),
-            Message::User { text } => json!({ "role": "user", "content": text }),
-            Message::Assistant { text, calls } if acts_by_text => {
-                let acted: Vec<String> = calls.iter().map(actions::write).collect();
-                let content = if acted.is_empty() {
-                    text.clone()
-                } else {
-                    acted.join("\n")
-                };
-                json!({ "role": "assistant", "content": content })
-            }
-            Message::Assistant { text, calls } => assistant(text, calls),
-            Message::Tool { name, text, .. } if acts_by_text => {
-                json!({ "role": "user", "content": format!("Result of {name}:\n{text}") })
-            }
-            Message::Tool { call, text, .. } => {
-                json!({ "role": "tool", "tool_call_id": call, "content": text })
-            }
-        });
+fn message(message: &Message) -> Value {
+    match message {
+        Message::System { text } => json!({ "role": "system", "content": text }),
+        Message::User { text } => json!({ "role": "user", "content": text }),
+        Message::Assistant { text, calls, .. } => assistant(text, calls),
+        Message::Tool { call, text, .. } => {
+            json!({ "role": "tool", "tool_call_id": call, "content": text })
+        }
     }
-    if !told {
-        let content = actions::instructions(&request.tools);
-        written.insert(0, json!({ "role": "system", "content": content }));
-    }
-    written
 }
 
 fn assistant(text: &str, calls: &[ToolCall]) -> Value {
@@ -164,6 +104,7 @@ pub fn error_text(error: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::llm::message::Thoughts;
 
     #[test]
     fn actions_without_tool_calls_are_asked_for_by_schema_and_told_as_text() {
@@ -173,6 +114,7 @@ mod tests {
                     text: "be brief".to_owned(),
                 },
                 Message::Assistant {
+                    thoughts: Thoughts::default(),
                     text: String::new(),
                     calls: vec![ToolCall {
                         id: "1".to_owned(),

@@ -115,10 +115,18 @@ fn raw_request(request: &Request) -> u64 {
 
 fn raw_message(message: &Message) -> u64 {
     let calls = match message {
-        Message::Assistant { calls, .. } => calls
-            .iter()
-            .map(|call| count(&call.name) + count(&call.arguments) + MESSAGE_TOKENS)
-            .sum(),
+        Message::Assistant {
+            calls, thoughts, ..
+        } => {
+            let calls = calls
+                .iter()
+                .map(|call| count(&call.name) + count(&call.arguments) + MESSAGE_TOKENS);
+            let thoughts = thoughts
+                .blocks
+                .iter()
+                .map(|block| count(&block.to_string()));
+            calls.chain(thoughts).sum()
+        }
         Message::System { .. } | Message::User { .. } | Message::Tool { .. } => 0,
     };
     count(message.text()) + calls + MESSAGE_TOKENS

@@ -146,17 +146,7 @@ pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
 
 /// The variable that the key of the configured provider is taken from, when that is not set.
 fn unset_key_variable(host: &Host, config: &Config) -> Option<String> {
-    let provider = &config.llm.provider;
-    let key = config
-        .llm
-        .providers
-        .get(provider)
-        .map_or("", |provider| provider.api_key.as_str());
-    let key = if key.is_empty() && provider == "openai" {
-        "${OPENAI_API_KEY}"
-    } else {
-        key
-    };
+    let key = config.llm.key_of(&config.llm.provider);
     let (_, rest) = key.split_once("${")?;
     let (variable, _) = rest.split_once('}')?;
     host.variable(variable)
@@ -239,6 +229,7 @@ mod tests {
                 let settings = crate::config::Provider {
                     api_key: key.to_owned(),
                     base_url: String::new(),
+                    ..crate::config::Provider::default()
                 };
                 config.llm.providers.insert(provider.to_owned(), settings);
             }

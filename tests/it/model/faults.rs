@@ -230,7 +230,7 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
     };
     let (error, _) = error_of(vec![page]).await;
     assert!(
-        error.to_string().contains("not a chat completion"),
+        error.to_string().contains("not the answer of a model"),
         "{error}"
     );
     let report = json!({ "error": { "message": "overloaded" } });

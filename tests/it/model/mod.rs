@@ -2,6 +2,7 @@
 
 pub(crate) mod scripted;
 
+mod anthropic;
 mod faults;
 mod tasks;
 

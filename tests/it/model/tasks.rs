@@ -20,13 +20,13 @@ use super::{config, host};
 const SECRET: &str = "correct-horse-battery";
 
 /// A workspace that nothing but the parser checks, so that the loop is quick.
-struct Ground {
+pub(super) struct Ground {
     folder: tempfile::TempDir,
     workspace: PathBuf,
 }
 
 impl Ground {
-    fn new(files: &[(&str, &str)]) -> Self {
+    pub(super) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let workspace = base.join("work");
@@ -54,7 +54,7 @@ impl Ground {
     }
 
     /// Runs a task to its end; proposals are only shown.
-    async fn run(&self, config: Config, instruction: &str) -> Ended {
+    pub(super) async fn run(&self, config: Config, instruction: &str) -> Ended {
         let mut handle = self.start(config, instruction);
         let mut ended = Ended {
             events: Vec::new(),
@@ -74,20 +74,20 @@ impl Ground {
     }
 }
 
-struct Ended {
-    events: Vec<RunEvent>,
+pub(super) struct Ended {
+    pub(super) events: Vec<RunEvent>,
     proposal: Option<Proposal>,
 }
 
 impl Ended {
-    fn outcome(&self) -> &Outcome {
+    pub(super) fn outcome(&self) -> &Outcome {
         match self.events.last() {
             Some(RunEvent::Finished(outcome)) => outcome,
             other => panic!("the last event is {other:?}"),
         }
     }
 
-    fn failure(&self) -> &str {
+    pub(super) fn failure(&self) -> &str {
         match self.outcome() {
             Outcome::Failed { message } => message,
             other => panic!("it did not fail: {other:?}"),
@@ -108,7 +108,7 @@ impl Ended {
         states
     }
 
-    fn after(&self, path: &str) -> &str {
+    pub(super) fn after(&self, path: &str) -> &str {
         let proposal = self.proposal.as_ref().expect("something was proposed");
         let edit = proposal
             .edits
@@ -119,7 +119,7 @@ impl Ended {
     }
 }
 
-fn parser_only(url: &str) -> Config {
+pub(super) fn parser_only(url: &str) -> Config {
     let mut config = config(url);
     config.lsp.enabled = false;
     config

@@ -1,0 +1,68 @@
+//! How the providers of models are spoken to, and where they are when nobody says (spec: LLM Gateway, providers).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::{Llm, Provider};
+
+/// The language that an endpoint speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Wire {
+    /// Chat completions, as `OpenAI` and most others speak them.
+    Openai,
+    /// Messages, as Anthropic speaks them.
+    Anthropic,
+}
+
+impl Llm {
+    /// Base URL of the configured provider, or `None` when no provider is set.
+    pub fn endpoint(&self) -> Option<String> {
+        self.endpoint_of(&self.provider)
+    }
+
+    /// Base URL of a provider, or `None` when nobody knows one.
+    pub fn endpoint_of(&self, provider: &str) -> Option<String> {
+        let built_in = match provider {
+            "openai" => "https://api.openai.com/v1",
+            "anthropic" => "https://api.anthropic.com",
+            "ollama" => "http://127.0.0.1:11434/v1",
+            _ => "",
+        };
+        let configured = self.configured(provider, |entry| entry.base_url.as_str());
+        let url = if configured.is_empty() {
+            built_in
+        } else {
+            configured
+        };
+        (!url.is_empty()).then(|| url.trim_end_matches('/').to_owned())
+    }
+
+    /// The key of a provider as it is configured, its variable not yet looked up; empty when there is none.
+    pub fn key_of(&self, provider: &str) -> &str {
+        let configured = self.configured(provider, |entry| entry.api_key.as_str());
+        match provider {
+            _ if !configured.is_empty() => configured,
+            "openai" => "${OPENAI_API_KEY}",
+            "anthropic" => "${ANTHROPIC_API_KEY}",
+            _ => "",
+        }
+    }
+
+    /// How a provider is spoken to.
+    pub fn wire_of(&self, provider: &str) -> Wire {
+        let chosen = self.providers.get(provider).and_then(|entry| entry.wire);
+        chosen.unwrap_or(match provider {
+            "anthropic" => Wire::Anthropic,
+            _ => Wire::Openai,
+        })
+    }
+
+    fn configured<'llm>(
+        &'llm self,
+        provider: &str,
+        field: impl Fn(&'llm Provider) -> &'llm str,
+    ) -> &'llm str {
+        self.providers.get(provider).map_or("", field)
+    }
+}

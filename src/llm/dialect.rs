@@ -1,0 +1,75 @@
+//! How a server wants to be asked, and what to change when it refuses (spec: LLM Gateway, model capabilities).
+
+use std::borrow::Cow;
+
+use super::actions;
+use super::message::Request;
+
+/// How this server wants to be asked. It starts with what the configuration says and adapts to refusals.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Dialect {
+    /// How actions are asked for.
+    pub style: Style,
+    /// Whether the token limit is called `max_completion_tokens`.
+    pub completion_limit: bool,
+    /// Whether usage is asked for in the stream.
+    pub stream_usage: bool,
+    /// Whether a sampling temperature may be sent.
+    pub temperature: bool,
+}
+
+/// How a model is asked to act.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    /// By tool calls.
+    Tools,
+    /// By one JSON object that the server holds to a schema.
+    Schema,
+    /// By one JSON object that the model is only asked for.
+    Text,
+}
+
+/// What a request is sent with.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings<'config> {
+    /// Model name.
+    pub model: &'config str,
+    /// Tokens that the answer may have.
+    pub tokens_out_max: u64,
+    /// Sampling temperature, if any.
+    pub temperature: Option<f64>,
+}
+
+impl Dialect {
+    /// The conversation as this dialect writes it: in words, where tool calls are not understood.
+    pub fn worded(self, request: &Request) -> Cow<'_, Request> {
+        if self.style == Style::Tools || request.tools.is_empty() {
+            Cow::Borrowed(request)
+        } else {
+            Cow::Owned(actions::in_words(request))
+        }
+    }
+
+    /// Changes the dialect by what the server complains about; `false` when nothing can be changed. Without `acting`
+    /// the request has no tools, or the user chose how the model acts.
+    pub fn adapt(&mut self, message: &str, acting: bool) -> bool {
+        let message = message.to_ascii_lowercase();
+        let complains = |words: &[&str]| words.iter().any(|word| message.contains(word));
+        if self.stream_usage && complains(&["stream_options"]) {
+            self.stream_usage = false;
+        } else if !self.completion_limit && complains(&["max_completion_tokens"]) {
+            self.completion_limit = true;
+        } else if self.temperature && complains(&["temperature"]) {
+            self.temperature = false;
+        } else if self.style == Style::Tools && acting && complains(&["tool"]) {
+            self.style = Style::Schema;
+        } else if self.style == Style::Schema
+            && complains(&["response_format", "json_schema", "grammar", "schema"])
+        {
+            self.style = Style::Text;
+        } else {
+            return false;
+        }
+        true
+    }
+}

@@ -1,0 +1,391 @@
+//! One endpoint, and how it is spoken to: a request is sent once, what comes back is judged and read (spec: LLM
+//! Gateway, provider abstraction).
+//!
+//! Redirects are never followed, so the key stays with the host it was meant for.
+
+use std::sync::{Arc, Once};
+use std::time::Duration;
+
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::{Client, Response, StatusCode};
+use serde_json::Value;
+
+use super::assembler::{Assembler, Fault};
+use super::dialect::{Dialect, Settings, Style};
+use super::error::{ANSWER_BYTES_MAX, Error};
+use super::message::Request;
+use super::sse::{self, Decoder};
+use super::{anthropic, openai, retry};
+use crate::config::host::Host;
+use crate::config::{ActionStyle, Llm, Wire};
+use crate::redact::Redactor;
+
+/// Time to reach the endpoint at all.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Bytes of an error that are read, and characters of it that are shown.
+const ERROR_BYTES_MAX: usize = 64 * 1024;
+const ERROR_CHARACTERS_MAX: usize = 400;
+
+/// The header that identifies us.
+pub(super) type Authorization = (HeaderName, HeaderValue);
+
+/// The way to one model.
+#[derive(Debug)]
+pub(super) struct Route {
+    client: Client,
+    host: Arc<Host>,
+    key: String,
+    temperature: Option<f64>,
+    idle_timeout: Duration,
+    provider: String,
+    pub(super) wire: Wire,
+    pub(super) url: String,
+    pub(super) model: String,
+    pub(super) dialect: Dialect,
+    pub(super) redactor: Redactor,
+}
+
+impl Route {
+    /// Prepares the way to a model of a provider; nothing is sent.
+    pub(super) fn open(
+        host: &Arc<Host>,
+        llm: &Llm,
+        provider: &str,
+        model: &str,
+        redactor: &Redactor,
+    ) -> Result<Self, Error> {
+        let endpoint = llm
+            .endpoint_of(provider)
+            .ok_or_else(|| Error::NoEndpoint(provider.to_owned()))?;
+        let wire = llm.wire_of(provider);
+        let host_of_wire = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
+        let url = match wire {
+            Wire::Openai => format!("{endpoint}/chat/completions"),
+            Wire::Anthropic => format!("{host_of_wire}/v1/messages"),
+        };
+        let style = match llm.actions {
+            ActionStyle::Auto | ActionStyle::Tools => Style::Tools,
+            ActionStyle::Schema => Style::Schema,
+        };
+        Ok(Self {
+            client: client(&endpoint)?,
+            host: Arc::clone(host),
+            key: llm.key_of(provider).to_owned(),
+            temperature: llm.temperature,
+            idle_timeout: Duration::from_secs(llm.idle_timeout.max(1)),
+            provider: provider.to_owned(),
+            wire,
+            url,
+            model: model.to_owned(),
+            dialect: Dialect {
+                style,
+                completion_limit: endpoint.contains("://api.openai.com"),
+                stream_usage: true,
+                temperature: llm.temperature.is_some(),
+            },
+            redactor: redactor.clone(),
+        })
+    }
+
+    /// The header with the key, looked up now: a key is an error only when it is needed.
+    pub(super) fn authorization(&mut self) -> Result<Option<Authorization>, Error> {
+        let mut key = self.key.clone();
+        while let Some(start) = key.find("${") {
+            let Some(length) = key.get(start..).and_then(|rest| rest.find('}')) else {
+                break;
+            };
+            let name = key
+                .get(start + 2..start + length)
+                .unwrap_or_default()
+                .to_owned();
+            let value = self.host.variable(&name).ok_or_else(|| Error::KeyMissing {
+                provider: self.provider.clone(),
+                variable: name.clone(),
+            })?;
+            key.replace_range(start..=start + length, value);
+            if value.contains("${") {
+                break;
+            }
+        }
+        if key.is_empty() {
+            return Ok(None);
+        }
+        self.redactor = self.redactor.knowing(&key);
+        let key = key.trim();
+        let (name, value) = match self.wire {
+            Wire::Openai => (AUTHORIZATION, format!("Bearer {key}")),
+            Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
+        };
+        let mut value =
+            HeaderValue::from_str(&value).map_err(|_| Error::KeyInvalid(self.provider.clone()))?;
+        value.set_sensitive(true);
+        Ok(Some((name, value)))
+    }
+
+    /// Sends a request once and gives the answer when it begins.
+    pub(super) async fn send(
+        &self,
+        request: &Request,
+        tokens_out_max: u64,
+        authorization: Option<Authorization>,
+    ) -> Result<Response, Refused> {
+        let settings = Settings {
+            model: &self.model,
+            tokens_out_max,
+            temperature: self.temperature,
+        };
+        let post = self.client.post(&self.url);
+        let mut post = match self.wire {
+            Wire::Openai => post.json(&openai::body(request, settings, self.dialect)),
+            Wire::Anthropic => post
+                .header("anthropic-version", anthropic::VERSION)
+                .json(&anthropic::body(request, settings, self.dialect)),
+        };
+        if let Some((name, value)) = authorization {
+            post = post.header(name, value);
+        }
+        let idle = Refused::Final(Error::Idle(self.idle_timeout.as_secs()));
+        let response = match tokio::time::timeout(self.idle_timeout, post.send()).await {
+            Err(_) => return Err(idle),
+            Ok(Err(error)) => {
+                let error = Error::Unreachable {
+                    url: self.url.clone(),
+                    reason: innermost(&error),
+                };
+                return Err(Refused::Passing { asked: None, error });
+            }
+            Ok(Ok(response)) => response,
+        };
+        self.judge(response).await
+    }
+
+    /// Lets an answer pass and says of anything else what it means.
+    async fn judge(&self, response: Response) -> Result<Response, Refused> {
+        let status = response.status();
+        if status.is_redirection() {
+            let target = response.headers().get("location");
+            let target = target
+                .and_then(|target| target.to_str().ok())
+                .unwrap_or("nowhere");
+            return Err(Refused::Final(Error::Redirected {
+                url: self.url.clone(),
+                target: self.shown(target),
+            }));
+        }
+        if status.is_success() {
+            let content_type = content_type(&response);
+            let known = [
+                "text/event-stream",
+                "application/json",
+                "application/x-ndjson",
+                "",
+            ];
+            if known.contains(&content_type.as_str()) {
+                return Ok(response);
+            }
+            return Err(Refused::Final(Error::NotAModel {
+                url: self.url.clone(),
+                content_type,
+                base: base_hint(self.wire),
+            }));
+        }
+        let asked = retry::asked_wait(response.headers(), jiff::Timestamp::now());
+        let body = tokio::time::timeout(self.idle_timeout, capped(response))
+            .await
+            .unwrap_or_default();
+        let message = serde_json::from_str::<Value>(&body)
+            .map_or_else(|_| body.clone(), |value| openai::error_text(&value));
+        let is_spent = body.contains("insufficient_quota") || body.contains("spend_limit");
+        if retry::is_passing(status) && !is_spent {
+            // A local server that cannot do tools says so with 500.
+            if status == StatusCode::INTERNAL_SERVER_ERROR && message.contains("tool") {
+                return Err(Refused::ByDialect(message));
+            }
+            let error = self.status(status, &message);
+            return Err(Refused::Passing { asked, error });
+        }
+        if matches!(
+            status,
+            StatusCode::BAD_REQUEST | StatusCode::UNPROCESSABLE_ENTITY
+        ) {
+            return Err(Refused::ByDialect(message));
+        }
+        Err(Refused::Final(self.status(status, &message)))
+    }
+
+    /// A refusal in words that say what to do.
+    pub(super) fn status(&self, status: StatusCode, message: &str) -> Error {
+        let hint = match status {
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => {
+                "; check api_key of this provider in the configuration"
+            }
+            StatusCode::NOT_FOUND => match self.wire {
+                Wire::Openai => "; check llm.model and base_url, which normally ends in /v1",
+                Wire::Anthropic => "; check llm.model and base_url",
+            },
+            StatusCode::TOO_MANY_REQUESTS => "; wait, or use another provider",
+            _ => "",
+        };
+        Error::Status {
+            url: self.url.clone(),
+            status,
+            message: self.shown(message),
+            hint,
+        }
+    }
+
+    /// Text of the other side as people may see it: one line, short, without secrets.
+    fn shown(&self, text: &str) -> String {
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        let clean = self.redactor.clean(&line);
+        clean.chars().take(ERROR_CHARACTERS_MAX).collect()
+    }
+
+    /// Reads an answer to its end.
+    pub(super) async fn read(
+        &self,
+        mut response: Response,
+        assembler: &mut Assembler,
+        on_text: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), Error> {
+        let is_whole = content_type(&response) == "application/json";
+        let (mut decoder, mut events) = (Decoder::default(), Vec::new());
+        let (mut whole, mut bytes_read) = (Vec::new(), 0_usize);
+        loop {
+            let chunk = match tokio::time::timeout(self.idle_timeout, response.chunk()).await {
+                Err(_) => return Err(Error::Idle(self.idle_timeout.as_secs())),
+                Ok(Err(error)) => {
+                    return Err(Error::Cut {
+                        text: String::new(),
+                        reason: innermost(&error),
+                    });
+                }
+                Ok(Ok(chunk)) => chunk,
+            };
+            let Some(chunk) = chunk else { break };
+            bytes_read += chunk.len();
+            if bytes_read > ANSWER_BYTES_MAX {
+                return Err(Error::Endless);
+            }
+            if is_whole {
+                whole.extend_from_slice(&chunk);
+                continue;
+            }
+            decoder
+                .push(&chunk, &mut events)
+                .map_err(|sse::TooLong| Error::Endless)?;
+            for event in events.drain(..) {
+                self.take(&event, assembler, on_text)?;
+            }
+        }
+        if is_whole {
+            let added = assembler
+                .take_whole(&String::from_utf8_lossy(&whole))
+                .map_err(|fault| self.fault(fault))?;
+            on_text(&added);
+        } else if let Some(event) = decoder.finish() {
+            // What the end of the stream left behind counts only when it is whole.
+            let _ = self.take(&event, assembler, on_text);
+        }
+        Ok(())
+    }
+
+    fn take(
+        &self,
+        event: &sse::Event,
+        assembler: &mut Assembler,
+        on_text: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<(), Error> {
+        let added = assembler
+            .take(&event.data)
+            .map_err(|fault| self.fault(fault))?;
+        if !added.is_empty() {
+            on_text(&added);
+        }
+        Ok(())
+    }
+
+    fn fault(&self, fault: Fault) -> Error {
+        Error::Fault(match fault {
+            Fault::Reported(message) => Fault::Reported(self.shown(&message)),
+            Fault::Passing(message) => Fault::Passing(self.shown(&message)),
+            Fault::Malformed(data) => Fault::Malformed(self.shown(&data)),
+            Fault::Cut { text } => Fault::Cut { text },
+        })
+    }
+}
+
+/// Why a request got no answer.
+pub(super) enum Refused {
+    /// It may work later, after the time that the server asks for.
+    Passing {
+        asked: Option<Duration>,
+        error: Error,
+    },
+    /// The server does not understand a part of the request.
+    ByDialect(String),
+    /// It will not work.
+    Final(Error),
+}
+
+/// What a base URL normally looks like.
+fn base_hint(wire: Wire) -> &'static str {
+    match wire {
+        Wire::Openai => "normally ends in /v1",
+        Wire::Anthropic => "is normally https://api.anthropic.com",
+    }
+}
+
+fn client(endpoint: &str) -> Result<Client, Error> {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that somebody has installed one already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    let mut builder = Client::builder()
+        .user_agent(concat!("meliora/", env!("CARGO_PKG_VERSION")))
+        .redirect(reqwest::redirect::Policy::none())
+        .connect_timeout(CONNECT_TIMEOUT);
+    if endpoint.starts_with("http://") {
+        // Without TLS no certificates are needed, and machines without any can use a local model.
+        builder = builder.tls_certs_only([]).no_proxy();
+    }
+    builder
+        .build()
+        .map_err(|error| Error::Client(innermost(&error)))
+}
+
+fn content_type(response: &Response) -> String {
+    let value = response.headers().get(CONTENT_TYPE);
+    let value = value
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default();
+    value
+        .split(';')
+        .next()
+        .unwrap_or_default()
+        .trim()
+        .to_ascii_lowercase()
+}
+
+async fn capped(mut response: Response) -> String {
+    let mut body = Vec::new();
+    while let Ok(Some(chunk)) = response.chunk().await {
+        body.extend_from_slice(&chunk);
+        if body.len() > ERROR_BYTES_MAX {
+            body.truncate(ERROR_BYTES_MAX);
+            break;
+        }
+    }
+    String::from_utf8_lossy(&body).into_owned()
+}
+
+/// The cause at the bottom of an error, which says more than the layers above it.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut current = error;
+    while let Some(source) = current.source() {
+        current = source;
+    }
+    current.to_string()
+}
