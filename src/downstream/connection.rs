@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use super::large::{self, End, Large};
-use super::queue::{self, Queue, QueueError};
+use super::queue::{self, Load, Queue, QueueError};
 use super::wire::{Decoder, Frame};
 use crate::permit::Permit;
 use crate::process::{self, Running};
@@ -140,7 +140,7 @@ impl Connection {
         };
         process::pipe::widen(&stdin);
         process::pipe::widen(&stdout);
-        let (queue, drain) = queue::bounded(QUEUE_BYTES_MAX);
+        let (queue, drain) = queue::loading(QUEUE_BYTES_MAX, feed.adds_to.clone());
         let last_words = LastWords::default();
         let (said, all_said) = oneshot::channel();
         let words = last_words.clone();
@@ -283,6 +283,8 @@ pub struct Feed<T> {
     wrap: Box<dyn Fn(Incoming) -> T + Send + Sync>,
     outlet: Option<Queue>,
     in_pieces: bool,
+    adds_to: Option<Load>,
+    slowed_by: Option<Load>,
 }
 
 impl<T> std::fmt::Debug for Feed<T> {
@@ -302,7 +304,21 @@ impl<T> Feed<T> {
             wrap: Box::new(wrap),
             outlet: None,
             in_pieces: false,
+            adds_to: None,
+            slowed_by: None,
         }
+    }
+
+    /// What waits for the server that speaks here counts as a part of this load.
+    pub fn adding_to(mut self, load: Load) -> Self {
+        self.adds_to = Some(load);
+        self
+    }
+
+    /// Reads no faster than this load is written, while it is.
+    pub fn slowed_by(mut self, load: Load) -> Self {
+        self.slowed_by = Some(load);
+        self
     }
 
     /// Takes large messages while they come.
@@ -331,9 +347,13 @@ pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> Stri
     } else {
         Decoder::default()
     };
+    let mut stuck = None;
     loop {
         if let Some(outlet) = &feed.outlet {
             outlet.room().await;
+        }
+        if let Some(load) = &feed.slowed_by {
+            load.room(&mut stuck).await;
         }
         match stream.read_buf(decoder.space()).await {
             Ok(0) => {

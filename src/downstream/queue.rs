@@ -6,7 +6,8 @@
 
 use std::io::IoSlice;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use tokio::io::{AsyncWrite, AsyncWriteExt};
@@ -20,6 +21,52 @@ const COPY_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes that are gathered into one write.
 const GATHER_BYTES: usize = 64 * 1024;
+
+/// Bytes that may wait for all peers of a [`Load`] together before their source is slowed down.
+const LOAD_BYTES_PACE: usize = 16 * 1024 * 1024;
+
+/// Time without a write after which nobody waits for the peers of a [`Load`] any more: one of them does not read.
+const STUCK: Duration = Duration::from_secs(1);
+
+/// What waits for several peers together, for the source that feeds them.
+#[derive(Debug, Clone, Default)]
+pub struct Load(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    waiting: AtomicUsize,
+    writes: AtomicU64,
+    freed: Notify,
+}
+
+impl Load {
+    /// Waits while much waits and is being written. A peer that does not read holds the source up once: `stuck`
+    /// remembers at which write.
+    pub async fn room(&self, stuck: &mut Option<u64>) {
+        let shared = &self.0;
+        loop {
+            let freed = shared.freed.notified();
+            let writes = shared.writes.load(Ordering::Relaxed);
+            let is_full = shared.waiting.load(Ordering::Relaxed) > LOAD_BYTES_PACE;
+            if !is_full || *stuck == Some(writes) {
+                return;
+            }
+            if tokio::time::timeout(STUCK, freed).await.is_err() {
+                *stuck = Some(writes);
+            }
+        }
+    }
+
+    fn add(&self, bytes: usize) {
+        self.0.waiting.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    fn take(&self, bytes: usize) {
+        self.0.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        self.0.writes.fetch_add(1, Ordering::Relaxed);
+        self.0.freed.notify_waiters();
+    }
+}
 
 /// The sending end: cheap to clone.
 #[derive(Debug, Clone)]
@@ -49,6 +96,31 @@ struct Gauge {
     /// Bytes beyond which sources that can be slowed down should be.
     pace: usize,
     freed: Notify,
+    /// Where it counts as well.
+    load: Option<Load>,
+}
+
+impl Gauge {
+    fn add(&self, bytes: usize) -> usize {
+        if let Some(load) = &self.load {
+            load.add(bytes);
+        }
+        self.waiting.fetch_add(bytes, Ordering::Relaxed)
+    }
+
+    fn take(&self, bytes: usize) {
+        self.waiting.fetch_sub(bytes, Ordering::Relaxed);
+        if let Some(load) = &self.load {
+            load.take(bytes);
+        }
+    }
+}
+
+impl Drop for Gauge {
+    fn drop(&mut self) {
+        // What nobody will write any more holds nobody up.
+        self.take(self.waiting.load(Ordering::Relaxed));
+    }
 }
 
 /// Why a message was not queued.
@@ -64,21 +136,27 @@ pub enum QueueError {
 
 /// A queue that holds at most `limit` bytes, except that one message of any size always fits into an empty one.
 pub fn bounded(limit: usize) -> (Queue, Drain) {
-    new(limit, limit / 2)
+    new(limit, limit / 2, None)
+}
+
+/// The same, and what waits in it counts as a part of a load.
+pub fn loading(limit: usize, load: Option<Load>) -> (Queue, Drain) {
+    new(limit, limit / 2, load)
 }
 
 /// A queue that refuses nothing: whatever feeds it waits for [`Queue::room`] while more than `pace` bytes wait.
 pub fn paced(pace: usize) -> (Queue, Drain) {
-    new(usize::MAX, pace)
+    new(usize::MAX, pace, None)
 }
 
-fn new(limit: usize, pace: usize) -> (Queue, Drain) {
+fn new(limit: usize, pace: usize, load: Option<Load>) -> (Queue, Drain) {
     let (sender, receiver) = mpsc::unbounded_channel();
     let gauge = Arc::new(Gauge {
         waiting: AtomicUsize::new(0),
         limit,
         pace,
         freed: Notify::new(),
+        load,
     });
     let queue = Queue {
         sender,
@@ -99,9 +177,9 @@ impl Queue {
     }
 
     fn add(&self, length: usize, item: Item) -> Result<(), QueueError> {
-        let before = self.gauge.waiting.fetch_add(length, Ordering::Relaxed);
+        let before = self.gauge.add(length);
         if before > 0 && before.saturating_add(length) > self.gauge.limit {
-            self.gauge.waiting.fetch_sub(length, Ordering::Relaxed);
+            self.gauge.take(length);
             return Err(QueueError::Full);
         }
         self.sender.send(item).map_err(|_| QueueError::Closed)
@@ -167,7 +245,7 @@ impl Drain {
             }
             writer.write_all(&gathered).await?;
             writer.flush().await?;
-            self.gauge.waiting.fetch_sub(bytes, Ordering::Relaxed);
+            self.gauge.take(bytes);
             self.gauge.freed.notify_waiters();
         }
         writer.shutdown().await
@@ -215,6 +293,30 @@ mod tests {
             .await
             .expect("read");
         assert!(text.ends_with("xContent-Length: 1\r\n\r\nz"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_load_waits_for_peers_that_read_and_only_once_for_one_that_does_not() {
+        let load = Load::default();
+        let (queue, drain) = loading(usize::MAX, Some(load.clone()));
+        let large = Bytes::from(vec![b'l'; LOAD_BYTES_PACE + 1]);
+        queue.push(large.clone()).expect("unbounded");
+        let mut stuck = None;
+        load.room(&mut stuck).await;
+        assert_eq!(stuck, Some(0));
+        load.room(&mut stuck).await;
+        let writing = tokio::spawn(drain.write_to(tokio::io::sink()));
+        queue.push(large.clone()).expect("unbounded");
+        drop(queue);
+        writing.await.expect("no panic").expect("written");
+        let mut stuck = None;
+        load.room(&mut stuck).await;
+        assert_eq!(stuck, None, "everything is written");
+        let (queue, drain) = loading(usize::MAX, Some(load.clone()));
+        queue.push(large).expect("unbounded");
+        drop((queue, drain));
+        load.room(&mut stuck).await;
+        assert_eq!(stuck, None, "nobody will write it any more");
     }
 
     #[tokio::test]

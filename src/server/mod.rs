@@ -31,7 +31,7 @@ use tokio::sync::mpsc;
 
 use crate::config::host::Host;
 use crate::downstream::connection::{self, Feed, Incoming};
-use crate::downstream::queue;
+use crate::downstream::queue::{self, Load};
 use role::Role;
 use session::{Event, Session};
 
@@ -57,12 +57,15 @@ pub async fn serve(host: Arc<Host>, role: Role) -> std::io::Result<Ending> {
     let (events, receiver) = mpsc::channel(EVENTS_MAX);
     let (editor, drain) = queue::paced(EDITOR_BYTES_PACE);
     let writing = tokio::spawn(drain.write_to(output));
-    let feed = Feed::new(events.clone(), Event::Editor);
+    let load = Load::default();
+    let feed = Feed::new(events.clone(), Event::Editor).slowed_by(load.clone());
     let reading = tokio::spawn(async move {
         let reason = connection::read(input, &feed).await;
         feed.put(Incoming::Closed(reason)).await;
     });
-    let ending = Session::new(host, role, editor, events).run(receiver).await;
+    let ending = Session::new(host, role, (editor, load), events)
+        .run(receiver)
+        .await;
     reading.abort();
     // The last words are written before the process ends, unless the editor does not read them.
     let _ = tokio::time::timeout(session::FAREWELL, writing).await;

@@ -43,7 +43,7 @@ use crate::agent::undo::Plan;
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::downstream::connection::{Feed, Incoming};
-use crate::downstream::queue::Queue;
+use crate::downstream::queue::{Load, Queue};
 use crate::event::RunId;
 use crate::text::documents::Documents;
 use crate::text::position::Span;
@@ -135,6 +135,8 @@ pub struct Session {
     pub(super) role: Role,
     pub(super) config: Arc<Config>,
     pub(super) editor: Queue,
+    /// What waits for all servers together: the editor is read no faster than they read.
+    load: Load,
     pub(super) events: mpsc::Sender<Event>,
     pub(super) stage: Stage,
     pub(super) profile: Profile,
@@ -192,12 +194,18 @@ pub struct Session {
 
 impl Session {
     /// A session that has not heard anything yet.
-    pub fn new(host: Arc<Host>, role: Role, editor: Queue, events: mpsc::Sender<Event>) -> Self {
+    pub fn new(
+        host: Arc<Host>,
+        role: Role,
+        (editor, load): (Queue, Load),
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         Self {
             host,
             role,
             config: Arc::new(Config::default()),
             editor,
+            load,
             events,
             stage: Stage::New,
             profile: Profile::default(),
@@ -431,6 +439,7 @@ impl Session {
     /// Where a server's words go.
     pub(super) fn feed(&self, server: usize) -> impl FnMut(u32) -> Feed<Event> + use<> {
         let (events, editor) = (self.events.clone(), self.editor.clone());
+        let load = self.load.clone();
         move |attempt| {
             Feed::new(events.clone(), move |incoming| Event::Server {
                 server,
@@ -438,6 +447,7 @@ impl Session {
                 incoming,
             })
             .paced_by(editor.clone())
+            .adding_to(load.clone())
             .in_pieces()
         }
     }

@@ -258,6 +258,21 @@ fn a_server_that_does_not_read_is_started_again_and_the_editor_goes_on() {
 }
 
 #[test]
+fn a_server_that_reads_slowly_is_waited_for() {
+    let mut peer = Peer::ready(&Script::default());
+    let large = "x".repeat(1 << 20);
+    for _ in 0..120 {
+        peer.notify("test/large", &json!({ "text": large }));
+    }
+    let id = peer.ask("textDocument/hover", &json!({}));
+    let answer = peer.find(|message| {
+        assert_ne!(message["method"], "window/showMessage", "{message}");
+        message["id"] == json!(id)
+    });
+    assert_eq!(answer["result"]["contents"], "hover");
+}
+
+#[test]
 fn one_plain_header_stands_before_everything_that_we_write() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let file = folder.path().join("heard");
