@@ -8,7 +8,7 @@ use super::paint;
 use crate::config::host::Host;
 
 /// What a process answered, or why it did not, in words.
-pub type Answer = Result<Value, String>;
+type Answer = Result<Value, String>;
 
 /// What the processes answer that serve a workspace which `path` is in. Why some did not is remarked; it is an error when
 /// none did.
@@ -39,7 +39,7 @@ pub fn gather(
 
 /// Asks every process that serves a workspace which `path` is in. Those that do not answer any more are left out.
 #[cfg(unix)]
-pub fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<Answer> {
+fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<Answer> {
     let sockets = path.ancestors().flat_map(|folder| {
         let entries = std::fs::read_dir(host.control_folder(folder));
         let mut paths: Vec<_> = entries
@@ -62,7 +62,7 @@ pub fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<An
 
 /// Asks every process that serves a workspace which `path` is in: here, none can be asked.
 #[cfg(not(unix))]
-pub fn ask_all(_: &Host, _: &Path, _: &str, _: &Value) -> Vec<Answer> {
+fn ask_all(_: &Host, _: &Path, _: &str, _: &Value) -> Vec<Answer> {
     Vec::new()
 }
 

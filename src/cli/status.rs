@@ -42,23 +42,11 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let host = super::place::host()?;
     let path = arguments.path.canonicalize();
     let path = path.with_context(|| format!("cannot use {}", arguments.path.display()))?;
-    let answers = remote::ask_all(&host, &path, "meliora/status", &Value::Null);
-    if answers.is_empty() {
-        if arguments.json {
-            paint::say_json(&json!([]))?;
-        }
-        anyhow::bail!(
-            "no meliora serves {}: open it in an editor that starts meliora",
-            path.display()
-        );
+    let processes = remote::gather(&host, &path, "meliora/status", &Value::Null);
+    if arguments.json && processes.is_err() {
+        paint::say_json(&json!([]))?;
     }
-    let mut processes = Vec::new();
-    for answer in answers {
-        match answer {
-            Ok(status) => processes.push(status),
-            Err(reason) => paint::remark(reason),
-        }
-    }
+    let processes = processes?;
     if arguments.json {
         paint::say_json(&processes)?;
     } else {

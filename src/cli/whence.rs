@@ -45,21 +45,7 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let path = path.with_context(|| format!("cannot use {}", file.display()))?;
     let uri = location::to_uri(&path).context("this file has no address")?;
     let params = json!({ "uri": uri, "line": line - 1 });
-    let answers = remote::ask_all(&host, &path, "meliora/whence", &params);
-    let mut found = Vec::new();
-    let mut reasons = vec![format!("no meliora serves {}", path.display())];
-    for answer in answers {
-        match answer {
-            Ok(answer) => found.push(answer),
-            Err(reason) => reasons = vec![reason],
-        }
-    }
-    if found.is_empty() {
-        anyhow::bail!(
-            "{}: open it in an editor that starts meliora",
-            reasons.concat()
-        );
-    }
+    let found = remote::gather(&host, &path, "meliora/whence", &params)?;
     if arguments.json {
         paint::say_json(&found)?;
     } else {

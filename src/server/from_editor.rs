@@ -8,7 +8,6 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::Ending;
@@ -316,15 +315,9 @@ impl Session {
     }
 
     fn cancel(&mut self, message: Message) {
-        #[derive(Deserialize)]
-        struct Params<'body> {
-            #[serde(borrow)]
-            id: &'body RawValue,
-        }
-        let Some(params) = messages::params::<Params<'_>>(&message.body) else {
+        let Some(id) = Id::given_up(&message.body) else {
             return;
         };
-        let id = Id::read(params.id.get().as_bytes());
         if self.leave_together(&id) {
             return;
         }

@@ -3,8 +3,6 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use serde::Deserialize;
-use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::life::Stage;
@@ -222,15 +220,9 @@ impl Session {
 
     /// A server gives up a request that it made: the editor knows it under our id.
     fn server_cancels(&mut self, server: usize, body: &Bytes) {
-        #[derive(Deserialize)]
-        struct Params<'body> {
-            #[serde(borrow)]
-            id: &'body RawValue,
-        }
-        let Some(params) = messages::params::<Params<'_>>(body) else {
+        let Some(id) = Id::given_up(body) else {
             return;
         };
-        let id = Id::read(params.id.get().as_bytes());
         if self.take_back_edit(server, &id) {
             return;
         }

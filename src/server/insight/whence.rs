@@ -83,7 +83,10 @@ impl Session {
             .and_then(|line| line.try_into().ok())
             .unwrap_or_default();
         if self.documents.get(&uri).is_none() {
-            let answer = format!("{} is not open in the editor", shown(&uri));
+            let answer = format!(
+                "{} is not open: open it in an editor that starts meliora",
+                shown(&uri)
+            );
             // Whoever asked may have left.
             let _ = reply.send(Err(answer));
             return;

@@ -8,7 +8,9 @@ use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use serde::Deserialize;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::fan::{Fan, Step};
 use super::highlights::Wanted;
@@ -16,6 +18,7 @@ use crate::downstream::cache::Question;
 use crate::downstream::protocol::Method;
 use crate::downstream::wire::Envelope;
 use crate::event::RunId;
+use crate::server::messages;
 
 /// Time that a server gets to answer a request that the editor cancelled, before we answer it.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
@@ -53,6 +56,17 @@ impl Id {
             Ok(Value::String(text)) => Self::Text(text),
             _ => Self::Other(Bytes::copy_from_slice(raw)),
         }
+    }
+
+    /// The id of the request that a `$/cancelRequest` gives up.
+    pub fn given_up(body: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Params<'body> {
+            #[serde(borrow)]
+            id: &'body RawValue,
+        }
+        let params: Params<'_> = messages::params(body)?;
+        Some(Self::read(params.id.get().as_bytes()))
     }
 }
 
@@ -260,36 +274,22 @@ impl Requests {
 
     /// Takes the answer of a server. A request that it alone has is taken out.
     pub fn heard(&mut self, server: usize, id: &Id, body: &Bytes, now: Instant) -> Heard {
-        match self
-            .from_editor
-            .get_mut(id)
-            .map(|request| &mut request.asked)
-        {
-            Some(Asked::One(asked)) if *asked == server => self
-                .from_editor
-                .remove(id)
-                .map_or(Heard::Nothing, Heard::Answer),
-            Some(Asked::Several(fan)) if fan.waits_for(server) => {
-                Heard::Part(fan.answered(server, body.clone(), now))
-            }
-            Some(_) | None => Heard::Nothing,
-        }
+        self.settled(server, id, |fan| fan.answered(server, body.clone(), now))
     }
 
     /// Notes that a server will not answer a request; the same as [`Requests::heard`] otherwise.
     pub fn given_up(&mut self, server: usize, id: &Id, now: Instant) -> Heard {
-        match self
-            .from_editor
-            .get_mut(id)
-            .map(|request| &mut request.asked)
-        {
+        self.settled(server, id, |fan| fan.gone(server, now))
+    }
+
+    fn settled(&mut self, server: usize, id: &Id, step: impl FnOnce(&mut Fan) -> Step) -> Heard {
+        let request = self.from_editor.get_mut(id);
+        match request.map(|request| &mut request.asked) {
             Some(Asked::One(asked)) if *asked == server => self
                 .from_editor
                 .remove(id)
                 .map_or(Heard::Nothing, Heard::Answer),
-            Some(Asked::Several(fan)) if fan.waits_for(server) => {
-                Heard::Part(fan.gone(server, now))
-            }
+            Some(Asked::Several(fan)) if fan.waits_for(server) => Heard::Part(step(fan)),
             Some(_) | None => Heard::Nothing,
         }
     }

@@ -497,15 +497,9 @@ impl Session {
     }
 
     fn guest_cancels(&mut self, number: u64, server: usize, body: &Bytes) {
-        #[derive(Deserialize)]
-        struct Params<'body> {
-            #[serde(borrow)]
-            id: &'body RawValue,
-        }
-        let Some(params) = messages::params::<Params<'_>>(body) else {
+        let Some(id) = Id::given_up(body) else {
             return;
         };
-        let id = Id::read(params.id.get().as_bytes());
         let guest = self.guests.all.get(&number);
         let asked = guest.and_then(|guest| {
             let mut asked = guest.asked.iter();
