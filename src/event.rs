@@ -190,6 +190,17 @@ pub enum RunEvent {
         /// Empty when it answered; else what went wrong.
         error: String,
     },
+    /// The model did not answer, and another one is asked from here on.
+    FellBack {
+        /// The model that did not answer, with its provider.
+        from: String,
+        /// The model that is asked now, with its provider.
+        to: String,
+        /// Why the first one did not answer, as a sentence fragment for people.
+        reason: String,
+        /// What it had said when it was cut off: kept in the conversation, and marked there.
+        kept: String,
+    },
     /// A tool was executed.
     ToolCalled {
         /// Tool name.

@@ -14,7 +14,7 @@ use super::{fix, state, verify};
 use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::Gateway;
-use crate::llm::message::{Answer, Finish, Message, Request, ToolCall};
+use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
 use crate::prompt;
 use crate::safety::{self, Policy, Refusal};
 use crate::text::staging::Staging;
@@ -36,6 +36,9 @@ const RESULTS_KEPT: usize = 2;
 
 /// What stands in place of a result that was left out.
 const LEFT_OUT: &str = "(left out to make room; call the tool again if you need it)";
+
+/// What marks the end of an answer that was cut off.
+const CUT_HERE: &str = "[cut off here]";
 
 /// Why a model could not finish.
 #[derive(Debug, thiserror::Error)]
@@ -195,9 +198,40 @@ impl<'run> Work<'run> {
             match asked {
                 // Nothing of a cut answer was carried out, so asking again repeats nothing.
                 Err(error) if error.is_cut() && self.cuts < CUTS_MAX => self.cuts += 1,
-                asked => return Ok(asked?),
+                Err(error) => self.fall_back(error).await?,
+                Ok(answer) => return Ok(answer),
             }
         }
+    }
+
+    /// Goes on with the fallback, or fails with the error when there is none. What was carried out stays in the
+    /// conversation with its results; what a cut answer had said is kept and marked.
+    async fn fall_back(&mut self, error: llm::Error) -> Result<(), Error> {
+        let from = self.gateway.name();
+        if !self.gateway.fall_back(&error) {
+            return Err(error.into());
+        }
+        self.cuts = 0;
+        let kept = error.partial_text().trim();
+        if !kept.is_empty() {
+            self.messages.push(Message::Assistant {
+                text: format!("{kept}\n{CUT_HERE}"),
+                calls: Vec::new(),
+                thoughts: Thoughts::default(),
+            });
+            self.messages.push(Message::User {
+                text: "Your last answer was cut off, and nothing in it was done. Go on.".to_owned(),
+            });
+        }
+        let redactor = &self.services.redactor;
+        self.tell(RunEvent::FellBack {
+            from,
+            to: self.gateway.name(),
+            reason: redactor.clean(&error.to_string()).into_owned(),
+            kept: redactor.clean(kept).into_owned(),
+        })
+        .await;
+        Ok(())
     }
 
     /// The conversation as it is sent: old results are left out when it grew too long.

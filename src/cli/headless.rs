@@ -262,6 +262,9 @@ pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
     }
     match event {
         RunEvent::Step { what, .. } => mark.set_message(what.clone()),
+        RunEvent::FellBack { to, reason, .. } => {
+            mark.suspend(|| paint::remark(format!("going on with {to}: {reason}")));
+        }
         RunEvent::Checked { errors, problems } => {
             let heading = paint(
                 paint::STRONG,

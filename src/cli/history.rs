@@ -208,6 +208,19 @@ fn describe(event: &RunEvent) -> String {
             let error = if error.is_empty() { "" } else { ", failed: " }.to_owned() + error;
             format!("asked {model}: {tokens_in} tokens in, {tokens_out} out{error}")
         }
+        RunEvent::FellBack {
+            from,
+            to,
+            reason,
+            kept,
+        } => {
+            let kept = if kept.is_empty() {
+                String::new()
+            } else {
+                format!("; kept of what it said: {kept}")
+            };
+            format!("went on with {to} in place of {from}: {reason}{kept}")
+        }
         RunEvent::ToolCalled {
             name,
             success,

@@ -132,13 +132,13 @@ pub struct Llm {
     pub fallback: Fallback,
 }
 
-/// `[llm.fallback]`: who is asked when the provider does not answer.
+/// `[llm.fallback]`: who is asked when the provider does not answer, for the rest of the run.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Fallback {
     /// Whether anybody is.
     pub enabled: bool,
-    /// Name of the other provider.
+    /// Name of the other provider, as in `llm.provider`.
     pub provider: String,
     /// Name of the model there.
     pub model: String,

@@ -21,6 +21,16 @@ impl Llm {
         self.endpoint_of(&self.provider)
     }
 
+    /// Base URLs of everybody who may be asked: the provider's and, when it is enabled, the fallback's.
+    pub fn endpoints(&self) -> Vec<String> {
+        let Some(endpoint) = self.endpoint() else {
+            return Vec::new();
+        };
+        let fallback = Some(&self.fallback).filter(|fallback| fallback.enabled);
+        let fallback = fallback.and_then(|fallback| self.endpoint_of(&fallback.provider));
+        std::iter::once(endpoint).chain(fallback).collect()
+    }
+
     /// Base URL of a provider, or `None` when nobody knows one.
     pub fn endpoint_of(&self, provider: &str) -> Option<String> {
         let built_in = match provider {

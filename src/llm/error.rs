@@ -17,6 +17,9 @@ pub enum Error {
          [llm.providers.NAME] base_url, api_key"
     )]
     NotConfigured,
+    /// The fallback has no provider or no model.
+    #[error("[llm.fallback] is enabled without provider and model: set both, or enabled = false")]
+    FallbackIncomplete,
     /// The provider has no address.
     #[error(
         "the provider `{0}` has no address: set base_url in [llm.providers.{0}], for example http://127.0.0.1:8080/v1"
@@ -124,5 +127,36 @@ impl Error {
     /// Whether the same question may be asked again: nothing was decided by it.
     pub fn is_cut(&self) -> bool {
         matches!(self, Self::Cut { .. } | Self::Fault(Fault::Cut { .. }))
+    }
+
+    /// What the model had said when it was cut off.
+    pub fn partial_text(&self) -> &str {
+        match self {
+            Self::Cut { text, .. } | Self::Fault(Fault::Cut { text }) => text,
+            _ => "",
+        }
+    }
+
+    /// Whether it is the provider that fails, so that another one may answer.
+    pub fn is_of_provider(&self) -> bool {
+        match self {
+            Self::NotConfigured
+            | Self::FallbackIncomplete
+            | Self::NoEndpoint(_)
+            | Self::NotPermitted(_)
+            | Self::Budget { .. }
+            | Self::TooLong { .. }
+            | Self::Client(_) => false,
+            Self::KeyMissing { .. }
+            | Self::KeyInvalid(_)
+            | Self::Unreachable { .. }
+            | Self::Status { .. }
+            | Self::Redirected { .. }
+            | Self::NotAModel { .. }
+            | Self::Idle(_)
+            | Self::Cut { .. }
+            | Self::Fault(_)
+            | Self::Endless => true,
+        }
     }
 }

@@ -2,7 +2,9 @@
 //!
 //! Nothing leaves before a provider was chosen. Every text is redacted here, at the exit. A request is sent again only
 //! while no byte of an answer has come; redirects are never followed, so the key stays with the host it was meant for;
-//! tokens are reserved before a call and settled after it. Dropping the future of a call closes its socket.
+//! tokens are reserved before a call and settled after it. Dropping the future of a call closes its socket. When the
+//! model does not answer, whoever asked may turn to the fallback: the conversation goes on there with the results that
+//! it has, so nothing that was carried out is carried out again.
 
 use std::sync::Arc;
 
@@ -28,6 +30,7 @@ const DIALECTS_MAX: u32 = 5;
 #[derive(Debug)]
 pub struct Gateway {
     route: Route,
+    other: Option<Route>,
     tokens_out_max: u64,
     context_tokens_max: u64,
     may_change_style: bool,
@@ -49,7 +52,15 @@ impl Gateway {
         if llm.provider.is_empty() || llm.model.is_empty() {
             return Err(Error::NotConfigured);
         }
+        let fallback = &llm.fallback;
+        if fallback.enabled && (fallback.provider.is_empty() || fallback.model.is_empty()) {
+            return Err(Error::FallbackIncomplete);
+        }
+        let other = fallback
+            .enabled
+            .then(|| Route::open(host, llm, &fallback.provider, &fallback.model, redactor));
         Ok(Self {
+            other: other.transpose()?,
             route: Route::open(host, llm, &llm.provider, &llm.model, redactor)?,
             tokens_out_max: u64::from(llm.max_tokens),
             context_tokens_max: llm.context_tokens_max,
@@ -69,6 +80,26 @@ impl Gateway {
     /// Name of the model.
     pub fn model(&self) -> &str {
         &self.route.model
+    }
+
+    /// Name of the model and of its provider, for people.
+    pub fn name(&self) -> String {
+        format!("{} of {}", self.route.model, self.route.provider)
+    }
+
+    /// Turns to the fallback for the rest of the run, when `error` is one that it may not have; `false` when there is
+    /// none, or no longer. What is asked next needs a permit of its own.
+    pub fn fall_back(&mut self, error: &Error) -> bool {
+        if !error.is_of_provider() {
+            return false;
+        }
+        let Some(mut other) = self.other.take() else {
+            return false;
+        };
+        other.redactor.clone_from(&self.route.redactor);
+        self.route = other;
+        self.estimator = Estimator::default();
+        true
     }
 
     /// Tokens that a conversation may still have, by the limits of the model and of the run.
@@ -229,9 +260,12 @@ impl Gateway {
             }
         };
         patience.retries += 1;
-        if patience.retries > retry::RETRIES_MAX
-            || wait.is_some_and(|wait| wait > retry::ASKED_WAIT_MAX)
-        {
+        let wait_max = if self.other.is_some() {
+            retry::WAIT_MAX
+        } else {
+            retry::ASKED_WAIT_MAX
+        };
+        if patience.retries > retry::RETRIES_MAX || wait.is_some_and(|wait| wait > wait_max) {
             return Err(error);
         }
         let mut chance = [0];

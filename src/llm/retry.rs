@@ -11,8 +11,8 @@ pub(super) const RETRIES_MAX: u32 = 4;
 /// First wait; each later one doubles it.
 const WAIT_FIRST: Duration = Duration::from_millis(400);
 
-/// Longest wait of our own choice.
-const WAIT_MAX: Duration = Duration::from_secs(10);
+/// Longest wait of our own choice, and of anybody's when somebody else can be asked.
+pub(super) const WAIT_MAX: Duration = Duration::from_secs(10);
 
 /// Longest wait that a server may ask for; beyond that the user is told instead.
 pub(super) const ASKED_WAIT_MAX: Duration = Duration::from_secs(60);

@@ -38,7 +38,7 @@ pub(super) struct Route {
     key: String,
     temperature: Option<f64>,
     idle_timeout: Duration,
-    provider: String,
+    pub(super) provider: String,
     pub(super) wire: Wire,
     pub(super) url: String,
     pub(super) model: String,

@@ -19,7 +19,7 @@ pub struct Policy {
     places: paths::Places,
     file_bytes_max: u64,
     forbidden_commands: Vec<String>,
-    endpoint: Option<String>,
+    endpoints: Vec<String>,
 }
 
 /// Why an action was not permitted.
@@ -50,7 +50,7 @@ impl Policy {
             places: paths::Places::new(host, workspace, &config.safety.protected_paths),
             file_bytes_max: config.safety.max_file_size_mb.saturating_mul(1_000_000),
             forbidden_commands: config.safety.forbidden_commands.clone(),
-            endpoint: config.llm.endpoint(),
+            endpoints: config.llm.endpoints(),
         }
     }
 
@@ -97,13 +97,17 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             arguments,
             ..
         } => spawn(policy, *purpose, program, arguments),
-        Action::Connect { url } => match &policy.endpoint {
-            Some(endpoint) if same_origin(endpoint, url) => allow("configured-endpoint"),
-            _ => deny(
-                "configured-endpoint",
-                format!("{url} is not the configured model endpoint"),
-            ),
-        },
+        Action::Connect { url } => {
+            let is_configured = |endpoint: &String| same_origin(endpoint, url);
+            if policy.endpoints.iter().any(is_configured) {
+                allow("configured-endpoint")
+            } else {
+                deny(
+                    "configured-endpoint",
+                    format!("{url} is not a configured model endpoint"),
+                )
+            }
+        }
     }
 }
 

@@ -150,6 +150,7 @@ impl RunSummary {
             | RunEvent::Decided { .. }
             | RunEvent::Candidate { .. }
             | RunEvent::ModelCalled { .. }
+            | RunEvent::FellBack { .. }
             | RunEvent::ToolCalled { .. }
             | RunEvent::Proved(_) => {}
         }

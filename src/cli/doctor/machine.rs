@@ -6,9 +6,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Finding, Standing};
-use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers::Loaded;
+use crate::config::{Config, Llm};
 use crate::llm::{self, gateway::Gateway};
 use crate::permit::Purpose;
 use crate::process::launch::{self, Ability};
@@ -125,28 +125,32 @@ pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
         .advise(redactor.clean(&error.to_string()).into_owned()),
         Err(error) => Finding::new(Standing::Caution, "model", "cannot be used")
             .advise(redactor.clean(&error.to_string()).into_owned()),
-        Ok(_) => {
-            let unset = unset_key_variable(host, config);
-            let endpoint = llm.endpoint().unwrap_or_default();
-            let detail = format!(
-                "{} at {} (not contacted)",
-                llm.model,
-                without_credentials(&endpoint)
-            );
-            match unset {
-                None => Finding::new(Standing::Good, "model", detail),
-                Some(variable) => Finding::new(Standing::Caution, "model", detail).advise(format!(
-                    "its key is ${{{variable}}}, which is not set: export {variable}"
-                )),
-            }
-        }
+        Ok(_) => named("model", host, llm, (&llm.provider, &llm.model)),
     };
-    vec![finding]
+    let fallback = &llm.fallback;
+    let is_asked = fallback.enabled && !llm.provider.is_empty() && !fallback.provider.is_empty();
+    let fallback = is_asked.then(|| {
+        let chosen = (fallback.provider.as_str(), fallback.model.as_str());
+        named("fallback model", host, llm, chosen)
+    });
+    std::iter::once(finding).chain(fallback).collect()
 }
 
-/// The variable that the key of the configured provider is taken from, when that is not set.
-fn unset_key_variable(host: &Host, config: &Config) -> Option<String> {
-    let key = config.llm.key_of(&config.llm.provider);
+fn named(subject: &str, host: &Host, llm: &Llm, (provider, model): (&str, &str)) -> Finding {
+    let endpoint = llm.endpoint_of(provider).unwrap_or_default();
+    let endpoint = without_credentials(&endpoint);
+    let detail = format!("{model} at {endpoint} (not contacted)");
+    match unset_key_variable(host, llm, provider) {
+        None => Finding::new(Standing::Good, subject, detail),
+        Some(variable) => Finding::new(Standing::Caution, subject, detail).advise(format!(
+            "its key is ${{{variable}}}, which is not set: export {variable}"
+        )),
+    }
+}
+
+/// The variable that the key of a provider is taken from, when that is not set.
+fn unset_key_variable(host: &Host, llm: &Llm, provider: &str) -> Option<String> {
+    let key = llm.key_of(provider);
     let (_, rest) = key.split_once("${")?;
     let (variable, _) = rest.split_once('}')?;
     host.variable(variable)
@@ -233,7 +237,7 @@ mod tests {
                 };
                 config.llm.providers.insert(provider.to_owned(), settings);
             }
-            let unset = unset_key_variable(&host, &config);
+            let unset = unset_key_variable(&host, &config.llm, provider);
             assert_eq!(unset.as_deref(), expected, "{provider} {key}");
         }
     }

@@ -344,8 +344,12 @@ impl Session {
         if let RunEvent::Finished(outcome) = event {
             return self.run_finished(id, outcome);
         }
+        if let RunEvent::FellBack { to, reason, .. } = event {
+            self.say(Loudness::Warning, &format!("going on with {to}: {reason}"));
+        }
         let line = match event {
             RunEvent::Step { what, .. } => what.clone(),
+            RunEvent::FellBack { to, .. } => format!("going on with {to}"),
             RunEvent::Candidate { problem, title, .. } => format!("{problem}: {title}"),
             RunEvent::ToolCalled { name, summary, .. } => format!("{name}: {summary}"),
             RunEvent::ModelCalled { model, .. } => format!("asked {model}"),

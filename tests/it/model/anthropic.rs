@@ -49,7 +49,7 @@ fn question() -> Request {
 }
 
 /// A streamed answer with these events, each with its name.
-fn streams(events: &[Value]) -> Reply {
+pub(super) fn streams(events: &[Value]) -> Reply {
     let events = events.iter().map(|event| {
         let name = event["type"].as_str().expect("an event has a type");
         format!("event: {name}\ndata: {event}\n\n")
@@ -60,11 +60,11 @@ fn streams(events: &[Value]) -> Reply {
     }
 }
 
-fn started() -> Value {
+pub(super) fn started() -> Value {
     json!({ "type": "message_start", "message": { "usage": { "input_tokens": 9, "output_tokens": 1 } } })
 }
 
-fn text(text: &str) -> Value {
+pub(super) fn text(text: &str) -> Value {
     json!({ "type": "content_block_delta", "index": 0, "delta": { "type": "text_delta", "text": text } })
 }
 
@@ -80,7 +80,7 @@ fn says(said: &str) -> Reply {
     streams(&[started(), text(said), delta, stop])
 }
 
-fn calls(name: &str, arguments: &Value) -> Reply {
+pub(super) fn calls(name: &str, arguments: &Value) -> Reply {
     let [delta, stop] = stopped("tool_use");
     let block = json!({ "type": "tool_use", "id": "toolu_1", "name": name, "input": {} });
     streams(&[

@@ -3,6 +3,7 @@
 pub(crate) mod scripted;
 
 mod anthropic;
+mod fallback;
 mod faults;
 mod tasks;
 
