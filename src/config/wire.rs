@@ -13,6 +13,8 @@ pub enum Wire {
     Openai,
     /// Messages, as Anthropic speaks them.
     Anthropic,
+    /// Chat, as Ollama speaks it.
+    Ollama,
 }
 
 impl Llm {
@@ -36,7 +38,8 @@ impl Llm {
         let built_in = match provider {
             "openai" => "https://api.openai.com/v1",
             "anthropic" => "https://api.anthropic.com",
-            "ollama" => "http://127.0.0.1:11434/v1",
+            "ollama" if self.wire_of(provider) == Wire::Openai => "http://127.0.0.1:11434/v1",
+            "ollama" => "http://127.0.0.1:11434",
             _ => "",
         };
         let configured = self.configured(provider, |entry| entry.base_url.as_str());
@@ -64,6 +67,7 @@ impl Llm {
         let chosen = self.providers.get(provider).and_then(|entry| entry.wire);
         chosen.unwrap_or(match provider {
             "anthropic" => Wire::Anthropic,
+            "ollama" => Wire::Ollama,
             _ => Wire::Openai,
         })
     }

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::message::{Answer, Finish, Thoughts, ToolCall, Usage};
 use super::openai::error_text;
-use super::{anthropic, tokens};
+use super::{anthropic, ollama, tokens};
 use crate::config::Wire;
 
 /// Why a stream makes no answer.
@@ -79,12 +79,18 @@ impl Assembler {
         }
         match self.wire {
             Wire::Openai => self.take_chunk(data),
-            Wire::Anthropic => {
-                let said = self.text.len();
-                anthropic::take(data, self)?;
-                Ok(self.text.get(said..).unwrap_or_default().to_owned())
-            }
+            Wire::Anthropic => self.added_by(|this| anthropic::take(data, this)),
+            Wire::Ollama => self.added_by(|this| ollama::take(data, this)),
         }
+    }
+
+    fn added_by(
+        &mut self,
+        take: impl FnOnce(&mut Self) -> Result<(), Fault>,
+    ) -> Result<String, Fault> {
+        let said = self.text.len();
+        take(self)?;
+        Ok(self.text.get(said..).unwrap_or_default().to_owned())
     }
 
     fn take_chunk(&mut self, data: &str) -> Result<String, Fault> {
@@ -128,6 +134,11 @@ impl Assembler {
         self.text.push_str(text);
     }
 
+    /// Text that nobody gets to see, and that costs tokens.
+    pub(super) fn hide(&mut self, text: &str) {
+        self.hidden_tokens += tokens::count(text);
+    }
+
     /// A call begins.
     pub(super) fn begin_call(&mut self, index: u64, id: &str, name: &str, arguments: String) {
         self.calls.push(Slot {
@@ -156,7 +167,7 @@ impl Assembler {
 
     /// A text field of a thought goes on.
     pub(super) fn add_thought(&mut self, index: u64, field: &str, part: &str) {
-        self.hidden_tokens += tokens::count(part);
+        self.hide(part);
         let thought = self.thoughts.iter_mut().rfind(|(at, _)| *at == index);
         if let Some((_, Value::Object(block))) = thought {
             let so_far = block.get(field).and_then(Value::as_str);

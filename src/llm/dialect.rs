@@ -38,6 +38,8 @@ pub struct Settings<'config> {
     pub tokens_out_max: u64,
     /// Sampling temperature, if any.
     pub temperature: Option<f64>,
+    /// Tokens that request and answer may have together.
+    pub window: u64,
 }
 
 impl Dialect {

@@ -1,8 +1,8 @@
 //! Any model, reached safely (spec: LLM Gateway).
 //!
 //! [`gateway::Gateway`] is the only way out: it takes a permit, looks the key up, retries, watches, counts and stops.
-//! [`message`] is the one form of a conversation inside the program; [`openai`] and [`anthropic`] turn it into their
-//! wires, in the [`dialect`] that a server understands; [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and
+//! [`message`] is the one form of a conversation inside the program; [`openai`], [`anthropic`] and [`ollama`] turn
+//! it into their wires, in the [`dialect`] that a server understands; [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and
 //! [`tokens`] estimates sizes before anything is sent.
 
 pub mod actions;
@@ -13,6 +13,8 @@ pub mod dialect;
 pub mod error;
 pub mod gateway;
 pub mod message;
+mod ndjson;
+pub mod ollama;
 pub mod openai;
 mod retry;
 mod route;

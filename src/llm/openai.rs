@@ -47,7 +47,8 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     Value::Object(body)
 }
 
-fn tool(tool: &ToolSpec) -> Value {
+/// A tool, as this wire and those that follow it describe one.
+pub(super) fn tool(tool: &ToolSpec) -> Value {
     json!({
         "type": "function",
         "function": { "name": tool.name, "description": tool.description, "parameters": tool.parameters },
@@ -138,6 +139,7 @@ mod tests {
             model: "m",
             tokens_out_max: 7,
             temperature: None,
+            window: 0,
         };
         let mut dialect = Dialect {
             style: Style::Schema,

@@ -14,8 +14,8 @@ use super::assembler::{Assembler, Fault};
 use super::dialect::{Dialect, Settings, Style};
 use super::error::{ANSWER_BYTES_MAX, Error};
 use super::message::Request;
-use super::sse::{self, Decoder};
-use super::{anthropic, openai, retry};
+use super::sse::{self, Event, TooLong};
+use super::{anthropic, ndjson, ollama, openai, retry};
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
@@ -38,6 +38,7 @@ pub(super) struct Route {
     key: String,
     temperature: Option<f64>,
     idle_timeout: Duration,
+    window: u64,
     pub(super) provider: String,
     pub(super) wire: Wire,
     pub(super) url: String,
@@ -59,10 +60,11 @@ impl Route {
             .endpoint_of(provider)
             .ok_or_else(|| Error::NoEndpoint(provider.to_owned()))?;
         let wire = llm.wire_of(provider);
-        let host_of_wire = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
+        let base = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
         let url = match wire {
             Wire::Openai => format!("{endpoint}/chat/completions"),
-            Wire::Anthropic => format!("{host_of_wire}/v1/messages"),
+            Wire::Anthropic => format!("{base}/v1/messages"),
+            Wire::Ollama => format!("{base}/api/chat"),
         };
         let style = match llm.actions {
             ActionStyle::Auto | ActionStyle::Tools => Style::Tools,
@@ -74,6 +76,8 @@ impl Route {
             key: llm.key_of(provider).to_owned(),
             temperature: llm.temperature,
             idle_timeout: Duration::from_secs(llm.idle_timeout.max(1)),
+            // The same for every call: a local server loads its model anew for another one.
+            window: llm.context_tokens_max + u64::from(llm.max_tokens),
             provider: provider.to_owned(),
             wire,
             url,
@@ -114,7 +118,7 @@ impl Route {
         self.redactor = self.redactor.knowing(&key);
         let key = key.trim();
         let (name, value) = match self.wire {
-            Wire::Openai => (AUTHORIZATION, format!("Bearer {key}")),
+            Wire::Openai | Wire::Ollama => (AUTHORIZATION, format!("Bearer {key}")),
             Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
         };
         let mut value =
@@ -134,6 +138,7 @@ impl Route {
             model: &self.model,
             tokens_out_max,
             temperature: self.temperature,
+            window: self.window,
         };
         let post = self.client.post(&self.url);
         let mut post = match self.wire {
@@ -141,6 +146,7 @@ impl Route {
             Wire::Anthropic => post
                 .header("anthropic-version", anthropic::VERSION)
                 .json(&anthropic::body(request, settings, self.dialect)),
+            Wire::Ollama => post.json(&ollama::body(request, settings, self.dialect)),
         };
         if let Some((name, value)) = authorization {
             post = post.header(name, value);
@@ -223,6 +229,9 @@ impl Route {
             StatusCode::NOT_FOUND => match self.wire {
                 Wire::Openai => "; check llm.model and base_url, which normally ends in /v1",
                 Wire::Anthropic => "; check llm.model and base_url",
+                Wire::Ollama => {
+                    "; check llm.model (`ollama list` shows those that are there) and base_url"
+                }
             },
             StatusCode::TOO_MANY_REQUESTS => "; wait, or use another provider",
             _ => "",
@@ -249,9 +258,15 @@ impl Route {
         assembler: &mut Assembler,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), Error> {
-        let is_whole = content_type(&response) == "application/json";
-        let (mut decoder, mut events) = (Decoder::default(), Vec::new());
-        let (mut whole, mut bytes_read) = (Vec::new(), 0_usize);
+        let mut frames = match self.wire {
+            Wire::Openai | Wire::Anthropic if content_type(&response) == "application/json" => {
+                Frames::Whole(Vec::new())
+            }
+            Wire::Openai | Wire::Anthropic => Frames::Events(sse::Decoder::default()),
+            Wire::Ollama => Frames::Lines(ndjson::Decoder::default()),
+        };
+        let mut events = Vec::new();
+        let mut bytes_read = 0_usize;
         loop {
             let chunk = match tokio::time::timeout(self.idle_timeout, response.chunk()).await {
                 Err(_) => return Err(Error::Idle(self.idle_timeout.as_secs())),
@@ -268,23 +283,25 @@ impl Route {
             if bytes_read > ANSWER_BYTES_MAX {
                 return Err(Error::Endless);
             }
-            if is_whole {
-                whole.extend_from_slice(&chunk);
-                continue;
-            }
-            decoder
+            frames
                 .push(&chunk, &mut events)
-                .map_err(|sse::TooLong| Error::Endless)?;
+                .map_err(|TooLong| Error::Endless)?;
             for event in events.drain(..) {
                 self.take(&event, assembler, on_text)?;
             }
         }
-        if is_whole {
-            let added = assembler
-                .take_whole(&String::from_utf8_lossy(&whole))
-                .map_err(|fault| self.fault(fault))?;
-            on_text(&added);
-        } else if let Some(event) = decoder.finish() {
+        let left = match frames {
+            Frames::Whole(bytes) => {
+                let added = assembler
+                    .take_whole(&String::from_utf8_lossy(&bytes))
+                    .map_err(|fault| self.fault(fault))?;
+                on_text(&added);
+                None
+            }
+            Frames::Events(decoder) => decoder.finish(),
+            Frames::Lines(mut decoder) => decoder.finish(),
+        };
+        if let Some(event) = left {
             // What the end of the stream left behind counts only when it is whole.
             let _ = self.take(&event, assembler, on_text);
         }
@@ -293,7 +310,7 @@ impl Route {
 
     fn take(
         &self,
-        event: &sse::Event,
+        event: &Event,
         assembler: &mut Assembler,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), Error> {
@@ -316,6 +333,29 @@ impl Route {
     }
 }
 
+/// How an answer is cut into pieces.
+enum Frames {
+    /// Not at all.
+    Whole(Vec<u8>),
+    /// As server-sent events.
+    Events(sse::Decoder),
+    /// As lines.
+    Lines(ndjson::Decoder),
+}
+
+impl Frames {
+    fn push(&mut self, bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
+        match self {
+            Self::Whole(whole) => {
+                whole.extend_from_slice(bytes);
+                Ok(())
+            }
+            Self::Events(decoder) => decoder.push(bytes, events),
+            Self::Lines(decoder) => decoder.push(bytes, events),
+        }
+    }
+}
+
 /// Why a request got no answer.
 pub(super) enum Refused {
     /// It may work later, after the time that the server asks for.
@@ -334,6 +374,7 @@ fn base_hint(wire: Wire) -> &'static str {
     match wire {
         Wire::Openai => "normally ends in /v1",
         Wire::Anthropic => "is normally https://api.anthropic.com",
+        Wire::Ollama => "is normally http://127.0.0.1:11434",
     }
 }
 

@@ -5,6 +5,7 @@ pub(crate) mod scripted;
 mod anthropic;
 mod fallback;
 mod faults;
+mod ollama;
 mod tasks;
 
 use std::collections::BTreeMap;
