@@ -24,8 +24,8 @@ pub const EXIT_REFUSED: i32 = 125;
 pub struct Order {
     /// Process id of the parent: the child does not start when that is gone already.
     pub parent: u32,
-    /// How to confine the child, if at all.
-    pub confinement: Option<Confinement>,
+    /// How to confine the child.
+    pub confinement: Confinement,
 }
 
 /// Which guards this machine has.
@@ -110,9 +110,7 @@ mod linux {
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| "this command is for internal use".to_owned())?;
         follow_parent(order.parent)?;
-        if let Some(confinement) = &order.confinement {
-            confine(confinement)?;
-        }
+        confine(&order.confinement)?;
         let error = std::process::Command::new(&program).args(arguments).exec();
         Err(format!(
             "cannot start {}: {error}",

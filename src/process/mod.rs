@@ -1,15 +1,14 @@
 //! Child processes: each in a group of its own, started by a permit, ended with us (spec: Execution Protection).
 //!
-//! On Linux every child is started through our own executable ([`launch`]), which asks the kernel to end the child
-//! when we die, confines it when that was asked for, and then becomes the program. So no unsafe code runs between
-//! `fork` and `exec`, and a `kill -9` of ours leaves nothing behind.
+//! On Linux the kernel ends every child when we die (`meliora_tether`), so a `kill -9` of ours leaves nothing behind.
+//! A child that is to be confined is started through our own executable ([`launch`]), which confines itself and then
+//! becomes the program.
 
 pub mod launch;
 pub mod memory;
 pub mod pipe;
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -34,7 +33,7 @@ pub struct Command {
     pub environment: Environment,
     /// What the child may touch; `None` lets it do what the user may do.
     pub confinement: Option<Confinement>,
-    /// Our own executable, which starts the child.
+    /// Our own executable, which confines the child where that is asked for.
     pub launcher: PathBuf,
 }
 
@@ -229,9 +228,11 @@ fn check(command: &Command, permit: &Permit) -> io::Result<()> {
 }
 
 fn prepared(command: &Command) -> io::Result<tokio::process::Command> {
-    let (program, arguments) = invocation(command)?;
-    let mut prepared = tokio::process::Command::new(program);
-    prepared.args(arguments).current_dir(&command.directory);
+    let mut prepared = match &command.confinement {
+        Some(confinement) => confined(command, confinement)?,
+        None => direct(command),
+    };
+    prepared.current_dir(&command.directory);
     match &command.environment {
         Environment::Inherited(extra) => {
             prepared.envs(extra);
@@ -245,38 +246,38 @@ fn prepared(command: &Command) -> io::Result<tokio::process::Command> {
     Ok(prepared)
 }
 
+fn direct(command: &Command) -> tokio::process::Command {
+    let mut direct = std::process::Command::new(&command.program);
+    direct.args(&command.arguments);
+    #[cfg(target_os = "linux")]
+    meliora_tether::tie(&mut direct);
+    direct.into()
+}
+
 #[cfg(target_os = "linux")]
-fn invocation(command: &Command) -> io::Result<(PathBuf, Vec<OsString>)> {
+fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::process::Command> {
     let order = launch::Order {
         parent: std::process::id(),
-        confinement: command.confinement.clone(),
+        confinement: confinement.clone(),
     };
-    let order = serde_json::to_string(&order).map_err(io::Error::other)?;
-    let mut arguments = vec![
-        OsString::from(launch::COMMAND),
-        OsString::from(order),
-        command.program.clone().into(),
-    ];
-    arguments.extend(command.arguments.iter().map(OsString::from));
-    Ok((command.launcher.clone(), arguments))
+    let mut confined = tokio::process::Command::new(&command.launcher);
+    confined
+        .arg(launch::COMMAND)
+        .arg(serde_json::to_string(&order).map_err(io::Error::other)?)
+        .arg(&command.program)
+        .args(&command.arguments);
+    Ok(confined)
 }
 
 #[cfg(not(target_os = "linux"))]
-fn invocation(command: &Command) -> io::Result<(PathBuf, Vec<OsString>)> {
-    if command
-        .confinement
-        .as_ref()
-        .is_some_and(|confinement| confinement.required)
-    {
+fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::process::Command> {
+    if confinement.required {
         return Err(io::Error::new(
             io::ErrorKind::Unsupported,
             "this system cannot confine child processes",
         ));
     }
-    Ok((
-        command.program.clone(),
-        command.arguments.iter().map(OsString::from).collect(),
-    ))
+    Ok(direct(command))
 }
 
 async fn read_capped(stream: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> (Vec<u8>, bool) {
