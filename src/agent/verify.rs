@@ -447,3 +447,33 @@ fn describe(after: &Report, introduced: &[Problem]) -> String {
         },
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::host::Host;
+    use crate::redact::Redactor;
+
+    #[tokio::test]
+    async fn project_code_may_run_unconfined_only_where_that_was_set() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let workspace = base.join("work");
+        std::fs::create_dir_all(&workspace).expect("made");
+        std::fs::write(workspace.join("Cargo.toml"), "[workspace]\n").expect("written");
+        let environment = [("HOME".to_owned(), base.join("home").display().to_string())];
+        let host = Host::from_environment("/nowhere/meliora".into(), environment.into());
+        for unconfined in [false, true] {
+            let mut config = Config::default();
+            config.proof.diagnostics = config::Diagnostics::Check;
+            config.proof.unconfined = unconfined;
+            let services = Services::new(host.clone(), config, Redactor::default());
+            let verifier =
+                Verifier::open(&services, &workspace, &BTreeMap::new()).expect("it opens");
+            let command = verifier.room.command(&host, "cargo".into(), &[]);
+            let is_required = command.confinement.map(|confinement| confinement.required);
+            assert_eq!(is_required, Some(!unconfined));
+        }
+    }
+}

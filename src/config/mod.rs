@@ -51,7 +51,7 @@ pub struct Agent {
     pub name: String,
     /// The version of Meliora that this configuration was written for; a newer one than the running one is said.
     pub version: String,
-    /// Runs that may work at the same time; others wait.
+    /// Runs that may work at the same time; one more is refused.
     pub max_concurrent_tasks: usize,
     /// Log level: `error`, `warn`, `info`, `debug`, `trace`, or a filter such as `meliora=debug`.
     pub log_level: String,
@@ -61,9 +61,9 @@ pub struct Agent {
     pub tokens_max: u64,
     /// Seconds that one run may take.
     pub seconds_max: u64,
-    /// Seconds between two looks at what could be improved.
+    /// Seconds between two looks at what could be improved. Read by nothing yet.
     pub improvement_interval: u64,
-    /// How the agent may change its own prompts and lessons.
+    /// How the agent may change its own prompts and lessons. Read by nothing yet: it changes none.
     pub self_improvement: SelfImprovement,
 }
 
@@ -83,17 +83,18 @@ impl Default for Agent {
     }
 }
 
-/// `[agent.self_improvement]`: how the agent may change its own prompts and lessons.
+/// `[agent.self_improvement]`: how the agent may change its own prompts and lessons. Read by nothing yet: it changes
+/// none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct SelfImprovement {
-    /// Whether it may at all.
+    /// Whether it may at all. Read by nothing yet.
     pub enabled: bool,
-    /// Whether a change counts without approval.
+    /// Whether a change counts without approval. Read by nothing yet.
     pub auto_apply: bool,
-    /// Whether a change has to pass the checks.
+    /// Whether a change has to pass the checks. Read by nothing yet.
     pub safety_checks: bool,
-    /// Changes that one session may make.
+    /// Changes that one session may make. Read by nothing yet.
     pub max_modifications_per_session: u32,
 }
 
@@ -294,9 +295,10 @@ pub struct Safety {
     pub protected_paths: Vec<String>,
     /// Largest file in MB that the agent reads or writes.
     pub max_file_size_mb: u64,
-    /// Commands that are never run.
+    /// Texts of which none may occur in a command that the agent runs.
     pub forbidden_commands: Vec<String>,
-    /// Actions that always ask.
+    /// Actions that always ask. Read by nothing yet: deleting and changing what is protected always ask, and nothing
+    /// pushes.
     pub require_approval_for: Vec<String>,
 }
 
@@ -319,7 +321,8 @@ impl Default for Safety {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Proof {
-    /// Whether a second language server looks at the proposed text, or only the compiler's check.
+    /// Whether a second language server looks at the proposed text, or only the compiler's check. Counts for Cargo
+    /// projects; elsewhere a language server is the only check there is.
     pub diagnostics: Diagnostics,
     /// Whether the affected tests run.
     pub tests: bool,

@@ -1,4 +1,6 @@
 //! `[tools]`: the agent's tools (spec: Configuration Schema).
+//!
+//! These keys are accepted, checked and shown; what reads them stands in `docs/CONFIG.md`.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -7,21 +9,21 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Tools {
-    /// Version control.
+    /// Version control. Read by nothing yet: the agent has no tools that commit.
     pub git: Git,
-    /// Tests.
+    /// Tests. Read by nothing yet: whether tests run is for `proof.tests` to say.
     pub test: Test,
 }
 
-/// `[tools.git]`: version control.
+/// `[tools.git]`: version control. Read by nothing yet: the agent has no tools that commit.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Git {
-    /// Whether the agent has these tools.
+    /// Whether the agent has these tools. Read by nothing yet.
     pub enabled: bool,
-    /// Whether an applied run is committed.
+    /// Whether an applied run is committed. Read by nothing yet: none is.
     pub auto_commit: bool,
-    /// What the messages of its commits begin with.
+    /// What the messages of its commits begin with. Read by nothing yet.
     pub commit_prefix: String,
 }
 
@@ -35,17 +37,18 @@ impl Default for Git {
     }
 }
 
-/// `[tools.test]`: tests.
+/// `[tools.test]`: tests. Read by nothing yet: whether tests run is for `proof.tests` to say.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Test {
-    /// Whether the agent has these tools.
+    /// Whether the agent has these tools. Read by nothing yet.
     pub enabled: bool,
-    /// The test runner, such as `cargo`, `nextest`, `pytest` or `vitest`; empty: that of the project.
+    /// The test runner, such as `cargo`, `nextest`, `pytest` or `vitest`; empty: that of the project. Read by nothing yet:
+    /// it is always that of the project.
     pub framework: String,
-    /// Whether the tests that a change may concern run by themselves.
+    /// Whether the tests that a change may concern run by themselves. Read by nothing yet; see `proof.tests`.
     pub auto_run: bool,
-    /// Whether a failing test fails the run.
+    /// Whether a failing test fails the run. Read by nothing yet: it always fails the proof.
     pub fail_on_error: bool,
 }
 

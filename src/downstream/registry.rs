@@ -506,7 +506,8 @@ mod tests {
     fn an_entry_without_a_command_adjusts_the_built_in_server() {
         let text = "[[lsp.servers]]\nname = 'ruff'\npriority = 5\nexcept_features = ['hover']\n\
                     [lsp.servers.settings.ruff]\nlineLength = 90\n\
-                    [[lsp.servers]]\nname = 'vtsls'\nenabled = false\n";
+                    [[lsp.servers]]\nname = 'vtsls'\nenabled = false\n\
+                    [[lsp.servers]]\nname = 'ty'\nonly_features = ['hover']\n";
         let all = servers(&configured(text));
         let ruff = all
             .iter()
@@ -516,6 +517,10 @@ mod tests {
         assert_eq!(ruff.priority, 5);
         assert!(!ruff.takes_part("textDocument/hover"));
         assert!(ruff.takes_part("textDocument/codeAction"));
+        let ty = all.iter().find(|server| server.name == "ty");
+        let ty = ty.expect("there");
+        assert!(ty.takes_part("textDocument/hover"));
+        assert!(!ty.takes_part("textDocument/codeAction"));
         assert_eq!(ruff.section("ruff.lineLength"), Some(&Value::from(90)));
         assert_eq!(ruff.section("ruf"), None);
         assert!(!all.iter().any(|server| server.name == "vtsls"));

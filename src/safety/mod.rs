@@ -218,3 +218,50 @@ fn deny(rule: &str, reason: String) -> Decision {
         reason,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+
+    #[test]
+    fn what_the_configuration_forbids_is_refused() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let workspace = folder.path().canonicalize().expect("it exists");
+        let home = workspace.join("home").display().to_string();
+        let environment = BTreeMap::from([("HOME".to_owned(), home)]);
+        let host = Host::from_environment("/nowhere/meliora".into(), environment);
+        let write = |name: &str, bytes| Action::WriteFile {
+            path: workspace.join(name),
+            bytes,
+        };
+        let sudo = Action::Spawn {
+            purpose: Purpose::Check,
+            program: "/usr/bin/sudo".into(),
+            arguments: vec!["make".to_owned()],
+            directory: workspace.clone(),
+        };
+        let rules = |config: &Config| {
+            let policy = Policy::new(&host, config, &workspace);
+            let actions = [
+                write("a.rs", 1_500_000),
+                write("made/a.rs", 1),
+                sudo.clone(),
+            ];
+            actions.map(|action| match permit(&policy, action) {
+                Ok(_) => None,
+                Err(Refusal::Denied { rule, .. } | Refusal::NeedsApproval { rule, .. }) => {
+                    Some(rule)
+                }
+            })
+        };
+        let mut config = Config::default();
+        assert_eq!(rules(&config), [None, None, None]);
+        config.safety.max_file_size_mb = 1;
+        config.safety.protected_paths = vec!["made/**".to_owned()];
+        config.safety.forbidden_commands = vec!["sudo make".to_owned()];
+        let expected = ["file-size", "modify_protected", "forbidden_commands"];
+        assert_eq!(rules(&config), expected.map(|rule| Some(rule.to_owned())));
+    }
+}

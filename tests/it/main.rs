@@ -43,6 +43,8 @@ mod semantics;
 #[cfg(unix)]
 mod servers;
 mod session;
+#[cfg(target_os = "linux")]
+mod settings;
 mod several;
 mod shadow;
 #[cfg(unix)]

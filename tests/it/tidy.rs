@@ -254,7 +254,7 @@ fn the_readme_names_every_command() {
     }
 }
 
-fn names_of_tests() -> Vec<String> {
+pub(crate) fn names_of_tests() -> Vec<String> {
     let mut names = Vec::new();
     for source in &all_code() {
         let attributes = source.attributes();

@@ -1,0 +1,213 @@
+//! What is set has its effect, and `docs/CONFIG.md` says of every key who reads it and which test shows that.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use meliora::agent::task::{Kind, Scope, Services, Task};
+use meliora::agent::verify::{Identities, Verifier};
+use meliora::config::{Config, Diagnostics, schema};
+use meliora::event::RunId;
+use meliora::redact::Redactor;
+use meliora::text::edit::EditSet;
+use serde_json::json;
+
+use crate::model::host;
+use crate::tidy::names_of_tests;
+use crate::wire_peer::{Peer, Script, eventually};
+
+/// What stands in the last column for a key that has no effect so far.
+const NOTHING_YET: &str = "nothing yet";
+
+#[test]
+fn every_key_names_who_reads_it_and_the_test_that_shows_it() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let page = fs::read_to_string(root.join("docs/CONFIG.md")).expect("it is there");
+    let rows: BTreeMap<&str, Vec<&str>> = page
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
+        .map(|(key, rest)| (key, rest.trim_end_matches(" |").split(" | ").collect()))
+        .collect();
+    let tests = names_of_tests();
+    let keys = schema::keys();
+    for (key, place) in &keys {
+        let row = rows.get(key.as_str());
+        let row = row.unwrap_or_else(|| panic!("docs/CONFIG.md has no row for `{key}`: add one"));
+        let [_, readers, shown_by] = row.as_slice() else {
+            panic!("docs/CONFIG.md: `{key}` needs four columns: {row:?}");
+        };
+        let is_read = *readers != NOTHING_YET;
+        let admits_it = place.description().contains("Read by nothing yet");
+        assert_eq!(
+            is_read, !admits_it,
+            "docs/CONFIG.md and the doc comment of `{key}` disagree on whether anything reads it"
+        );
+        for reader in readers.split(", ").filter(|_| is_read) {
+            let module = reader.trim_matches('`');
+            let files = [format!("src/{module}.rs"), format!("src/{module}/mod.rs")];
+            assert!(
+                files.iter().any(|file| root.join(file).is_file()),
+                "docs/CONFIG.md: `{key}` is read by {module}, which is no module"
+            );
+        }
+        for name in shown_by.split(", ").filter(|name| *name != NOTHING_YET) {
+            let name = name.trim_matches('`');
+            assert!(
+                tests.iter().any(|test| test == name),
+                "docs/CONFIG.md: {name} is not a test (of `{key}`)"
+            );
+        }
+    }
+    for key in rows.keys() {
+        assert!(
+            keys.iter().any(|(known, _)| known == key),
+            "docs/CONFIG.md has a row for `{key}`, which is no key"
+        );
+    }
+}
+
+#[test]
+fn with_language_servers_switched_off_none_is_started() {
+    for (config, expected) in [("", 1), ("[lsp]\nenabled = false\n", 0)] {
+        let mut peer = Peer::ready(&Script {
+            config,
+            ..Script::default()
+        });
+        assert_eq!(peer.pids().len(), expected, "{config}");
+    }
+}
+
+#[test]
+fn no_more_runs_work_at_a_time_than_was_set() {
+    // A model that takes every question and answers none.
+    let model = TcpListener::bind("127.0.0.1:0").expect("a port is free");
+    let address = model.local_addr().expect("it is bound");
+    for limit in [1, 2] {
+        let config = format!(
+            "[agent]\nmax_concurrent_tasks = {limit}\n[llm]\nprovider = 'silent'\nmodel = 'm'\n\
+             [llm.providers.silent]\nbase_url = 'http://{address}/v1'\n"
+        );
+        let mut peer = Peer::ready(&Script {
+            config: &config,
+            ..Script::default()
+        });
+        let params = json!({ "command": "meliora.do", "arguments": ["write a poem"] });
+        for _ in 0..limit {
+            let answer = peer.request("workspace/executeCommand", &params);
+            assert!(answer["result"]["runId"].is_string(), "{answer}");
+        }
+        let refused = peer.request("workspace/executeCommand", &params);
+        let said = refused.to_string();
+        assert!(
+            said.contains(&format!("{limit} runs work already")),
+            "{said}"
+        );
+    }
+}
+
+/// A crate that compiles and has one test.
+struct Crate {
+    folder: tempfile::TempDir,
+    workspace: PathBuf,
+}
+
+const LIBRARY: &str = "pub fn two() -> u32 {\n    2\n}\n\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn is_two() {\n        assert_eq!(super::two(), 2);\n    }\n}\n";
+
+impl Crate {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let workspace = base.join("work");
+        fs::create_dir_all(workspace.join("src")).expect("made");
+        let manifest = "[package]\nname = \"small\"\nversion = \"0.1.0\"\nedition = \"2021\"\n";
+        fs::write(workspace.join("Cargo.toml"), manifest).expect("written");
+        fs::write(workspace.join("src/lib.rs"), LIBRARY).expect("written");
+        Self { folder, workspace }
+    }
+
+    /// What a run is given when `set` was set.
+    fn services(&self, set: impl FnOnce(&mut Config)) -> Services {
+        let home = std::env::var("HOME").unwrap_or_default();
+        let of_tools = |variable: &str, folder: &str| {
+            std::env::var(variable).unwrap_or_else(|_| format!("{home}/{folder}"))
+        };
+        let (cargo, rustup) = (
+            of_tools("CARGO_HOME", ".cargo"),
+            of_tools("RUSTUP_HOME", ".rustup"),
+        );
+        let environment = [
+            ("CARGO_HOME", cargo.as_str()),
+            ("RUSTUP_HOME", rustup.as_str()),
+        ];
+        let host = host(self.folder.path(), &environment);
+        let mut config = Config::default();
+        config.proof.diagnostics = Diagnostics::Check;
+        set(&mut config);
+        Services::new(host.as_ref().clone(), config, Redactor::default())
+    }
+
+    fn verifier(&self, set: impl FnOnce(&mut Config)) -> Verifier {
+        Verifier::open(&self.services(set), &self.workspace, &BTreeMap::new()).expect("it opens")
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_looks_tests_and_waits_as_was_set() {
+    let place = Crate::new();
+    let mut verifier = place.verifier(|config| config.proof.check_timeout = 0);
+    let missing = verifier.analyzer_missing().unwrap_or_default().to_owned();
+    assert!(missing.contains("proof.diagnostics"), "{missing}");
+    let failure = verifier.check().await.failure.unwrap_or_default();
+    assert!(failure.contains("proof.check_timeout"), "{failure}");
+    drop(verifier);
+
+    let mut edits = EditSet::default();
+    let after = LIBRARY.replace("    2\n}", "    1 + 1\n}");
+    edits.record(
+        PathBuf::from("src/lib.rs"),
+        Some(Arc::from(LIBRARY)),
+        Some(Arc::from(after)),
+    );
+    for (tests, test_timeout, said) in [
+        (false, 600, Some("proof.tests is false")),
+        (true, 0, Some("proof.test_timeout")),
+        (true, 600, None),
+    ] {
+        let mut verifier = place.verifier(|config| {
+            config.proof.tests = tests;
+            config.proof.test_timeout = test_timeout;
+        });
+        let before = verifier.check().await;
+        let proof = verifier.prove(&edits, &before, &Identities::new()).await;
+        let proof = proof.expect("the shadow can be written");
+        let whole = serde_json::to_string(&proof).expect("JSON");
+        assert_eq!(proof.holds, test_timeout > 0, "{whole}");
+        for sentence in ["proof.tests is false", "proof.test_timeout"] {
+            assert_eq!(whole.contains(sentence), said == Some(sentence), "{whole}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_proves_is_kept_for_the_next_run_as_long_as_was_set() {
+    let place = Crate::new();
+    for (seconds, is_kept) in [(0, false), (300, true)] {
+        let services = place.services(|config| config.proof.idle_timeout = seconds);
+        let task = Task {
+            run: RunId::new(1, 1),
+            kind: Kind::Fix(Scope::Workspace),
+            workspace: place.workspace.clone(),
+            overlay: BTreeMap::new(),
+            focus: None,
+            problems: Vec::new(),
+        };
+        let mut handle = meliora::agent::start(task, services.clone());
+        while handle.reports.recv().await.is_some() {}
+        let keeps = || !format!("{:?}", services.keeper).contains("verifier: None");
+        tokio::task::block_in_place(|| {
+            eventually("what was set", || keeps() == is_kept);
+        });
+    }
+}
