@@ -4,10 +4,13 @@
 //! does not know, bare line feeds, and it skips what is no header at all. [`Envelope::peek`] finds the `id` and `method`
 //! of a body without parsing the rest, so that what we forward stays the bytes that came.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use bytes::{Buf, Bytes, BytesMut};
 use memchr::memchr;
+
+use super::protocol;
 
 /// Longest header block before we take it for something else.
 const HEADER_BYTES_MAX: usize = 8 * 1024;
@@ -278,11 +281,11 @@ impl Envelope {
                 _ => return None,
             }
             first = false;
-            let key = scanner.string()?;
+            let key = read_key(body.get(scanner.string()?)?);
             scanner.space();
             scanner.expect(b':')?;
             scanner.space();
-            let value = match body.get(key)? {
+            let value = match &*key {
                 // The value of `result` is skipped only when the id may still follow.
                 b"result" | b"error" => {
                     answered = true;
@@ -319,13 +322,17 @@ impl Envelope {
         Some(Self { kind, id, method })
     }
 
-    /// The method's name; empty for a response.
+    /// The method's name as it stands in the message; empty for a response. What the protocol names has that name also
+    /// where it is written with escapes: writers of PHP escape every slash.
     pub fn method<'body>(&self, body: &'body [u8]) -> &'body str {
-        self.method
+        let written = self
+            .method
             .clone()
             .and_then(|range| body.get(range))
             .and_then(|bytes| std::str::from_utf8(bytes).ok())
-            .unwrap_or_default()
+            .unwrap_or_default();
+        let known = unescaped(written.as_bytes()).and_then(|name| protocol::method(&name));
+        known.map_or(written, |method| method.name)
     }
 
     /// The bytes of the id as they stand in the message; empty for a notification.
@@ -365,6 +372,20 @@ pub fn split_batch(body: &Bytes) -> Option<Vec<Bytes>> {
             }
         }
     }
+}
+
+/// A key as it is meant.
+fn read_key(written: &[u8]) -> Cow<'_, [u8]> {
+    match unescaped(written) {
+        Some(key) => Cow::Owned(key.into_bytes()),
+        None => Cow::Borrowed(written),
+    }
+}
+
+/// What the inside of a string means, where that is not what is written.
+fn unescaped(written: &[u8]) -> Option<String> {
+    memchr(b'\\', written)?;
+    serde_json::from_slice(&[b"\"", written, b"\""].concat()).ok()
 }
 
 fn unquoted(body: &[u8], range: Range<usize>) -> Option<Range<usize>> {
@@ -594,6 +615,19 @@ mod tests {
                 "null",
                 "",
             ),
+            (
+                r#"{"\u0069d":1,"m\u0065thod":"textDocument\/hover","i\u0064s":2}"#,
+                Kind::Request,
+                "1",
+                "textDocument/hover",
+            ),
+            (
+                r#"{"\u0072esult":1,"id":2,"method\u0022":"\/"}"#,
+                Kind::Response,
+                "2",
+                "",
+            ),
+            (r#"{"method":"own\/a"}"#, Kind::Notification, "", r"own\/a"),
         ] {
             let envelope = Envelope::peek(body.as_bytes()).expect(body);
             assert_eq!(envelope.kind, kind, "{body}");
