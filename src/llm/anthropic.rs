@@ -130,6 +130,7 @@ fn count(reported: Option<&Value>, assembler: &mut Assembler) {
     let tokens_in = figure("input_tokens").unwrap_or(0) + cached + kept;
     usage.tokens_in = usage.tokens_in.max(tokens_in);
     usage.tokens_cached = usage.tokens_cached.max(cached);
+    usage.tokens_kept = usage.tokens_kept.max(kept);
     usage.tokens_out = figure("output_tokens").unwrap_or(usage.tokens_out);
     usage.reported = usage.tokens_in > 0;
 }

@@ -408,6 +408,7 @@ impl WireUsage {
                 .prompt_tokens_details
                 .and_then(|details| details.cached_tokens)
                 .unwrap_or(0),
+            tokens_kept: 0,
             reported: self.prompt_tokens.is_some(),
         }
     }

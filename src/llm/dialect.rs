@@ -4,6 +4,7 @@ use std::borrow::Cow;
 
 use super::actions;
 use super::message::Request;
+use super::models::System;
 
 /// How this server wants to be asked. It starts with what the configuration says and adapts to refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,6 +17,8 @@ pub struct Dialect {
     pub stream_usage: bool,
     /// Whether a sampling temperature may be sent.
     pub temperature: bool,
+    /// Who says what the model is told before everything else, in chat completions.
+    pub system: System,
 }
 
 /// How a model is asked to act.
@@ -63,6 +66,10 @@ impl Dialect {
             self.completion_limit = true;
         } else if self.temperature && complains(&["temperature"]) {
             self.temperature = false;
+        } else if self.system == System::Developer && complains(&["developer"]) {
+            self.system = System::System;
+        } else if self.system != System::User && complains(&["system role", "'system'"]) {
+            self.system = System::User;
         } else if self.style == Style::Tools && acting && complains(&["tool"]) {
             self.style = Style::Schema;
         } else if self.style == Style::Schema

@@ -53,7 +53,7 @@ pub enum Error {
     },
     /// The request is longer than the model may be sent.
     #[error(
-        "the request has about {tokens} tokens, more than the {tokens_max} of llm.context_tokens_max"
+        "the request has about {tokens} tokens, more than the {tokens_max} that fit into llm.context_tokens_max and the model"
     )]
     TooLong {
         /// Tokens of the request.

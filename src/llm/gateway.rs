@@ -59,11 +59,12 @@ impl Gateway {
         let other = fallback
             .enabled
             .then(|| Route::open(host, llm, &fallback.provider, &fallback.model, redactor));
+        let route = Route::open(host, llm, &llm.provider, &llm.model, redactor)?;
         Ok(Self {
             other: other.transpose()?,
-            route: Route::open(host, llm, &llm.provider, &llm.model, redactor)?,
-            tokens_out_max: u64::from(llm.max_tokens),
-            context_tokens_max: llm.context_tokens_max,
+            tokens_out_max: route.tokens_out_max,
+            context_tokens_max: route.tokens_in_max,
+            route,
             may_change_style: llm.actions == ActionStyle::Auto,
             estimator: Estimator::default(),
             budget: Budget::new(config.agent.tokens_max),
@@ -97,6 +98,8 @@ impl Gateway {
             return false;
         };
         other.redactor.clone_from(&self.route.redactor);
+        self.tokens_out_max = other.tokens_out_max;
+        self.context_tokens_max = other.tokens_in_max;
         self.route = other;
         self.estimator = Estimator::default();
         true

@@ -139,6 +139,9 @@ pub struct Usage {
     pub tokens_out: u64,
     /// Tokens of `tokens_in` that the provider had in its cache.
     pub tokens_cached: u64,
+    /// Tokens of `tokens_in` that the provider put into its cache.
+    #[serde(default)]
+    pub tokens_kept: u64,
     /// Whether the provider reported these figures; otherwise they are estimates.
     pub reported: bool,
 }

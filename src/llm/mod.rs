@@ -2,8 +2,9 @@
 //!
 //! [`gateway::Gateway`] is the only way out: it takes a permit, looks the key up, retries, watches, counts and stops.
 //! [`message`] is the one form of a conversation inside the program; [`openai`], [`anthropic`] and [`ollama`] turn
-//! it into their wires, in the [`dialect`] that a server understands; [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and
-//! [`tokens`] estimates sizes before anything is sent.
+//! it into their wires, in the [`dialect`] that a server understands and within what [`models`] knows of the model;
+//! [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and [`tokens`]
+//! estimates sizes before anything is sent.
 
 pub mod actions;
 pub mod anthropic;
@@ -13,6 +14,7 @@ pub mod dialect;
 pub mod error;
 pub mod gateway;
 pub mod message;
+pub mod models;
 mod ndjson;
 pub mod ollama;
 pub mod openai;

@@ -7,6 +7,7 @@ use serde_json::{Map, Value, json};
 use super::actions;
 use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, ToolCall, ToolSpec};
+use super::models::System;
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
@@ -14,7 +15,11 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
     let worded = dialect.worded(request);
-    set("messages", worded.messages.iter().map(message).collect());
+    let messages = worded.messages.iter();
+    set(
+        "messages",
+        messages.map(|said| message(said, dialect.system)).collect(),
+    );
     set("stream", true.into());
     if dialect.stream_usage {
         set("stream_options", json!({ "include_usage": true }));
@@ -55,9 +60,9 @@ pub(super) fn tool(tool: &ToolSpec) -> Value {
     })
 }
 
-fn message(message: &Message) -> Value {
+fn message(message: &Message, system: System) -> Value {
     match message {
-        Message::System { text } => json!({ "role": "system", "content": text }),
+        Message::System { text } => json!({ "role": system.role(), "content": text }),
         Message::User { text } => json!({ "role": "user", "content": text }),
         Message::Assistant { text, calls, .. } => assistant(text, calls),
         Message::Tool { call, text, .. } => {
@@ -146,6 +151,7 @@ mod tests {
             completion_limit: false,
             stream_usage: true,
             temperature: true,
+            system: System::System,
         };
         let written = body(&request, settings, dialect);
         assert!(written["response_format"]["json_schema"]["schema"]["anyOf"].is_array());

@@ -15,7 +15,7 @@ use super::dialect::{Dialect, Settings, Style};
 use super::error::{ANSWER_BYTES_MAX, Error};
 use super::message::Request;
 use super::sse::{self, Event, TooLong};
-use super::{anthropic, ndjson, ollama, openai, retry};
+use super::{anthropic, models, ndjson, ollama, openai, retry};
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
@@ -39,6 +39,8 @@ pub(super) struct Route {
     temperature: Option<f64>,
     idle_timeout: Duration,
     window: u64,
+    pub(super) tokens_in_max: u64,
+    pub(super) tokens_out_max: u64,
     pub(super) provider: String,
     pub(super) wire: Wire,
     pub(super) url: String,
@@ -66,10 +68,21 @@ impl Route {
             Wire::Anthropic => format!("{base}/v1/messages"),
             Wire::Ollama => format!("{base}/api/chat"),
         };
+        let facts = models::facts(model);
         let style = match llm.actions {
+            ActionStyle::Auto if !facts.tools => Style::Schema,
             ActionStyle::Auto | ActionStyle::Tools => Style::Tools,
             ActionStyle::Schema => Style::Schema,
         };
+        let style = match style {
+            Style::Schema if !facts.schema => Style::Text,
+            style => style,
+        };
+        // A conversation gets at least half of what a model has.
+        let context = facts.context_tokens_max.unwrap_or(u64::MAX);
+        let answer = facts.answer_tokens_max.unwrap_or(u64::MAX);
+        let tokens_out_max = u64::from(llm.max_tokens).min(answer).min(context / 2);
+        let tokens_in_max = llm.context_tokens_max.min(context - tokens_out_max);
         Ok(Self {
             client: client(&endpoint)?,
             host: Arc::clone(host),
@@ -77,16 +90,19 @@ impl Route {
             temperature: llm.temperature,
             idle_timeout: Duration::from_secs(llm.idle_timeout.max(1)),
             // The same for every call: a local server loads its model anew for another one.
-            window: llm.context_tokens_max + u64::from(llm.max_tokens),
+            window: tokens_in_max + tokens_out_max,
+            tokens_in_max,
+            tokens_out_max,
             provider: provider.to_owned(),
             wire,
             url,
             model: model.to_owned(),
             dialect: Dialect {
                 style,
-                completion_limit: endpoint.contains("://api.openai.com"),
+                completion_limit: facts.completion_limit || endpoint.contains("://api.openai.com"),
                 stream_usage: true,
-                temperature: llm.temperature.is_some(),
+                temperature: facts.temperature,
+                system: facts.system,
             },
             redactor: redactor.clone(),
         })

@@ -75,7 +75,7 @@ fn stopped(reason: &str) -> [Value; 2] {
     ]
 }
 
-fn says(said: &str) -> Reply {
+pub(super) fn says(said: &str) -> Reply {
     let [delta, stop] = stopped("end_turn");
     streams(&[started(), text(said), delta, stop])
 }

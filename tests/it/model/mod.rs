@@ -3,6 +3,7 @@
 pub(crate) mod scripted;
 
 mod anthropic;
+mod capabilities;
 mod fallback;
 mod faults;
 mod ollama;
