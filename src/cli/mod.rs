@@ -11,6 +11,7 @@ pub mod fix;
 pub mod frames;
 pub mod headless;
 pub mod history;
+pub mod model;
 pub mod paint;
 pub mod place;
 pub mod proxy;
@@ -72,6 +73,7 @@ enum Command {
     History(history::Arguments),
     Trust(trust::Arguments),
     Config(config::Arguments),
+    Model(model::Arguments),
     /// Print the JSON Schema of the configuration, for editors and other programs.
     Schema,
     Doctor(doctor::Arguments),
@@ -105,6 +107,7 @@ pub fn main() -> ExitCode {
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Config(arguments)) => config::run(&arguments),
+        Some(Command::Model(arguments)) => model::run(&arguments),
         Some(Command::Schema) => config::print_schema(),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),

@@ -8,7 +8,7 @@ use clap::Args;
 
 use super::headless::{self, Ended, Progress};
 use super::session::{self, Session};
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, paint};
+use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, model, paint};
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
 use crate::agent::{intent, plan};
 use crate::event::Outcome;
@@ -56,7 +56,9 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let session = session::open(&arguments.path)?;
     let services = &session.services;
     // Without a model nothing can begin; the run would only say the same later.
-    Gateway::open(&services.host, &services.config, &services.redactor)?;
+    if let Err(error) = Gateway::open(&services.host, &services.config, &services.redactor) {
+        return Err(session::block_on(model::explained(&services.host, error))?);
+    }
     let file = session.project.root.join(&session.project.within);
     let instruction = if file.is_file() {
         format!(

@@ -71,7 +71,7 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
 }
 
 /// Values that never leave the process: secret variables, and keys that stand in the settings themselves.
-fn secrets(host: &Host, config: &Config) -> Vec<String> {
+pub(super) fn secrets(host: &Host, config: &Config) -> Vec<String> {
     let keys = config
         .llm
         .providers

@@ -101,6 +101,9 @@ pub enum Error {
         /// What a base URL normally looks like.
         base: &'static str,
     },
+    /// The endpoint does not say which models it has.
+    #[error("{0} answered with something else than a list of models")]
+    NotAList(String),
     /// Nothing came for too long.
     #[error("the model sent nothing for {0} seconds (llm.idle_timeout)")]
     Idle(u64),
@@ -153,6 +156,7 @@ impl Error {
             | Self::Status { .. }
             | Self::Redirected { .. }
             | Self::NotAModel { .. }
+            | Self::NotAList(_)
             | Self::Idle(_)
             | Self::Cut { .. }
             | Self::Fault(_)

@@ -29,7 +29,7 @@ const DIALECTS_MAX: u32 = 5;
 /// One run's way to its model.
 #[derive(Debug)]
 pub struct Gateway {
-    route: Route,
+    pub(super) route: Route,
     other: Option<Route>,
     tokens_out_max: u64,
     context_tokens_max: u64,
@@ -81,6 +81,11 @@ impl Gateway {
     /// Name of the model.
     pub fn model(&self) -> &str {
         &self.route.model
+    }
+
+    /// Name of the provider.
+    pub fn provider(&self) -> &str {
+        &self.route.provider
     }
 
     /// Name of the model and of its provider, for people.

@@ -4,14 +4,17 @@
 //! [`message`] is the one form of a conversation inside the program; [`openai`], [`anthropic`] and [`ollama`] turn
 //! it into their wires, in the [`dialect`] that a server understands and within what [`models`] knows of the model;
 //! [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and [`tokens`]
-//! estimates sizes before anything is sent.
+//! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
+//! [`discover`] lists models, also those that run on this machine.
 
 pub mod actions;
 pub mod anthropic;
 pub mod assembler;
 mod budget;
 pub mod dialect;
+pub mod discover;
 pub mod error;
+pub mod exchange;
 pub mod gateway;
 pub mod message;
 pub mod models;

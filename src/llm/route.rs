@@ -43,6 +43,8 @@ pub(super) struct Route {
     pub(super) tokens_out_max: u64,
     pub(super) provider: String,
     pub(super) wire: Wire,
+    /// Base URL.
+    pub(super) endpoint: String,
     pub(super) url: String,
     pub(super) model: String,
     pub(super) dialect: Dialect,
@@ -95,6 +97,7 @@ impl Route {
             tokens_out_max,
             provider: provider.to_owned(),
             wire,
+            endpoint: endpoint.clone(),
             url,
             model: model.to_owned(),
             dialect: Dialect {
@@ -182,6 +185,33 @@ impl Route {
         self.judge(response).await
     }
 
+    /// Fetches what the endpoint has at `url`.
+    pub(super) async fn get(&mut self, url: &str, bytes_max: usize) -> Result<String, Error> {
+        let mut get = self.client.get(url);
+        if self.wire == Wire::Anthropic {
+            get = get.header("anthropic-version", anthropic::VERSION);
+        }
+        if let Some((name, value)) = self.authorization()? {
+            get = get.header(name, value);
+        }
+        let idle = || Error::Idle(self.idle_timeout.as_secs());
+        let asked = tokio::time::timeout(self.idle_timeout, get.send());
+        let response = asked.await.map_err(|_| idle())?;
+        let response = response.map_err(|error| Error::Unreachable {
+            url: url.to_owned(),
+            reason: innermost(&error),
+        })?;
+        let response = self
+            .judge(response)
+            .await
+            .map_err(|refused| match refused {
+                Refused::Passing { error, .. } | Refused::Final(error) => error,
+                Refused::ByDialect(message) => self.status(StatusCode::BAD_REQUEST, &message),
+            })?;
+        let body = tokio::time::timeout(self.idle_timeout, capped(response, bytes_max));
+        body.await.map_err(|_| idle())
+    }
+
     /// Lets an answer pass and says of anything else what it means.
     async fn judge(&self, response: Response) -> Result<Response, Refused> {
         let status = response.status();
@@ -213,7 +243,7 @@ impl Route {
             }));
         }
         let asked = retry::asked_wait(response.headers(), jiff::Timestamp::now());
-        let body = tokio::time::timeout(self.idle_timeout, capped(response))
+        let body = tokio::time::timeout(self.idle_timeout, capped(response, ERROR_BYTES_MAX))
             .await
             .unwrap_or_default();
         let message = serde_json::from_str::<Value>(&body)
@@ -394,7 +424,8 @@ fn base_hint(wire: Wire) -> &'static str {
     }
 }
 
-fn client(endpoint: &str) -> Result<Client, Error> {
+/// A client for an endpoint; it follows no redirect.
+pub(super) fn client(endpoint: &str) -> Result<Client, Error> {
     static PROVIDER: Once = Once::new();
     PROVIDER.call_once(|| {
         // An error means that somebody has installed one already, which serves as well.
@@ -413,7 +444,8 @@ fn client(endpoint: &str) -> Result<Client, Error> {
         .map_err(|error| Error::Client(innermost(&error)))
 }
 
-fn content_type(response: &Response) -> String {
+/// What an answer says it is, in lower case and without parameters; empty when it says nothing.
+pub(super) fn content_type(response: &Response) -> String {
     let value = response.headers().get(CONTENT_TYPE);
     let value = value
         .and_then(|value| value.to_str().ok())
@@ -426,12 +458,13 @@ fn content_type(response: &Response) -> String {
         .to_ascii_lowercase()
 }
 
-async fn capped(mut response: Response) -> String {
+/// So many bytes of an answer, as text.
+pub(super) async fn capped(mut response: Response, bytes_max: usize) -> String {
     let mut body = Vec::new();
     while let Ok(Some(chunk)) = response.chunk().await {
         body.extend_from_slice(&chunk);
-        if body.len() > ERROR_BYTES_MAX {
-            body.truncate(ERROR_BYTES_MAX);
+        if body.len() > bytes_max {
+            body.truncate(bytes_max);
             break;
         }
     }

@@ -145,6 +145,15 @@ pub fn permit_user_program(
     })
 }
 
+/// The permit to see which servers of models run on this machine; `None` for an address anywhere else.
+pub fn permit_local_look(action: Action) -> Option<Permit> {
+    let Action::Connect { url } = &action else {
+        return None;
+    };
+    let local = origin(url)?.starts_with("http://127.0.0.1:");
+    local.then(|| Permit::mint(action))
+}
+
 fn change(policy: &Policy, path: &Path) -> Decision {
     match policy.places.classify(path) {
         Place::Workspace | Place::Shadow => allow("workspace"),

@@ -9,7 +9,7 @@ use super::{Finding, Standing};
 use crate::config::host::Host;
 use crate::config::layers::Loaded;
 use crate::config::{Config, Llm};
-use crate::llm::{self, gateway::Gateway};
+use crate::llm::{self, discover, gateway::Gateway};
 use crate::permit::Purpose;
 use crate::process::launch::{self, Ability};
 use crate::process::{self, Command, Environment, Limits};
@@ -163,6 +163,23 @@ fn without_credentials(url: &str) -> String {
         (Some((scheme, _)), Some((_, address))) => format!("{scheme}://{address}"),
         _ => url.to_owned(),
     }
+}
+
+/// Servers of models on this machine. Only this machine is asked, and what is found is not used unless it was chosen.
+pub(super) async fn local_models(host: &Host, llm: &Llm) -> Vec<Finding> {
+    let offers = crate::cli::model::look(host).await;
+    let advice = discover::advice(&offers).filter(|_| llm.provider.is_empty());
+    let offers = offers.iter().map(|offer| {
+        let models = crate::cli::paint::count(offer.models.len(), "model");
+        let detail = format!("runs on this machine with {models}");
+        let finding = Finding::new(Standing::Good, offer.server.name, detail);
+        finding.at(offer.server.base_url.as_str())
+    });
+    let mut findings: Vec<Finding> = offers.collect();
+    if let (Some(first), Some(advice)) = (findings.first_mut(), advice) {
+        first.advice = Some(advice);
+    }
+    findings
 }
 
 /// Which settings files there are, and what was not used of them.

@@ -18,7 +18,8 @@ use crate::process::launch;
 
 /// Look at this machine: language servers, compilers, test runners, editors, sandbox, model, folders.
 ///
-/// Nothing is changed and nothing is sent anywhere; programs are only asked for their version. The exit code is 3
+/// Nothing is changed and nothing leaves this machine; programs are only asked for their version, and servers of models
+/// on this machine for their models. The exit code is 3
 /// when something is broken without which meliora cannot work, else 0.
 #[derive(Debug, Args)]
 pub struct Arguments {
@@ -140,20 +141,23 @@ async fn look(host: &Arc<Host>, arguments: &Arguments) -> Report {
     let trusted = project
         .as_deref()
         .filter(|root| trust::is_trusted(host, root));
-    let (servers, toolchains, runners, editors, sandbox) = tokio::join!(
+    let (servers, toolchains, runners, editors, sandbox, local_models) = tokio::join!(
         programs::language_servers(host, &loaded.config.lsp, project.as_deref(), trusted),
         programs::toolchains(host),
         programs::test_runners(host),
         programs::editors(host),
         machine::sandbox(host),
+        machine::local_models(host, &loaded.config.llm),
     );
+    let mut models = machine::model(host, &loaded.config);
+    models.extend(local_models);
     let sections = [
         ("Language servers", servers),
         ("Compilers and toolchains", toolchains),
         ("Test runners", runners),
         ("Editors", editors),
         ("Sandbox", sandbox),
-        ("Model", machine::model(host, &loaded.config)),
+        ("Model", models),
         ("Configuration", machine::configuration(host, &loaded)),
         ("Folders", machine::folders(host)),
     ]

@@ -3,6 +3,7 @@
 pub(crate) mod scripted;
 
 mod anthropic;
+mod calling;
 mod capabilities;
 mod fallback;
 mod faults;

@@ -1,0 +1,111 @@
+//! `meliora model call`: messages in, the answer out, nothing added (spec: LLM Gateway, raw calls).
+
+use std::io::{IsTerminal, Read, Write};
+use std::path::PathBuf;
+
+use anyhow::{Context, bail};
+use clap::Args;
+use serde_json::json;
+
+use super::{Choice, Desk, Failure};
+use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, session};
+use crate::llm::exchange::{self, Answered, Question};
+
+/// Bytes of a question that are read.
+const QUESTION_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
+/// Ask the model: messages as JSON in, the answer with tool calls and usage as JSON out.
+///
+/// Messages are a list as chat completions have it, [{"role": "user", "content": "…"}], or an object with `messages`
+/// and, if you like, `tools`, `max_tokens` and `temperature`. Nothing is added, tools are not carried out, secrets are
+/// masked on the way out. An answer that was cut off is printed as an error with the text that had come.
+#[derive(Debug, Args)]
+pub(super) struct Arguments {
+    /// A file with the messages; without it they are read from standard input
+    file: Option<PathBuf>,
+    /// Print the text of the answer as it comes, instead of JSON at the end
+    #[arg(long)]
+    stream: bool,
+    #[command(flatten)]
+    choice: Choice,
+}
+
+/// Runs the command.
+pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let question = exchange::read(&written(arguments)?)?;
+    let mut desk = Desk::open(&arguments.choice)?;
+    let llm = &mut desk.config.llm;
+    llm.max_tokens = question.max_tokens.unwrap_or(llm.max_tokens);
+    llm.temperature = question.temperature.or(llm.temperature);
+    session::block_on(call(&desk, &question, arguments.stream))?
+}
+
+fn written(arguments: &Arguments) -> anyhow::Result<String> {
+    let mut text = String::new();
+    match &arguments.file {
+        Some(path) => {
+            let cannot = || format!("cannot read {}", path.display());
+            let file = std::fs::File::open(path).with_context(cannot)?;
+            let mut file = file.take(QUESTION_BYTES_MAX);
+            file.read_to_string(&mut text).with_context(cannot)?;
+        }
+        None if std::io::stdin().is_terminal() => bail!(
+            r#"give messages on standard input or in a file: echo '[{{"role": "user", "content": "hello"}}]' | meliora model call"#
+        ),
+        None => {
+            let mut stdin = std::io::stdin().lock().take(QUESTION_BYTES_MAX);
+            stdin
+                .read_to_string(&mut text)
+                .context("cannot read standard input")?;
+        }
+    }
+    Ok(text)
+}
+
+async fn call(desk: &Desk, question: &Question, stream: bool) -> anyhow::Result<u8> {
+    let mut gateway = desk.gateway().await?;
+    let mut said = String::new();
+    let mut on_text = |text: &str| {
+        said.push_str(text);
+        if stream {
+            let mut stdout = anstream::stdout().lock();
+            // A reader that went away will not miss it.
+            let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
+        }
+    };
+    let request = &question.request;
+    let asked = super::ask(&mut gateway, &desk.policy(), request, &mut on_text).await;
+    if stream && !said.is_empty() {
+        paint::say("");
+    }
+    match asked {
+        Ok(answer) if stream => {
+            let wanted = answer.calls.iter().map(|call| call.name.as_str());
+            let wanted = wanted.collect::<Vec<_>>().join(", ");
+            if !wanted.is_empty() {
+                paint::remark(format!(
+                    "it wants to call {wanted}; without --stream the calls are printed"
+                ));
+            }
+            Ok(EXIT_DONE)
+        }
+        Ok(answer) => {
+            let answered = Answered::new(gateway.provider(), gateway.model(), answer);
+            paint::say_json(&answered)?;
+            Ok(EXIT_DONE)
+        }
+        Err(Failure::Refused(refusal)) => Err(refusal.into()),
+        Err(failure) => {
+            let error = failure.to_string();
+            let is_cut = match &failure {
+                Failure::Model(error) => error.is_cut(),
+                Failure::Cancelled | Failure::Refused(_) => true,
+            };
+            if !stream {
+                paint::say_json(&json!({ "error": error, "cut": is_cut, "text": said }))?;
+            }
+            paint::complain(error);
+            Ok(EXIT_PROBLEMS)
+        }
+    }
+}

@@ -1,0 +1,184 @@
+//! `meliora model`: which models there are, whether the chosen one works, and a raw call of it (spec: LLM Gateway).
+
+mod call;
+mod check;
+mod list;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use clap::{Args, Subcommand};
+use serde_json::Value;
+
+use super::{EXIT_MISSING, paint, place, session};
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::config::layers;
+use crate::llm::discover::{self, Offer};
+use crate::llm::gateway::Gateway;
+use crate::llm::message::{Answer, Request};
+use crate::llm::{self, Error};
+use crate::redact::Redactor;
+use crate::safety::{self, Policy};
+
+/// Shown below the options.
+const EXAMPLES: &str = r#"Examples:
+  meliora model list                        what can be chosen, also on this machine
+  meliora model test                        whether the chosen model works
+  echo '[{"role": "user", "content": "Say hello"}]' | meliora model call"#;
+
+/// List models, test the chosen one, or call it.
+#[derive(Debug, Args)]
+#[command(after_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, Subcommand)]
+enum What {
+    List(list::Arguments),
+    Test(check::Arguments),
+    Call(call::Arguments),
+}
+
+/// Another model than the configured one, for this call.
+#[derive(Debug, Args)]
+struct Choice {
+    /// Ask this provider instead of `llm.provider`
+    #[arg(long, value_name = "NAME")]
+    provider: Option<String>,
+    /// Ask this model instead of `llm.model`
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    let answered = match &arguments.what {
+        What::List(arguments) => list::run(arguments),
+        What::Test(arguments) => check::run(arguments),
+        What::Call(arguments) => call::run(arguments),
+    };
+    match answered {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            paint::complain(format!("{error:#}"));
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
+}
+
+/// What a call needs.
+#[derive(Debug)]
+struct Desk {
+    host: Arc<Host>,
+    config: Config,
+    redactor: Redactor,
+    workspace: PathBuf,
+}
+
+/// Why a call brought no answer.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// The model did not answer.
+    #[error(transparent)]
+    Model(#[from] llm::Error),
+    /// It may not be asked.
+    #[error(transparent)]
+    Refused(#[from] safety::Refusal),
+    /// The user pressed Ctrl-C.
+    #[error("cancelled")]
+    Cancelled,
+}
+
+impl Desk {
+    /// Reads the settings of the project around the current folder, or those of the user.
+    fn open(choice: &Choice) -> anyhow::Result<Self> {
+        let host = place::host()?;
+        let project = place::find(Path::new("."), &host.home).ok();
+        let root = project.map(|project| project.root);
+        let loaded = layers::load(&host, root.as_deref(), &Value::Null);
+        for notice in &loaded.notices {
+            paint::remark(notice);
+        }
+        let mut config = loaded.config;
+        let chosen = |name: &Option<String>, place: &mut String| {
+            if let Some(name) = name {
+                place.clone_from(name);
+            }
+        };
+        chosen(&choice.provider, &mut config.llm.provider);
+        chosen(&choice.model, &mut config.llm.model);
+        let workspace = root.map_or_else(|| Path::new(".").canonicalize(), Ok)?;
+        Ok(Self {
+            redactor: Redactor::new(session::secrets(&host, &config)),
+            host: Arc::new(host),
+            config,
+            workspace,
+        })
+    }
+
+    fn policy(&self) -> Policy {
+        Policy::new(&self.host, &self.config, &self.workspace)
+    }
+
+    /// The way to the model; where none is configured, the error also says what runs on this machine.
+    async fn gateway(&self) -> anyhow::Result<Gateway> {
+        match Gateway::open(&self.host, &self.config, &self.redactor) {
+            Err(error) => Err(explained(&self.host, error).await),
+            Ok(gateway) => Ok(gateway),
+        }
+    }
+}
+
+/// Why there is no way to a model; where none is configured, with what runs on this machine.
+pub(super) async fn explained(host: &Host, error: Error) -> anyhow::Error {
+    let advice = match error {
+        Error::NotConfigured => discover::advice(&look(host).await),
+        _ => None,
+    };
+    match advice {
+        Some(advice) => anyhow::anyhow!("{error}. {advice}"),
+        None => error.into(),
+    }
+}
+
+/// The servers of models on this machine.
+pub(super) async fn look(host: &Host) -> Vec<Offer> {
+    let candidates = discover::candidates(host);
+    let permits: Vec<_> = candidates
+        .iter()
+        .filter_map(|candidate| safety::permit_local_look(candidate.action()))
+        .collect();
+    discover::look(candidates, &permits).await
+}
+
+/// Asks the model, and after it the fallback; Ctrl-C closes the connection. An answer that was cut off is not asked for
+/// again: what had come is in the error.
+async fn ask(
+    gateway: &mut Gateway,
+    policy: &Policy,
+    request: &Request,
+    on_text: &mut (dyn FnMut(&str) + Send),
+) -> Result<Answer, Failure> {
+    loop {
+        let permit = safety::permit(policy, gateway.action())?;
+        let asked = tokio::select! {
+            asked = gateway.ask(&permit, request, on_text) => asked,
+            _ = tokio::signal::ctrl_c() => return Err(Failure::Cancelled),
+        };
+        let error = match asked {
+            Ok(answer) => return Ok(answer),
+            Err(error) if error.is_cut() => return Err(error.into()),
+            Err(error) => error,
+        };
+        let from = gateway.name();
+        if !gateway.fall_back(&error) {
+            return Err(error.into());
+        }
+        let to = gateway.name();
+        paint::remark(format!("{from} does not answer ({error}); asking {to}"));
+    }
+}
