@@ -238,6 +238,8 @@ mod tests {
             (".env", "KEY=value".to_owned()),
             (".git/config", "x".to_owned()),
             ("key.txt", "token: hunter2-is-long".to_owned()),
+            ("sub/link.txt", "x".to_owned()),
+            ("sub/deep/a.txt", "x".to_owned()),
         ] {
             let path = root.join(path);
             std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
@@ -246,6 +248,7 @@ mod tests {
         std::fs::write(base.join("outside.txt"), "outside").expect("written");
         std::os::unix::fs::symlink(base.join("outside.txt"), root.join("link.txt"))
             .expect("linked");
+        std::os::unix::fs::symlink("sub/deep", root.join("d")).expect("linked");
         let home = BTreeMap::from([("HOME".to_owned(), base.display().to_string())]);
         let host = Host::from_environment(base.join("meliora"), home);
         let policy = Policy::new(&host, &Config::default(), &root);
@@ -349,6 +352,10 @@ mod tests {
             ("edit_file", ".git/config", "modify_protected"),
             ("read_file", "link.txt", "workspace-only"),
             ("edit_file", "link.txt", "workspace-only"),
+            // On the disk this would be `sub/link.txt`; by name, which is what is read, it is the link.
+            ("read_file", "d/../link.txt", "workspace-only"),
+            ("edit_file", "d/../link.txt", "workspace-only"),
+            ("edit_file", "d/../.git/config", "modify_protected"),
             ("read_file", "../outside.txt", "workspace-only"),
             ("read_file", outside.as_str(), "workspace-only"),
             ("read_file", "/etc/passwd", "workspace-only"),

@@ -151,9 +151,8 @@ impl Tool for EditFile {
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         let path = absolute(arguments, context);
-        let bytes_before = context
-            .staging
-            .relative(Path::new(text(arguments, "path")))
+        let bytes_before = relative(arguments, context)
+            .ok()
             .filter(|_| context.policy.is_readable(&path))
             .and_then(|relative| context.staging.read(&relative).ok())
             .map_or(0, |before| before.len());
@@ -275,8 +274,13 @@ pub(super) fn parameter(name: &str, kind: Kind, required: bool, description: &st
     }
 }
 
+/// The path that is judged: the very one that [`relative`] leads to. Of a path that leads out by its name, which is
+/// never used, the name as it was given.
 fn absolute(arguments: &Value, context: &Context<'_>) -> PathBuf {
-    context.staging.root().join(text(arguments, "path"))
+    let path = Path::new(text(arguments, "path"));
+    let used = context.staging.relative(path);
+    let root = context.staging.root();
+    root.join(used.as_deref().unwrap_or(path))
 }
 
 fn relative(arguments: &Value, context: &Context<'_>) -> Result<PathBuf, Error> {
