@@ -80,7 +80,7 @@ pub enum Conflicts {
 
 /// Whose word stands behind a change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Consent {
+pub enum Consent {
     /// The policy's alone.
     Policy,
     /// The user asked for this very change.
@@ -132,6 +132,33 @@ pub fn apply_to_disk(
     notices.append(&mut applied.notices);
     applied.notices = notices;
     Ok(applied)
+}
+
+/// How the policy judged an edit that an editor will apply.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Judged {
+    /// Why the edit must not be applied, one sentence fragment for each file; empty when it may.
+    pub reasons: Vec<String>,
+    /// Each decision, for the journal.
+    pub decisions: Vec<RunEvent>,
+}
+
+/// Judges an edit that an editor, not we, will apply: every file by where it really is.
+pub fn judge_edit(policy: &Policy, consent: Consent, edits: &EditSet) -> Judged {
+    let mut judged = Judged::default();
+    let root = policy.workspace();
+    for (path, edit) in &edits.files {
+        let target = safety::paths::resolve(&root.join(path));
+        let text = edit.after.as_deref();
+        let permit = judge(policy, consent, &target, text, &mut judged.decisions);
+        if locate(root, path).is_none() {
+            let reason = format!("{} is outside the workspace", path.display());
+            judged.reasons.push(reason);
+        } else if let Err(refusal) = permit {
+            judged.reasons.push(refusal.to_string());
+        }
+    }
+    judged
 }
 
 /// One file on its way.

@@ -322,6 +322,34 @@ async fn a_task_gives_the_same_text_in_the_editor_and_headless_and_can_be_undone
     assert_eq!(headless.on_disk(), GREETING);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_edit_of_a_protected_file_never_reaches_the_editor() {
+    let ground = Ground::new(BROKEN);
+    let protected = [
+        ("MELIORA_LSP__ENABLED", "false"),
+        ("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]"),
+    ];
+    let mut editor = ground.editor(profile("headless"), &protected).await;
+    let started = editor
+        .execute("meliora.fixAll", json!([]))
+        .await
+        .expect("answered at once");
+    let outcome = outcome(&mut editor, &started).await;
+    assert_eq!(outcome["outcome"], "failed", "{outcome}");
+    let message = outcome["message"].as_str().expect("it says why");
+    assert!(message.contains("src/lib.rs is protected"), "{message}");
+    let buffer = &editor.buffers[Path::new("src/lib.rs")];
+    assert_eq!((&*buffer.text, buffer.version), (BROKEN, 1));
+    assert_eq!(ground.on_disk(), BROKEN);
+    let asked = editor.heard.iter().any(|(method, parameters)| {
+        method == "meliora/event"
+            && parameters["event"]["event"] == "decided"
+            && parameters["event"]["decision"]["rule"] == "modify_protected"
+    });
+    assert!(asked, "{:#?}", editor.heard);
+    editor.shutdown().await.expect("an orderly end");
+}
+
 /// Runs the demo and gives its document.
 fn demo(more: &[(&str, &str)]) -> Value {
     let folder = tempfile::tempdir().expect("a temporary folder");

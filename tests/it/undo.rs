@@ -12,7 +12,9 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use meliora::agent::edit::{Applied, ApplyError, Conflicts, apply_to_disk, recover};
+use meliora::agent::edit::{
+    Applied, ApplyError, Conflicts, Consent, apply_to_disk, judge_edit, recover,
+};
 use meliora::agent::undo::{
     Direction, Reverted, UndoError, Wanted, Which, plan_undo, record_applied, revert,
 };
@@ -363,6 +365,36 @@ fn what_must_not_be_changed_refuses_the_whole_edit_with_its_reason() {
     }
     assert_eq!(fs::read_to_string(&outside).expect("readable"), "a\n");
     ground.apply(2, &edits(&[("good", a, b)])).expect("applied");
+}
+
+#[test]
+fn what_an_editor_must_not_change_is_refused_by_where_it_really_is() {
+    let ground = Ground::new();
+    let outside = ground.workspace.with_file_name("outside.txt");
+    for file in ["good", ".env", ".git/config"] {
+        ground.write(file, "a\n");
+    }
+    symlink(&outside, ground.path("escape")).expect("linked");
+    symlink(".git/config", ground.path("alias")).expect("linked");
+    let (a, b) = (Some("a\n"), Some("b\n"));
+    for (file, to, by_policy, by_user) in [
+        ("good", b, "", ""),
+        ("good", None, "would be deleted", ""),
+        (".git/config", b, "is protected", ""),
+        ("alias", b, ".git/config is protected", ""),
+        (".env", b, "may hold secrets", "may hold secrets"),
+        ("escape", b, "escape is outside", "escape is outside"),
+        ("escape", None, "escape is outside", "escape is outside"),
+        ("../outside.txt", b, "is outside", "is outside"),
+    ] {
+        for (consent, reason) in [(Consent::Policy, by_policy), (Consent::User, by_user)] {
+            let judged = judge_edit(&ground.policy, consent, &edits(&[(file, a, to)]));
+            let said = judged.reasons.join("; ");
+            assert!(said.contains(reason), "{file}: {said}");
+            assert_eq!(said.is_empty(), reason.is_empty(), "{file}: {said}");
+            assert_eq!(judged.decisions.len(), 1, "{file}");
+        }
+    }
 }
 
 #[test]

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::commands::Arguments;
 use super::delivery::{Delivery, Turn};
 use super::journal::Entry;
-use crate::agent::edit::Conflicts;
+use crate::agent::edit::{Conflicts, Consent, judge_edit};
 use crate::agent::task::{self, Control, Proposal};
 use crate::agent::undo::{self, Direction, Plan, Wanted, Which};
 use crate::event::{Outcome, RunEvent, RunId};
+use crate::safety::Policy;
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
@@ -41,7 +42,33 @@ impl Session {
             .map(|check| check.summary.as_str())
             .collect();
         let checked = passed.join(", ");
-        self.begin_delivery(id, &proposal.title, checked, proposal.edits);
+        match self.judge_delivery(id, Consent::Policy, &proposal.edits) {
+            Ok(()) => self.begin_delivery(id, &proposal.title, checked, proposal.edits),
+            Err(reason) => self.refuse_delivery(id, &reason),
+        }
+    }
+
+    /// Asks the policy about every file of an edit before the editor hears of any. What would ask a person is refused
+    /// here, as it is on the command line: the reason names the file, which the user can change by hand.
+    fn judge_delivery(
+        &mut self,
+        id: &RunId,
+        consent: Consent,
+        edits: &EditSet,
+    ) -> Result<(), String> {
+        let policy = Policy::new(&self.host, &self.config, &self.root);
+        let judged = judge_edit(&policy, consent, edits);
+        for decided in judged.decisions {
+            self.publish_event(id, &decided);
+            self.note(Entry::Event(id.clone(), decided));
+        }
+        if judged.reasons.is_empty() {
+            return Ok(());
+        }
+        Err(format!(
+            "nothing was changed: {}",
+            judged.reasons.join("; ")
+        ))
     }
 
     fn begin_delivery(&mut self, id: &RunId, title: &str, checked: String, edits: EditSet) {
@@ -190,7 +217,7 @@ impl Session {
         let refused = Control::Delivered(task::Delivery::Refused(reason.to_owned()));
         match control {
             Some(control) => drop(control.try_send(refused)),
-            None => self.run_ended(id),
+            None => self.undo_failed(id, reason),
         }
         self.say(Loudness::Warning, reason);
     }
@@ -240,8 +267,13 @@ impl Session {
         Ok(json!({ "runId": id }))
     }
 
-    /// What an undo has to change is known.
+    /// What an undo has to change is known. The user asked for it: what is denied stays denied, what would ask was
+    /// answered.
     pub(in crate::server) fn undo_planned(&mut self, id: &RunId, plan: Result<Plan, String>) {
+        let plan = plan.and_then(|plan| {
+            self.judge_delivery(id, Consent::User, &plan.edits)
+                .map(|()| plan)
+        });
         match plan {
             Ok(plan) => {
                 if let Some(run) = self.runs.working.get_mut(id) {
@@ -250,15 +282,18 @@ impl Session {
                 let title = format!("undid {}", plan.run);
                 self.begin_delivery(id, &title, String::new(), plan.edits);
             }
-            Err(reason) => {
-                let finished = RunEvent::Finished(Outcome::Failed {
-                    message: reason.clone(),
-                });
-                self.publish_event(id, &finished);
-                self.note(Entry::Event(id.clone(), finished));
-                self.refuse_delivery(id, &reason);
-            }
+            Err(reason) => self.refuse_delivery(id, &reason),
         }
+    }
+
+    /// An undo that was refused, at once or on the way, has ended as any run does.
+    fn undo_failed(&mut self, id: &RunId, reason: &str) {
+        let finished = RunEvent::Finished(Outcome::Failed {
+            message: reason.to_owned(),
+        });
+        self.publish_event(id, &finished);
+        self.note(Entry::Event(id.clone(), finished));
+        self.run_ended(id);
     }
 
     fn undo_finished(&mut self, id: &RunId, reverts: Option<RunId>) {
