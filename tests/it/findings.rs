@@ -1,9 +1,12 @@
 //! What several servers find in a document reaches the editor as one.
 
+use std::cell::Cell;
+use std::path::PathBuf;
+
 use serde_json::{Value, json};
 
-use crate::canned::{Canned, heard, open, prepared};
-use crate::wire_peer::Peer;
+use crate::canned::{Canned, heard, here, open, prepared};
+use crate::wire_peer::{Peer, eventually};
 
 const PUBLISH: &str = "textDocument/publishDiagnostics";
 const ASK: &str = "textDocument/diagnostic";
@@ -125,6 +128,120 @@ fn an_editor_that_asks_gets_the_reports_of_all_servers_under_one_id() {
         let id = format!("id of {message}");
         assert_eq!(asked[1]["params"]["previousResultId"], id);
     }
+}
+
+/// Two servers that are asked, the second of which answers only once a file is gone.
+fn one_and_a_slow_one(method: &str, reports: [Value; 2]) -> (Peer, tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hold = folder.path().join("hold");
+    std::fs::write(&hold, "").expect("written");
+    let pulls = json!({ "textDocumentSync": 1, "diagnosticProvider": { "interFileDependencies": false, "workspaceDiagnostics": true } });
+    let [first, second] = reports;
+    let mut more = pulls.clone();
+    more["hoverProvider"] = json!(true);
+    let slow = json!({ method: { "result": second, "unless": hold }, "textDocument/hover": { "result": null } });
+    let mut peer = prepared(&[
+        server("first", pulls, json!({ method: { "result": first } })),
+        server("second", more, slow),
+    ]);
+    peer.greet(&editor(&json!(true)));
+    open(&mut peer);
+    (peer, folder, hold)
+}
+
+fn is_refresh(message: &Value) -> bool {
+    message["method"] == "workspace/diagnostic/refresh"
+}
+
+#[test]
+fn a_slow_server_is_not_told_to_stop_and_the_editor_asks_again_once_it_has_reported() {
+    let report = |message: &str| {
+        let id = format!("id of {message}");
+        json!({ "kind": "full", "resultId": id, "items": [finding(message, 0)] })
+    };
+    let (mut peer, _folder, hold) = one_and_a_slow_one(ASK, [report("one"), report("two")]);
+    let of = |answer: &Value| {
+        words(
+            answer["result"]["items"].as_array().expect("a list"),
+            "message",
+        )
+    };
+    let answer = peer.request(ASK, &of_a());
+    assert_eq!(of(&answer), ["one"]);
+    // Who is still at it is not asked the same again.
+    let answer = peer.request(ASK, &of_a());
+    assert_eq!(of(&answer), ["one"]);
+    assert_eq!(heard(&peer, "second", ASK).len(), 1);
+    std::fs::remove_file(&hold).expect("removed");
+    peer.find(is_refresh);
+    let answer = peer.request(ASK, &of_a());
+    assert_eq!(of(&answer), ["one", "two"]);
+
+    // It is slow again and says the same: that is no news, also not while the next question waits for it.
+    let refreshes = Cell::new(0);
+    let mut again = of_a();
+    again["previousResultId"] = answer["result"]["resultId"].clone();
+    for _ in 0..2 {
+        std::fs::write(&hold, "").expect("written");
+        let id = peer.ask(ASK, &again);
+        let same = peer.find(|message| {
+            refreshes.set(refreshes.get() + usize::from(is_refresh(message)));
+            message["id"] == id && message.get("method").is_none()
+        });
+        assert_eq!(same["result"]["kind"], "unchanged");
+        std::fs::remove_file(&hold).expect("removed");
+        // When it has answered this, it has answered that.
+        peer.request("textDocument/hover", &here());
+    }
+    assert_eq!(refreshes.get(), 0);
+    assert!(heard(&peer, "second", "$/cancelRequest").is_empty());
+}
+
+#[test]
+fn a_question_about_an_older_text_is_given_up() {
+    let report = json!({ "kind": "full", "items": [] });
+    let (mut peer, _folder, hold) = one_and_a_slow_one(ASK, [report.clone(), report]);
+    peer.request(ASK, &of_a());
+    let text = json!([{ "text": "another text" }]);
+    let document = json!({ "uri": "file:///a", "version": 2 });
+    let changed = json!({ "textDocument": document, "contentChanges": text });
+    peer.notify("textDocument/didChange", &changed);
+    peer.request(ASK, &of_a());
+    std::fs::remove_file(&hold).expect("removed");
+    eventually("the second question", || {
+        heard(&peer, "second", ASK).len() == 2
+    });
+    let asked = heard(&peer, "second", ASK);
+    let given_up = heard(&peer, "second", "$/cancelRequest");
+    assert_eq!(given_up.len(), 1, "{given_up:?}");
+    assert_eq!(given_up[0]["params"]["id"], asked[0]["id"]);
+}
+
+#[test]
+fn a_server_that_holds_a_question_about_the_workspace_open_is_heard_when_it_speaks() {
+    let report = |message: &str| {
+        let uri = format!("file:///{message}");
+        json!({ "items": [{ "uri": uri, "version": null, "kind": "full", "items": [finding(message, 0)] }] })
+    };
+    let all = "workspace/diagnostic";
+    let (mut peer, _folder, hold) = one_and_a_slow_one(all, [report("one"), report("two")]);
+    let params = json!({ "previousResultIds": [] });
+    let of = |answer: &Value| {
+        let reports = answer["result"]["items"].as_array().expect("a list");
+        reports
+            .iter()
+            .map(|report| report["uri"].to_string())
+            .collect::<String>()
+    };
+    for _ in 0..2 {
+        assert_eq!(of(&peer.request(all, &params)), r#""file:///one""#);
+    }
+    assert_eq!(heard(&peer, "second", all).len(), 1);
+    std::fs::remove_file(&hold).expect("removed");
+    peer.find(is_refresh);
+    let answer = peer.request(all, &params);
+    assert_eq!(of(&answer), r#""file:///one""file:///two""#);
+    assert!(heard(&peer, "second", "$/cancelRequest").is_empty());
 }
 
 #[test]

@@ -24,7 +24,7 @@ const SERVER_CANCELLED: i64 = -32802;
 const PASSING: [i64; 3] = [-32800, -32801, SERVER_CANCELLED];
 
 /// A document that a server spoke of: whether it said "unchanged", and which version it meant.
-type Spoken<'a> = (String, Option<Tag>, Option<&'a RawValue>);
+pub(super) type Spoken<'a> = (String, Option<Tag>, Option<&'a RawValue>);
 
 /// What all servers said of one document.
 struct Touched<'a> {
@@ -34,9 +34,9 @@ struct Touched<'a> {
 }
 
 /// What all servers said.
-struct Heard<'a> {
+pub(super) struct Heard<'a> {
     touched: BTreeMap<String, Touched<'a>>,
-    retrigger: bool,
+    pub(super) retrigger: bool,
 }
 
 /// What the editor is answered.
@@ -138,9 +138,8 @@ impl Board {
         let uri = at(params, "/textDocument/uri").as_str().unwrap_or_default();
         let before = at(params, "/previousResultId").as_str().map(split_id);
         let heard = self.hear(answers, Some(uri), |board, origin, result| {
-            let report = Report::read(result.get());
             let mut touched = Vec::new();
-            for (named, report) in with_related(uri, report) {
+            for (named, report) in reports_in(Some(uri), result) {
                 let unchanged = board.keep(origin, &named, &report);
                 touched.push((named, unchanged.then(|| origin.tag()), None));
             }
@@ -189,14 +188,8 @@ impl Board {
             .map(|previous| (same_uri(&previous.uri), split_id(&previous.value)))
             .collect();
         let heard = self.hear(answers, None, |board, origin, result| {
-            let items = raw::field(result.get(), "items");
-            let items = items.and_then(|items| raw::elements(items.get()));
             let mut touched = Vec::new();
-            for item in items.unwrap_or_default() {
-                let report = Report::read(item.get());
-                let Some(uri) = report.uri.clone() else {
-                    continue;
-                };
+            for (uri, report) in reports_in(None, result) {
                 let unchanged = board.keep(origin, &uri, &report);
                 touched.push((uri, unchanged.then(|| origin.tag()), report.version));
             }
@@ -280,7 +273,7 @@ impl Board {
     }
 
     /// Keeps a report; says whether it was "unchanged" and its items are known.
-    fn keep(&mut self, origin: Origin<'_>, uri: &str, report: &Report<'_>) -> bool {
+    pub(super) fn keep(&mut self, origin: Origin<'_>, uri: &str, report: &Report<'_>) -> bool {
         let slot = self.slot(origin, uri);
         let id = report.result_id.clone();
         if report.is_unchanged() {
@@ -297,7 +290,7 @@ impl Board {
 
     /// Takes in what all servers said. `take` keeps one result and says which documents it was about. A server that
     /// failed has nothing to say any more of `uri`, if one was asked about.
-    fn hear<'a>(
+    pub(super) fn hear<'a>(
         &mut self,
         answers: &[Answer<'a>],
         uri: Option<&str>,
@@ -364,6 +357,23 @@ impl Origin<'_> {
             document: None,
         }
     }
+}
+
+/// The reports in a result, each with its URI: of a document and those that came with it, or of the workspace.
+pub(super) fn reports_in<'text>(
+    uri: Option<&str>,
+    result: &'text RawValue,
+) -> Vec<(String, Report<'text>)> {
+    if let Some(uri) = uri {
+        return with_related(uri, Report::read(result.get()));
+    }
+    let items = raw::field(result.get(), "items");
+    let items = items.and_then(|items| raw::elements(items.get()));
+    let items = items.unwrap_or_default().into_iter();
+    items
+        .map(|item| Report::read(item.get()))
+        .filter_map(|report| Some((report.uri.clone()?, report)))
+        .collect()
 }
 
 /// A report and those of other documents that came with it, each with its URI.

@@ -9,6 +9,7 @@
 mod asked;
 mod context;
 mod finding;
+mod late;
 pub mod model;
 mod report;
 

@@ -202,18 +202,19 @@ impl Session {
         transcode::message(&body, place, turn, &mut reader(&self.documents))
     }
 
-    /// A server's answer to what we asked about a document, as the editor counts.
+    /// A server's answer to what it was asked about a document, or about all of them, as the editor counts.
     pub(in crate::server) fn counted_report(
         &mut self,
         server: usize,
-        uri: &str,
+        method: &str,
+        uri: Option<&str>,
         body: &Bytes,
     ) -> Bytes {
-        let method = protocol::method("textDocument/diagnostic");
+        let method = protocol::method(method);
         let (Some(turn), Some(method)) = (self.turn_to(server), method) else {
             return body.clone();
         };
-        let place = Place::result(method, Some(uri));
+        let place = Place::result(method, uri);
         let texts = &mut reader(&self.documents);
         transcode::message(body, place, turn.back(), texts)
     }

@@ -9,8 +9,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::late::LateReports;
 use crate::downstream::diagnostics::{Board, Origin, Tell};
 use crate::server::messages;
+use crate::server::questions::requests::Id;
 
 /// Time after a change before a server is asked for diagnostics on behalf of an editor that does not ask.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -27,6 +29,8 @@ pub struct Diagnostics {
     pub(in crate::server) asks: bool,
     due: BTreeMap<(usize, String), Instant>,
     asked: HashMap<String, (usize, String)>,
+    /// What servers are still asked that the editor has an answer to.
+    pub(in crate::server) late: LateReports,
 }
 
 /// How soon a server is asked.
@@ -77,6 +81,7 @@ impl Diagnostics {
     pub fn forget_server(&mut self, server: usize) -> Vec<Tell> {
         self.due.retain(|(asked, _), _| *asked != server);
         self.asked.retain(|_, (asked, _)| *asked != server);
+        self.late.forget_server(server);
         self.board.forget_server(server)
     }
 
@@ -86,6 +91,7 @@ impl Diagnostics {
             .retain(|(asked, of), _| *asked != server || of != uri);
         self.asked
             .retain(|_, (asked, of)| *asked != server || of != uri);
+        self.late.forget(Some(server), uri);
         self.board.forget(server, uri)
     }
 
@@ -156,6 +162,15 @@ impl Diagnostics {
         before
     }
 
+    /// Whether an answer of a server is one to a question of ours, or one that the editor does not wait for any more.
+    pub(in crate::server) fn awaits(&self, server: usize, id: &Id) -> bool {
+        let asked = match id {
+            Id::Text(id) => self.asked.get(id),
+            Id::Number(_) | Id::Other(_) => None,
+        };
+        asked.is_some_and(|(asked, _)| *asked == server) || self.late.has(server, id)
+    }
+
     /// Takes out the question that a server answers.
     pub(in crate::server) fn answered(&mut self, server: usize, id: &str) -> Option<String> {
         let known = self
@@ -170,6 +185,7 @@ impl Diagnostics {
     pub(in crate::server) fn closed(&mut self, uri: &str) -> Option<Tell> {
         self.due.retain(|(_, asked), _| asked != uri);
         self.asked.retain(|_, (_, asked)| asked != uri);
+        self.late.forget(None, uri);
         self.board.closed(uri)
     }
 }

@@ -29,7 +29,7 @@ use crate::server::session::Session;
 use crate::text::json::{at, is_true};
 
 /// The method by which a server is asked.
-const ASK: &str = "textDocument/diagnostic";
+pub(super) const ASK: &str = "textDocument/diagnostic";
 
 impl Session {
     /// Decides how diagnostics reach the editor, and says what it is told of that. `announced` are the answers of the
@@ -161,6 +161,7 @@ impl Session {
             return self.pass_on(method.name, message, Then::NoteDiagnostics(uri));
         }
         let servers = self.takers_of_document(method.name, &uri);
+        let servers = self.without_busy(servers, Some(&uri));
         if servers.is_empty() {
             let params = messages::params(&message.body).unwrap_or_default();
             let answered = self.diagnostics.board.answer(&params, &[]);
@@ -337,7 +338,7 @@ impl Session {
         let error: Option<Value> = error.and_then(|error| serde_json::from_str(error.get()).ok());
         match error {
             None => {
-                let body = &self.counted_report(server, &uri, body);
+                let body = &self.counted_report(server, ASK, Some(&uri), body);
                 if let Some(origin) = origin(&self.servers, server) {
                     let told = self.diagnostics.pull(origin, &uri, body);
                     self.tell_findings(told);

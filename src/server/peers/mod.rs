@@ -1,7 +1,7 @@
 //! The language servers behind us, and what they say and ask by themselves (spec: LSP Manager).
 //!
 //! Their lives ([`behind`], [`waiting`], [`restart`], [`silence`]) and folders ([`roots`]), how each counts ([`columns`]),
-//! what they find ([`findings`], [`diagnostics`]), what they want from the editor ([`registrations`], [`watches`],
+//! what they find ([`findings`], [`diagnostics`], [`late`]), what they want from the editor ([`registrations`], [`watches`],
 //! [`tokens`], [`names`], [`refresh`], [`configuration`], [`applying`]), and what they are told: all of them
 //! ([`everyone`]), or when they come back ([`notebooks`]).
 
@@ -12,6 +12,7 @@ pub(in crate::server) mod configuration;
 pub mod diagnostics;
 pub(in crate::server) mod everyone;
 pub(in crate::server) mod findings;
+pub(in crate::server) mod late;
 pub(in crate::server) mod names;
 pub(in crate::server) mod notebooks;
 pub(in crate::server) mod refresh;

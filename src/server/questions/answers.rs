@@ -100,7 +100,8 @@ impl Session {
                 self.take_step(id, step);
             }
             Heard::Nothing => {
-                if let Id::Text(id) = &id
+                if !self.reported_late(server, &id, &body)
+                    && let Id::Text(id) = &id
                     && !self.question_answered(server, id, &body)
                 {
                     self.note_shut_down(server, id);
@@ -140,7 +141,8 @@ impl Session {
         let Asked::Several(fan) = &request.asked else {
             return;
         };
-        let how = fan.method.combine;
+        let method = fan.method;
+        let how = method.combine;
         let capabilities = at(&self.greeting, "/capabilities");
         let mut taste = Taste::of(capabilities, fan.method.name);
         taste.completion_order = self.config.lsp.completion_order;
@@ -167,7 +169,13 @@ impl Session {
             },
         };
         let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
-        self.call_off(&request.sent_id(), request.asked.waiting());
+        let waiting = request.asked.waiting();
+        match how {
+            Combine::Diagnostics | Combine::WorkspaceDiagnostics if request.cancelled.is_none() => {
+                self.await_reports(method, &request, waiting);
+            }
+            _ => self.call_off(&request.sent_id(), waiting),
+        }
         self.end_display(&request);
         self.deliver_to_all(request, body);
     }

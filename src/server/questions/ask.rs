@@ -17,7 +17,7 @@ use serde_json::value::RawValue;
 use super::fan::{Fan, Order};
 use super::highlights;
 use super::requests::{Asked, FromEditor, Then};
-use crate::downstream::protocol::{self, Method, Scope};
+use crate::downstream::protocol::{self, Combine, Method, Scope};
 use crate::downstream::{registry, tagged};
 use crate::server::from_editor::Message;
 use crate::server::messages;
@@ -107,7 +107,11 @@ impl Session {
                 self.send(*server, message.body.clone());
             }
         } else if let (Some(method), [_, _, ..]) = (known, servers) {
-            self.fan_out(method, servers, message, then);
+            if method.combine == Combine::WorkspaceDiagnostics {
+                self.pull_workspace(method, servers, message);
+            } else {
+                self.fan_out(method, servers, message, then);
+            }
         } else if let Some(server) = best {
             let body = known.map(|method| self.body_for(server, method, &message.body));
             let body = body.unwrap_or_else(|| message.body.clone());

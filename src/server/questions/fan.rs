@@ -248,16 +248,9 @@ impl Fan {
 
 impl Asked {
     fn said(&self) -> Said<'_> {
-        let State::Answered(body) = &self.state else {
-            return Said::Nothing;
-        };
-        match messages::response(body) {
-            Some(response) => match (response.result, response.error) {
-                (Some(result), _) => Said::Result(result),
-                (None, Some(error)) => Said::Error(error),
-                (None, None) => Said::Result(RawValue::NULL),
-            },
-            None => Said::Nothing,
+        match &self.state {
+            State::Answered(body) => said_in(body),
+            State::Later | State::Waiting | State::Gone => Said::Nothing,
         }
     }
 
@@ -267,5 +260,17 @@ impl Asked {
             Said::Result(result) => !merge::is_nothing(result),
             Said::Error(_) | Said::Nothing => false,
         }
+    }
+}
+
+/// What a server says in an answer.
+pub fn said_in(body: &[u8]) -> Said<'_> {
+    match messages::response(body) {
+        Some(response) => match (response.result, response.error) {
+            (Some(result), _) => Said::Result(result),
+            (None, Some(error)) => Said::Error(error),
+            (None, None) => Said::Result(RawValue::NULL),
+        },
+        None => Said::Nothing,
     }
 }

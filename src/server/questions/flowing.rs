@@ -51,6 +51,9 @@ impl Session {
     fn answer_flows(&mut self, server: usize, envelope: &Envelope, large: Large) {
         let id = Id::read(envelope.id(&large.head));
         let Some(request) = self.requests.get_mut(&id) else {
+            if self.diagnostics.awaits(server, &id) {
+                return large.whole();
+            }
             // Nobody waits for it: it is left out.
             return self.note_start(server, &large);
         };
