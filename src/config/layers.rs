@@ -92,7 +92,7 @@ pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -
         }
     }
     let mut layers = from_environment(host);
-    layers.extend(from_editor(editor));
+    layers.extend(from_editor(editor, &mut loaded));
     layers.extend(from_command_line(&host.settings, &mut loaded));
     for layer in layers {
         lay_if_sound(layer, &mut merged, &mut loaded);
@@ -312,16 +312,42 @@ fn from_environment(host: &Host) -> Vec<Layer> {
     variables.collect()
 }
 
-/// The layer of the editor's settings, if they are any.
-fn from_editor(settings: &serde_json::Value) -> Option<Layer> {
-    let table = Table::try_from(settings)
-        .ok()
-        .filter(|table| !table.is_empty())?;
+/// The layer of the editor's settings, if they are any. A key that is `null` is not set: editors send that for what
+/// their user left alone.
+fn from_editor(settings: &serde_json::Value, loaded: &mut Loaded) -> Option<Layer> {
+    let table = match Table::try_from(without_nulls(settings)?) {
+        Ok(table) => table,
+        Err(error) => {
+            loaded.is_broken = true;
+            loaded.notices.push(format!(
+                "{}: {}; not used",
+                Origin::Editor,
+                error.to_string().trim().replace('\n', " ")
+            ));
+            return None;
+        }
+    };
+    if table.is_empty() {
+        return None;
+    }
     let mut origins = BTreeMap::new();
     for (key, _) in trust::leaves(&table) {
         origins.insert(key, Origin::Editor);
     }
     Some(Layer { table, origins })
+}
+
+/// A value without what is `null` anywhere in it.
+fn without_nulls(value: &serde_json::Value) -> Option<serde_json::Value> {
+    Some(match value {
+        serde_json::Value::Null => return None,
+        serde_json::Value::Array(items) => items.iter().filter_map(without_nulls).collect(),
+        serde_json::Value::Object(fields) => {
+            let set = |(key, value): (&String, _)| Some((key.clone(), without_nulls(value)?));
+            fields.iter().filter_map(set).collect()
+        }
+        other => other.clone(),
+    })
 }
 
 fn from_command_line(pairs: &[String], loaded: &mut Loaded) -> Vec<Layer> {
@@ -409,6 +435,37 @@ mod tests {
             assert_eq!(notices.len(), 1, "{notices:?}");
             assert!(notices[0].contains(said), "{notices:?}");
         }
+    }
+
+    #[test]
+    fn what_the_editor_leaves_null_is_not_set_and_what_cannot_be_read_is_named() {
+        let host = Host::from_environment("/nowhere/meliora".into(), [].into());
+        let settings = serde_json::json!({
+            "llm": { "provider": "ollama", "temperature": null, "providers": { "mine": null } },
+            "safety": { "protected_paths": ["a/**", null] },
+            "lsp": null,
+        });
+        let loaded = load(&host, None, &settings);
+        assert_eq!(loaded.notices, Vec::<String>::new());
+        assert_eq!(loaded.config.llm.provider, "ollama");
+        let usual = Config::default();
+        assert_eq!(loaded.config.llm.temperature, usual.llm.temperature);
+        let protected = &loaded.config.safety.protected_paths;
+        assert!(protected.contains(&"a/**".to_owned()), "{protected:?}");
+        assert_eq!(loaded.origins["llm.provider"], Origin::Editor);
+        assert!(!loaded.origins.contains_key("llm.temperature"));
+
+        for wrong in [
+            serde_json::json!("ollama"),
+            serde_json::json!({ "llm": { "max_tokens": u64::MAX } }),
+        ] {
+            let loaded = load(&host, None, &wrong);
+            assert!(loaded.is_broken, "{wrong}");
+            assert_eq!(loaded.notices.len(), 1, "{:?}", loaded.notices);
+            let said = &loaded.notices[0];
+            assert!(said.starts_with("the editor's settings: "), "{said}");
+        }
+        assert!(!load(&host, None, &serde_json::Value::Null).is_broken);
     }
 
     #[test]
