@@ -1,7 +1,8 @@
 //! Looks at, replaces and removes single files of a workspace, by permit (spec: File Operations).
 //!
 //! A file is replaced by a scratch copy in its own folder that is complete, flushed and has the right owner and mode
-//! before it takes the name. So a reader sees the old file or the new one, and a kill leaves one of them.
+//! before it takes the name. So a reader sees the old file or the new one, and a kill leaves one of them. Until it has
+//! its mode, a scratch copy is for its owner alone: what is in a private file is never open to others.
 
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read, Write};
@@ -77,10 +78,7 @@ pub(super) fn stage(
     mode: Option<u32>,
 ) -> io::Result<()> {
     let target = written(permit)?;
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .open(scratch)?;
+    let mut file = create(scratch, mode)?;
     file.write_all(text.as_bytes())?;
     if let Ok(metadata) = target.metadata() {
         keep_owner(&file, &metadata)?;
@@ -104,6 +102,20 @@ pub(super) fn remove(permit: &Permit) -> io::Result<()> {
 /// Flushes the folder of a path, so that renames and removals in it survive a power cut.
 pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
     crate::store::durable::sync_parent(path)
+}
+
+/// Makes the scratch file. One that gets a mode is for its owner alone until then.
+fn create(scratch: &Path, mode: Option<u32>) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    if mode.is_some() {
+        use std::os::unix::fs::OpenOptionsExt;
+        options.mode(0o600);
+    }
+    #[cfg(not(unix))]
+    let _ = mode;
+    options.open(scratch)
 }
 
 fn written(permit: &Permit) -> io::Result<&Path> {
@@ -161,4 +173,47 @@ fn keep_owner(file: &File, like: &Metadata) -> io::Result<()> {
 #[cfg(not(unix))]
 fn keep_owner(_file: &File, _like: &Metadata) -> io::Result<()> {
     Ok(())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::config::Config;
+    use crate::config::host::Host;
+    use crate::safety::{self, Policy};
+
+    fn mode_of(path: &Path) -> u32 {
+        let metadata = path.metadata().expect("it is there");
+        metadata.permissions().mode() & 0o7777
+    }
+
+    #[test]
+    fn a_scratch_copy_is_for_its_owner_alone_until_it_has_its_mode() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        let (target, scratch) = (root.join("private"), root.join("scratch"));
+        // With the mode that new files get here, others may read them.
+        std::fs::write(&target, "known to one").expect("written");
+        let usual = mode_of(&target);
+        let made = create(&scratch, Some(0o640)).expect("made");
+        assert_eq!(mode_of(&scratch), 0o600);
+        drop(made);
+        std::fs::remove_file(&scratch).expect("removed");
+
+        let host = Host::from_environment("/nowhere/meliora".into(), [].into());
+        let policy = Policy::new(&host, &Config::default(), &root);
+        for (given, expected) in [(Some(0o640), 0o640), (Some(0o600), 0o600), (None, usual)] {
+            let action = Action::WriteFile {
+                path: target.clone(),
+                bytes: 3,
+            };
+            let permit = safety::permit(&policy, action).expect("it is in the workspace");
+            stage(&permit, &scratch, "new", given).expect("staged");
+            assert_eq!(mode_of(&scratch), expected);
+            swap_in(&permit, &scratch).expect("swapped");
+            assert_eq!(mode_of(&target), expected);
+        }
+    }
 }
