@@ -486,6 +486,69 @@ fn every_server_hears_of_texts_what_it_announced() {
     }
 }
 
+/// What was opened and changed while a server started reaches it as it wants to hear of texts.
+#[test]
+fn a_server_that_starts_late_hears_of_texts_what_it_announced() {
+    let gate = tempfile::NamedTempFile::new().expect("a temporary file");
+    let late = json!({ "initialize": { "unless": gate.path() } });
+    let server = |name: &'static str, sync: u8, methods: Value| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": sync, "hoverProvider": true }),
+        methods,
+    };
+    let names = ["pieces", "whole", "nothing"];
+    let hover = json!({ "textDocument/hover": { "result": { "contents": "prompt" } } });
+    let mut peer = crate::canned::prepared(&[
+        server("prompt", 2, hover),
+        server("pieces", 2, late.clone()),
+        server("whole", 1, late.clone()),
+        server("nothing", 0, late),
+    ]);
+    peer.greet(&json!({}));
+    crate::canned::open(&mut peer);
+    let change = |peer: &mut Peer, version: u8, text: &str| {
+        let start = json!({ "line": 0, "character": 0 });
+        let change = json!({ "range": { "start": start, "end": start }, "text": text });
+        let document = json!({ "uri": "file:///a", "version": version });
+        let params = json!({ "textDocument": document, "contentChanges": [change] });
+        peer.notify("textDocument/didChange", &params);
+    };
+    change(&mut peer, 2, "new ");
+    assert_eq!(ask(&mut peer, "textDocument/hover")["contents"], "prompt");
+    for name in names {
+        assert_eq!(heard(&peer, name, "initialized"), Vec::<Value>::new());
+    }
+    gate.close().expect("removed");
+    for name in names {
+        eventually("it works", || !heard(&peer, name, "initialized").is_empty());
+    }
+    change(&mut peer, 3, "more ");
+    peer.notify("$/setTrace", &json!({ "value": "off" }));
+    for name in names {
+        eventually("everything before is there", || {
+            heard(&peer, name, "$/setTrace").len() == 1
+        });
+    }
+    let texts = |name: &str| -> Vec<Value> {
+        let of = |method: &str, place: &str| -> Vec<Value> {
+            let all = heard(&peer, name, method).into_iter();
+            all.map(|message| message.pointer(place).cloned().unwrap_or_default())
+                .collect()
+        };
+        let opened = of("textDocument/didOpen", "/params/textDocument/text");
+        let changes = of("textDocument/didChange", "/params/contentChanges/0");
+        [opened, changes].concat()
+    };
+    assert_eq!(
+        texts("whole"),
+        [json!("new text\n"), json!({ "text": "more new text\n" })]
+    );
+    assert_eq!(texts("nothing"), Vec::<Value>::new());
+    let pieces = texts("pieces");
+    assert_eq!((pieces.len(), &pieces[0]), (3, &json!("text\n")));
+}
+
 #[test]
 fn a_request_that_one_server_has_may_take_its_time() {
     let folder = tempfile::tempdir().expect("a temporary folder");

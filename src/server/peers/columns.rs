@@ -15,6 +15,7 @@ use crate::downstream::capabilities;
 use crate::downstream::protocol::{self, Method, Scope};
 use crate::downstream::transcode::{self, Memory, Place, Text, Turn};
 use crate::downstream::wire::{Envelope, Kind};
+use crate::server::capabilities::{Changes, Sync};
 use crate::server::messages;
 use crate::server::questions::ask;
 use crate::server::questions::requests::{FromEditor, Id};
@@ -244,10 +245,13 @@ impl Session {
         self.columns.items.get(&asked).map(String::as_str)
     }
 
-    /// What waited for a server until it worked. One that counts otherwise gets the present texts of its documents in
-    /// place of changes, because what the changes were counted in is gone.
+    /// What waited for a server until it worked. One that counts otherwise, or that does not want to hear of texts as
+    /// they were opened and changed, gets the present texts of its documents in place of that: what the changes were made
+    /// in is gone.
     pub(in crate::server) fn waited(&self, server: usize, waiting: Vec<Bytes>) -> Vec<Bytes> {
-        if self.turn_to(server).is_none() {
+        let sync = self.servers.get(server).map(|behind| behind.sync);
+        let as_it_came = |sync: Sync| sync.open_close && sync.changes == Changes::Pieces;
+        if sync.is_some_and(as_it_came) && self.turn_to(server).is_none() {
             return waiting;
         }
         let is_first = |body: &Bytes| {
