@@ -217,6 +217,9 @@ pub fn servers(config: &config::Lsp) -> Vec<Server> {
     for custom in &config.servers {
         let name = custom.shown_name();
         let model = models.iter().find(|server| server.name == name);
+        if !custom.enabled {
+            continue;
+        }
         if custom.command.is_empty() {
             if let Some(server) = known.iter_mut().find(|server| server.name == name) {
                 adjust(server, custom);
@@ -500,6 +503,16 @@ mod tests {
             ty.map(|ty| ty.arguments.clone()),
             Some(vec!["server".to_owned()])
         );
+    }
+
+    #[test]
+    fn a_server_that_is_not_wanted_leaves_its_alternatives() {
+        for command in ["", "command = '/opt/vtsls'\n"] {
+            let text = format!("[[lsp.servers]]\nname = 'vtsls'\n{command}enabled = false\n");
+            let (all, left) = (all_names(""), all_names(&text));
+            let gone = |name: &&String| !left.contains(name);
+            assert_eq!(all.iter().filter(gone).collect::<Vec<_>>(), ["vtsls"]);
+        }
     }
 
     #[test]
