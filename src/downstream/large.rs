@@ -5,11 +5,12 @@
 //! falls silent in the middle must not break the stream of whoever reads: the announced length is filled with blanks,
 //! which no reader of JSON takes for a whole message.
 
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use super::wire::{self, Decoder};
 
@@ -35,7 +36,31 @@ pub struct Large {
 #[derive(Debug)]
 enum Verdict {
     Whole,
-    Flow(mpsc::Sender<Bytes>),
+    Flow(mpsc::Sender<Bytes>, Passage),
+}
+
+/// A large message on its way: it becomes whole or is broken off, whichever is first, and never both.
+#[derive(Debug, Clone, Default)]
+pub struct Passage(Arc<Way>);
+
+#[derive(Debug, Default)]
+struct Way {
+    is_whole: OnceLock<bool>,
+    broken: Notify,
+}
+
+impl Passage {
+    /// Breaks the message off, and says whether it was whole already: then whoever reads gets all of it.
+    pub fn break_off(&self) -> bool {
+        let is_whole = *self.0.is_whole.get_or_init(|| false);
+        self.0.broken.notify_one();
+        is_whole
+    }
+
+    /// Notes that the last piece is there. `false`: it was broken off before.
+    fn complete(&self) -> bool {
+        *self.0.is_whole.get_or_init(|| true)
+    }
 }
 
 /// A body that is written while it comes.
@@ -71,16 +96,18 @@ impl Large {
     }
 
     /// It is handed on while it comes, with another beginning in place of its own.
-    pub fn flow(self, head: Bytes) -> Flow {
+    pub fn flow(self, head: Bytes) -> (Flow, Passage) {
         let length = self.length - self.head.len() + head.len();
         let (sender, pieces) = mpsc::channel(PIECES_MAX);
+        let passage = Passage::default();
         // A reader that is gone leaves a flow that is filled up.
-        let _ = self.verdict.send(Verdict::Flow(sender));
-        Flow {
+        let _ = self.verdict.send(Verdict::Flow(sender, passage.clone()));
+        let flow = Flow {
             head,
             length,
             pieces,
-        }
+        };
+        (flow, passage)
     }
 }
 
@@ -129,7 +156,9 @@ pub(super) async fn pass(
     };
     offer(large).await;
     match decided.await {
-        Ok(Verdict::Flow(sender)) => hand_on(stream, decoder, missing, sender).await,
+        Ok(Verdict::Flow(sender, passage)) => {
+            hand_on(stream, decoder, missing, (sender, passage)).await
+        }
         Ok(Verdict::Whole) => {
             let mut body = BytesMut::with_capacity(length);
             body.extend_from_slice(&head);
@@ -159,18 +188,28 @@ async fn hand_on(
     stream: &mut (impl AsyncRead + Unpin),
     decoder: &mut Decoder,
     mut missing: usize,
-    sender: mpsc::Sender<Bytes>,
+    (sender, passage): (mpsc::Sender<Bytes>, Passage),
 ) -> std::io::Result<End> {
     while missing > 0 {
         let reading = next_piece(stream, decoder, missing);
-        let Ok(piece) = tokio::time::timeout(SILENCE_MAX, reading).await else {
+        let piece = tokio::select! {
+            biased;
+            () = passage.0.broken.notified() => return Ok(End::Missing(missing)),
+            piece = tokio::time::timeout(SILENCE_MAX, reading) => piece,
+        };
+        let Ok(piece) = piece else {
             return Ok(End::Missing(missing));
         };
         let piece = piece?;
         missing -= piece.len();
-        if sender.send(piece).await.is_err() {
+        let Ok(place) = sender.reserve().await else {
             return Ok(End::Missing(missing));
+        };
+        // Nothing can come between the word that it is whole and its last piece.
+        if missing == 0 && !passage.complete() {
+            return Ok(End::Missing(0));
         }
+        place.send(piece);
     }
     Ok(End::Flowed)
 }
@@ -188,6 +227,49 @@ async fn next_piece(
         }
         if stream.read_buf(decoder.space()).await? == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What whoever reads gets of a body of 10 bytes, whose first 4 were read, when it is broken off after so many more.
+    async fn passed(come: &[u8], breaks: bool) -> (String, bool) {
+        let mut stream = come;
+        let mut decoder = Decoder::default();
+        let (sender, offered) = oneshot::channel();
+        let offer = async |large: Large| drop(sender.send(large));
+        let head = (Bytes::from_static(b"head"), 10);
+        let reading = pass(&mut stream, &mut decoder, head, offer);
+        let mut written = Vec::new();
+        let writing = async {
+            let large = offered.await.expect("it is offered");
+            let (flow, passage) = large.flow(Bytes::from_static(b"HEAD"));
+            if breaks {
+                assert!(!passage.break_off());
+            }
+            flow.write_to(&mut written).await.expect("written");
+            passage.break_off()
+        };
+        // A stream that ends is an error, and what comes of it is what was written.
+        let (_, is_whole) = tokio::join!(reading, writing);
+        (String::from_utf8(written).expect("text"), is_whole)
+    }
+
+    #[tokio::test]
+    async fn a_message_becomes_whole_or_is_broken_off_and_never_both() {
+        let header = "Content-Length: 10\r\n\r\n";
+        for (come, breaks, expected, whole) in [
+            ("123456", false, "HEAD123456", true),
+            ("123456next", false, "HEAD123456", true),
+            ("123", false, "HEAD123   ", false),
+            ("123456", true, "HEAD      ", false),
+        ] {
+            let (written, is_whole) = passed(come.as_bytes(), breaks).await;
+            assert_eq!(written, format!("{header}{expected}"), "{come}");
+            assert_eq!(is_whole, whole, "{come}");
         }
     }
 }

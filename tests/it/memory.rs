@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::chaos::{Server, start};
-use crate::wire_peer::Peer;
+use crate::wire_peer::{Peer, eventually};
 
 const BYTES: usize = 50_000_000;
 
@@ -87,6 +87,39 @@ fn a_server_that_dies_in_a_large_answer_leaves_a_stream_that_can_be_read() {
     assert_eq!(answer["error"]["code"], -32803, "{answer}");
     let answer = peer.request("chaos/do", &json!({}));
     assert_eq!(answer["result"]["who"], "one", "{answer}");
+}
+
+/// The old process gives the rest of its answer while it ends: by then the request has its answer.
+#[test]
+fn an_answer_that_a_restart_breaks_off_is_given_once() {
+    let mut peer = start(&[server("one")]);
+    peer.greet(&json!({}));
+    peer.request("chaos/do", &json!({}));
+    let id = steps(&mut peer, &json!([["part", 5_000_000, 3_000_000]]));
+    let log = peer.root.with_file_name("log-one");
+    // So much was read that the editor is being given it.
+    eventually("the answer has begun", || {
+        let log = std::fs::read_to_string(&log).unwrap_or_default();
+        log.contains(r#""how": "part""#)
+    });
+    let restart = json!({ "command": "meliora.restart" });
+    peer.ask("workspace/executeCommand", &restart);
+    let last = peer.ask("chaos/do", &json!({}));
+    let mut answers = Vec::new();
+    let mut broken = 0;
+    while answers
+        .last()
+        .is_none_or(|answer: &Value| answer["id"] != json!(last))
+    {
+        match serde_json::from_slice::<Value>(&peer.next()) {
+            Ok(message) if message.get("method").is_none() => answers.push(message),
+            Ok(_) => {}
+            Err(_) => broken += 1,
+        }
+    }
+    answers.retain(|answer| answer["id"] == json!(id));
+    assert_eq!((broken, answers.len()), (1, 1), "one is filled with blanks");
+    assert_eq!(answers[0]["error"]["code"], -32803);
 }
 
 #[test]

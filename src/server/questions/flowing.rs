@@ -60,7 +60,6 @@ impl Session {
         if !goes_as_it_comes(request, server) {
             return large.whole();
         }
-        request.flows = true;
         // Nobody may join an answer that has begun.
         request.question = None;
         let raw_id = request.raw_id.clone();
@@ -69,7 +68,11 @@ impl Session {
             Some(range) => wire::with_id(&large.head, range, &raw_id),
             None => large.head.clone(),
         };
-        if self.editor.push_flow(large.flow(head)).is_err() {
+        let (flow, passage) = large.flow(head);
+        if let Some(request) = self.requests.get_mut(&id) {
+            request.flows = Some(passage);
+        }
+        if self.editor.push_flow(flow).is_err() {
             self.leave(crate::server::Ending::Abrupt);
         }
     }
@@ -117,5 +120,5 @@ fn goes_as_it_comes(request: &FromEditor, server: usize) -> bool {
         && request.method.is_none()
         && request.followers.is_empty()
         && !request.is_stale
-        && !request.flows
+        && request.flows.is_none()
 }

@@ -15,6 +15,7 @@ use serde_json::value::RawValue;
 use super::fan::{Fan, Step};
 use super::highlights::Wanted;
 use crate::downstream::cache::Question;
+use crate::downstream::large::Passage;
 use crate::downstream::protocol::Method;
 use crate::downstream::wire::Envelope;
 use crate::event::RunId;
@@ -97,8 +98,8 @@ pub struct FromEditor {
     pub moment: u64,
     /// Whether a later request made it pointless.
     pub is_stale: bool,
-    /// Whether the editor is being given the answer, while it still comes.
-    pub flows: bool,
+    /// The answer, while the editor is being given it and it still comes.
+    pub flows: Option<Passage>,
     /// When it came.
     pub since: Instant,
 }
@@ -128,7 +129,7 @@ impl FromEditor {
             followers: Vec::new(),
             moment: 0,
             is_stale: false,
-            flows: false,
+            flows: None,
             since: Instant::now(),
         }
     }
@@ -352,7 +353,8 @@ impl Requests {
         self.from_editor.remove(id)
     }
 
-    /// Takes out the requests that only this server has, which will never answer.
+    /// Takes out the requests that only this server has, which will never answer. An answer of which the editor has a part
+    /// already is broken off; one that it gets whole is an answer.
     pub fn take_of_server(&mut self, server: usize) -> Vec<FromEditor> {
         self.to_editor.retain(|_, request| {
             !matches!(request, ToEditor::Forwarded { server: asked, .. } if *asked == server)
@@ -360,16 +362,17 @@ impl Requests {
         let of_server =
             |request: &FromEditor| matches!(request.asked, Asked::One(asked) if asked == server);
         let mut requests = self.take_where(of_server);
-        for request in &mut requests {
-            request.flows = false;
-        }
+        requests.retain_mut(|request| {
+            let passage = request.flows.take();
+            passage.is_none_or(|passage| !passage.break_off())
+        });
         requests
     }
 
     /// Takes out the request whose answer by this server ends or breaks off.
     pub fn take_flowing(&mut self, server: usize) -> Option<FromEditor> {
         let flowing = |request: &FromEditor| {
-            request.flows && matches!(request.asked, Asked::One(asked) if asked == server)
+            request.flows.is_some() && matches!(request.asked, Asked::One(asked) if asked == server)
         };
         let taken = self.take_where(flowing);
         taken.into_iter().next()
@@ -433,7 +436,7 @@ impl Requests {
     /// Takes out the cancelled requests that a server did not answer in time.
     pub fn take_overdue(&mut self, now: Instant) -> Vec<FromEditor> {
         self.take_where(|request| {
-            let cancelled = request.cancelled.filter(|_| !request.flows);
+            let cancelled = request.cancelled.filter(|_| request.flows.is_none());
             cancelled.is_some_and(|since| now.duration_since(since) >= CANCEL_PATIENCE)
         })
     }
@@ -441,7 +444,7 @@ impl Requests {
     /// When the next cancelled request is overdue, or the time of one is up that several servers share.
     pub fn deadline(&self) -> Option<Instant> {
         let deadlines = self.from_editor.values().filter_map(|request| {
-            let cancelled = request.cancelled.filter(|_| !request.flows);
+            let cancelled = request.cancelled.filter(|_| request.flows.is_none());
             let cancelled = cancelled.map(|since| since + CANCEL_PATIENCE);
             let shared = match &request.asked {
                 Asked::Several(fan) => fan.deadline(),
