@@ -245,6 +245,32 @@ fn a_server_that_holds_a_question_about_the_workspace_open_is_heard_when_it_spea
 }
 
 #[test]
+fn a_report_that_is_large_reaches_an_editor_that_is_told() {
+    let pulls = json!({ "textDocumentSync": 1, "diagnosticProvider": { "interFileDependencies": false, "workspaceDiagnostics": false } });
+    let large = "x".repeat(1_500_000);
+    let report = json!({ "kind": "full", "items": [finding(&large, 0)] });
+    let mut peer = prepared(&[
+        server(
+            "first",
+            json!({ "textDocumentSync": 1 }),
+            json!({ "textDocument/didOpen": publication(&[finding("small", 0)]) }),
+        ),
+        server(
+            "second",
+            pulls,
+            json!({ "textDocument/diagnostic": { "result": report } }),
+        ),
+    ]);
+    peer.greet(&editor(&json!(true)));
+    open(&mut peer);
+    let lengths: Vec<usize> = words(&published(&mut peer, 2), "message")
+        .iter()
+        .map(String::len)
+        .collect();
+    assert_eq!(lengths, ["small".len(), large.len()]);
+}
+
+#[test]
 fn a_server_that_wants_to_be_asked_is_asked_for_an_editor_that_is_told() {
     let pulls = json!({ "textDocumentSync": 1, "diagnosticProvider": { "identifier": "own", "interFileDependencies": false, "workspaceDiagnostics": false } });
     let report = json!({ "kind": "full", "resultId": "7", "items": [finding("asked", 0)] });

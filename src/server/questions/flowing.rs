@@ -102,7 +102,12 @@ impl Session {
             {
                 super::requests::Heard::Answer(request) => self.fail(request, &text),
                 super::requests::Heard::Part(step) => self.take_step(id, step),
-                super::requests::Heard::Nothing => {}
+                super::requests::Heard::Nothing => {
+                    if let Id::Text(ours) = &id {
+                        // What we asked ourselves is asked again when the text changes.
+                        self.diagnostics.answered(server, ours);
+                    }
+                }
             },
             Kind::Request => {
                 let body = messages::failure(envelope.id(&large.head), Failure::Failed, &text);
