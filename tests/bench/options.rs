@@ -15,6 +15,9 @@ pub(crate) struct Options {
     pub(crate) quick: bool,
     /// Results for machines.
     pub(crate) json: bool,
+    /// Something of the lowest priority keeps the processors awake (`--awake`): a virtual one that sleeps takes longer to
+    /// wake up than a message takes to pass.
+    pub(crate) awake: bool,
     /// Hours of the soak (`--soak 8`), which is left out otherwise.
     pub(crate) soak: usize,
 }
@@ -28,6 +31,7 @@ impl Options {
             only: Vec::new(),
             quick: false,
             json: false,
+            awake: false,
             soak: 0,
         };
         let mut arguments = std::env::args().skip(1);
@@ -44,6 +48,7 @@ impl Options {
                 "--soak" => options.soak = value().parse().expect("a number of hours"),
                 "--quick" => options.quick = true,
                 "--json" => options.json = true,
+                "--awake" => options.awake = true,
                 // Cargo says this to every bench.
                 "--bench" => {}
                 _ => panic!("there is no option {name}; see tests/bench/options.rs"),

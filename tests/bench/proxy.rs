@@ -18,7 +18,7 @@ mod process;
 mod soak;
 mod table;
 
-use std::process::Command;
+use std::process::{Child, Command};
 
 use contender::{Contender, Place};
 use options::Options;
@@ -28,12 +28,16 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--echo") => return echo::serve(&arguments.next().unwrap_or_default()),
+        Some("--spin") => loop {
+            std::hint::spin_loop();
+        },
         Some("--version") => return println!("echo 1.0.0"),
         // Cargo says --bench, or --test when it only wants to see that benches start.
         Some("--test") => return,
         _ => {}
     }
     let options = Options::read();
+    let _awake = options.awake.then(Awake::begin);
     let folder = tempfile::tempdir().expect("a temporary folder");
     let mut place = Place::new(
         &folder.path().canonicalize().expect("the folder exists"),
@@ -86,6 +90,33 @@ fn main() {
     }
 }
 
+/// Children that do nothing, one for each processor, whenever it has nothing else to do.
+struct Awake(Vec<Child>);
+
+impl Awake {
+    fn begin() -> Self {
+        let own = std::env::current_exe().expect("this program is a file");
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        let spin = |_| {
+            let mut command = Command::new("chrt");
+            command.args(["--idle", "0"]).arg(&own).arg("--spin");
+            command
+                .spawn()
+                .expect("chrt (util-linux) is needed for --awake")
+        };
+        Self((0..cores).map(spin).collect())
+    }
+}
+
+impl Drop for Awake {
+    fn drop(&mut self) {
+        for child in &mut self.0 {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
 /// The machine and the programs.
 fn machine(options: &Options) -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
@@ -102,10 +133,11 @@ fn machine(options: &Options) -> String {
     let load = read("/proc/loadavg");
     let load = load.split(' ').next().unwrap_or("unknown");
     let kernel = read("/proc/sys/kernel/osrelease");
+    let awake = if options.awake { ", kept awake" } else { "" };
     let version = Command::new(&options.binary).arg("--version").output();
     let version = version.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     format!(
-        "{cores} cores of {model}, Linux {}, load at the start {load}; {} ({}).",
+        "{cores} cores of {model}{awake}, Linux {}, load at the start {load}; {} ({}).",
         kernel.trim(),
         version.unwrap_or_default(),
         options.binary.display(),
