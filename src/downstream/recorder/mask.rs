@@ -2,8 +2,9 @@
 //! (spec: No secrets in logs or traces).
 //!
 //! A message is gone through string by string, as they stand in its JSON; everything between them stays as it was. A
-//! string is cleaned of known secrets and of what has the shape of a key, and one whose key says that it is a secret is
-//! masked whole.
+//! string is cleaned of known secrets and of what has the shape of a key. What stands under a key that says that it is a
+//! secret is masked whole: a string, a number, and everything in a list. Of a message that was cut off, the string in which
+//! it was cut becomes its length: half of a secret has no shape.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +17,7 @@ use crate::redact::{MASK, Redactor, names_a_secret};
 use crate::text::raw::quoted;
 
 /// Keys whose strings are never text of a document.
-const PLAIN_KEYS: [&str; 31] = [
+const PLAIN_KEYS: [&str; 30] = [
     "baseUri",
     "code",
     "command",
@@ -29,7 +30,6 @@ const PLAIN_KEYS: [&str; 31] = [
     "languageId",
     "level",
     "method",
-    "name",
     "newUri",
     "notebookType",
     "oldUri",
@@ -78,6 +78,17 @@ struct Rules<'mask> {
     texts: bool,
     /// Whether `token` is a name that the protocol gives.
     has_tokens: bool,
+    /// Whether only the beginning of the message is there.
+    is_cut: bool,
+}
+
+/// Where one is in a message.
+#[derive(Debug, Default)]
+struct Place {
+    /// The key whose value comes next.
+    key: Option<String>,
+    /// Lists and objects that are open, from the outermost list of secrets on.
+    hidden: usize,
 }
 
 impl Mask {
@@ -115,6 +126,7 @@ impl Mask {
             redactor: &self.redactor,
             texts: self.texts || is_plain,
             has_tokens: method == "$/progress" || method.starts_with("window/workDoneProgress/"),
+            is_cut: frame.is_cut,
         };
         rules.apply(&String::from_utf8_lossy(&frame.body))
     }
@@ -133,30 +145,34 @@ impl Rules<'_> {
     fn apply(&self, json: &str) -> String {
         let mut out = String::with_capacity(json.len());
         let mut rest = json;
-        let mut key: Option<String> = None;
+        let mut place = Place::default();
         while let Some(start) = rest.find('"') {
             let (gap, string) = rest.split_at(start);
-            self.add_gap(&mut out, gap);
+            self.add_gap(&mut out, gap, &mut place);
             let (raw, after) = string.split_at(string_length(string));
             rest = after;
-            let value_of = key.take().filter(|_| gap.trim() == ":");
             let text = serde_json::from_str::<String>(raw);
+            if self.is_cut && text.is_err() && after.is_empty() {
+                out.push_str(&quoted(&length_of(raw.trim_start_matches('"'))));
+                continue;
+            }
             let text = text.unwrap_or_else(|_| raw.trim_matches('"').to_owned());
             if after.trim_start().starts_with(':') {
                 self.add_string(&mut out, raw, &text);
-                key = Some(text);
+                place.key = Some(text);
             } else {
-                self.add_value(&mut out, raw, &text, &value_of.unwrap_or_default());
+                self.add_value(&mut out, raw, &text, &mut place);
             }
         }
-        self.add_gap(&mut out, rest);
+        self.add_gap(&mut out, rest, &mut place);
         out
     }
 
-    fn add_value(&self, out: &mut String, raw: &str, text: &str, key: &str) {
-        if !text.is_empty() && self.is_secret(key) {
+    fn add_value(&self, out: &mut String, raw: &str, text: &str, place: &mut Place) {
+        let key = place.key.take().unwrap_or_default();
+        if !text.is_empty() && (place.hidden > 0 || self.is_secret(&key)) {
             out.push_str(&quoted(MASK));
-        } else if self.texts || PLAIN_KEYS.contains(&key) {
+        } else if self.texts || PLAIN_KEYS.contains(&key.as_str()) {
             self.add_string(out, raw, text);
         } else {
             out.push_str(&quoted(&length_of(text)));
@@ -173,32 +189,62 @@ impl Rules<'_> {
     }
 
     /// What stands between strings: on one line, and without numbers that are secrets.
-    fn add_gap(&self, out: &mut String, gap: &str) {
+    fn add_gap(&self, out: &mut String, gap: &str, place: &mut Place) {
         let is_clean = self.redactor.clean(gap) == gap;
-        let is_number =
+        let is_word =
             |character: char| character.is_ascii_alphanumeric() || "+-.".contains(character);
         let mut rest = gap;
-        while !is_clean && let Some(start) = rest.find(is_number) {
-            let (before, number) = rest.split_at(start);
-            let end = number.find(|character| !is_number(character));
-            let (number, after) = number.split_at(end.unwrap_or(number.len()));
-            out.push_str(before);
-            if self.redactor.clean(number) == number {
-                out.push_str(number);
+        while let Some(character) = rest.chars().next() {
+            let length = if is_word(character) {
+                let end = rest.find(|character| !is_word(character));
+                end.unwrap_or(rest.len())
             } else {
-                out.push_str(&quoted(MASK));
-            }
+                character.len_utf8()
+            };
+            let (word, after) = rest.split_at(length);
             rest = after;
+            if is_word(character) {
+                let key = place.key.take().unwrap_or_default();
+                let is_number = character.is_ascii_digit() || character == '-';
+                let is_secret = is_number && (place.hidden > 0 || self.is_secret(&key));
+                if is_secret || !is_clean && self.redactor.clean(word) != word {
+                    out.push_str(&quoted(MASK));
+                } else {
+                    out.push_str(word);
+                }
+                continue;
+            }
+            self.pass(character, place);
+            out.push(match character {
+                '\n' | '\r' => ' ',
+                other => other,
+            });
         }
-        out.extend(rest.chars().map(|character| match character {
-            '\n' | '\r' => ' ',
-            other => other,
-        }));
+    }
+
+    /// Notes where one is after a character that is not of a value.
+    fn pass(&self, character: char, place: &mut Place) {
+        match character {
+            '[' | '{' => {
+                let key = place.key.take().unwrap_or_default();
+                // What the fields of an object are is said by their own keys.
+                let begins = character == '[' && self.is_secret(&key);
+                if place.hidden > 0 || begins {
+                    place.hidden += 1;
+                }
+            }
+            ']' | '}' => place.hidden = place.hidden.saturating_sub(1),
+            ',' => place.key = None,
+            _ => {}
+        }
     }
 
     fn is_secret(&self, key: &str) -> bool {
         match key {
-            "workDoneToken" | "partialResultToken" | "key" => false,
+            // Names that the protocol gives.
+            "workDoneToken" | "partialResultToken" | "tokenTypes" | "tokenModifiers" | "key" => {
+                false
+            }
             "token" if self.has_tokens => false,
             _ => names_a_secret(&in_words(key)),
         }
@@ -249,13 +295,17 @@ mod tests {
     use super::*;
 
     fn check(body: &str, texts: bool, expected: &str) {
+        check_start(body, texts, false, expected);
+    }
+
+    fn check_start(body: &str, texts: bool, is_cut: bool, expected: &str) {
         let redactor = Redactor::new(["hunter2\"-is-long".to_owned(), "7654321".to_owned()]);
         let frame = Frame {
             at: 0,
             way: Way::ToServer,
             origin: crate::downstream::recorder::recording::Origin::Heard,
             bytes: body.len(),
-            is_cut: false,
+            is_cut,
             body: Bytes::copy_from_slice(body.as_bytes()),
         };
         let clean = Mask::new(redactor, texts).clean("a", &frame);
@@ -298,10 +348,37 @@ mod tests {
                 r#"{"method":"$/progress","params":{"token":"t"}}"#,
                 r#"{"method":"$/progress","params":{"token":"t"}}"#,
             ),
+            (
+                r#"{"password":1234,"tokens":["a",{"b":[-2,"c"],"d":null}],"e":"f","pin":[5]}"#,
+                r#"{"password":"[redacted]","tokens":["[redacted]",{"b":["[redacted]","[redacted]"],"d":null}],"e":"f","pin":[5]}"#,
+            ),
+            (
+                r#"{"legend":{"tokenTypes":["a"],"tokenModifiers":["b"]},"secret":{"c":"d"},"token":{"full":true},"e":1}"#,
+                r#"{"legend":{"tokenTypes":["a"],"tokenModifiers":["b"]},"secret":{"c":"d"},"token":{"full":true},"e":1}"#,
+            ),
             (r#"{"a":"half of a str\"#, r#"{"a":"half of a str\"#),
             ("rubbish", "rubbish"),
         ] {
             check(body, true, expected);
+        }
+    }
+
+    /// A secret that is cut in two is known by nothing.
+    #[test]
+    fn the_string_in_which_a_message_was_cut_becomes_its_length() {
+        for (start, expected) in [
+            (
+                r#"{"a":"b","m":"say hunter2\"-is"#,
+                r#"{"a":"b","m":"[16 bytes]""#,
+            ),
+            (
+                r#"{"a":"b","m":"sk-abcdef\"#,
+                r#"{"a":"b","m":"[10 bytes]""#,
+            ),
+            (r#"{"a":"b","hunter2"#, r#"{"a":"b","[7 bytes]""#),
+            (r#"{"a":"b","c":["#, r#"{"a":"b","c":["#),
+        ] {
+            check_start(start, true, true, expected);
         }
     }
 
@@ -315,6 +392,10 @@ mod tests {
             (
                 r#"{"id":1,"result":[{"label":"fn","edit":{"changes":{"uri":[{"newText":"a b"}]}}}]}"#,
                 r#"{"id":1,"result":[{"label":"[2 bytes]","edit":{"changes":{"uri":[{"newText":"[3 bytes]"}]}}}]}"#,
+            ),
+            (
+                r#"{"id":1,"result":[{"name":"hidden_feature","kind":12,"uri":"u"}]}"#,
+                r#"{"id":1,"result":[{"name":"[14 bytes]","kind":12,"uri":"u"}]}"#,
             ),
             (
                 r#"{"id":1,"method":"initialize","params":{"rootPath":"/a"}}"#,
