@@ -4,14 +4,13 @@ use tokio::sync::mpsc;
 
 use super::bench::serve;
 use super::intent;
-use super::orchestrator::{Orchestrator, PROOF_ROUNDS_MAX, feedback, pieces};
+use super::orchestrator::{Orchestrator, PROOF_ROUNDS_MAX, parts};
 use super::repair::compare::compare;
 use super::repair::{Repaired, guard};
 use super::task::{Repair, Report, Services, Task};
 use super::verify::Verifier;
 use super::work::{Error, Work};
-use crate::llm::message::Message;
-use crate::prompt::{Slot, render};
+use crate::prompt::Slot;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::tools::language::listed;
@@ -35,23 +34,15 @@ pub(super) async fn continue_fix(
     };
     let nothing_named = intent::read("");
     let packed = orchestrator.context(&focused, &nothing_named, &work).await;
-    let redactor = &services.redactor;
-    let system = render(
-        "system",
-        &[("facts", Slot::Trusted(String::new()))],
-        redactor,
-    )?;
-    let user = render(
+    work.say_as_system("any")?;
+    work.say_prompt(
         "fix",
         &[
-            ("count", Slot::Trusted(remaining.len().to_string())),
-            ("problems", Slot::untrusted("problems", listed(remaining))),
-            ("context", pieces(&packed)),
+            ("count", Slot::number(remaining.len())),
+            ("problems", Slot::diagnostics("problems", listed(remaining))),
+            ("context", Slot::code(parts(&packed))),
         ],
-        redactor,
     )?;
-    work.say(Message::System { text: system.text });
-    work.say(Message::User { text: user.text });
     for _ in 0..PROOF_ROUNDS_MAX {
         serve(verifier, &mut work).await?;
         let edits = work.staging.proposed().clone();
@@ -80,7 +71,7 @@ pub(super) async fn continue_fix(
             None if change.introduced.is_empty() => "none of the problems is gone".to_owned(),
             None => "there are new problems".to_owned(),
         };
-        work.say(feedback(services, &verdict, &change.introduced, &own)?);
+        work.say_findings(&verdict, &change.introduced, &own)?;
     }
     verifier.lay(&repaired.edits)?;
     Ok(())

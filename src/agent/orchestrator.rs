@@ -17,11 +17,8 @@ use super::verify::{self, Verifier, is_error};
 use super::work::{Error, Work};
 use crate::context::{self, Packed, Wanted};
 use crate::event::{Outcome, Proof, RunEvent, State};
-use crate::llm::message::Message;
-use crate::prompt::{self, Slot, render};
+use crate::prompt::{Part, Slot};
 use crate::text::edit::EditSet;
-use crate::text::problem::Problem;
-use crate::tools::language::listed;
 
 /// Times that a proposal whose proof fails goes back to the model.
 pub(super) const PROOF_ROUNDS_MAX: usize = 3;
@@ -141,9 +138,7 @@ impl<'run> Orchestrator<'run> {
 
         self.go(State::Planning).await?;
         let plan = plan(&intent);
-        for message in self.opening(instruction, &plan, &packed, &before)? {
-            work.say(message);
-        }
+        open_conversation(instruction, &plan, &packed, &before, work)?;
 
         self.go(State::Executing).await?;
         let mut bench = Bench::new(verifier, before);
@@ -171,7 +166,7 @@ impl<'run> Orchestrator<'run> {
                 return Ok(TaskResult::Unproven(proof));
             }
             let findings = bench.findings(&edits).await;
-            work.say(self.feedback(&verdict(&proof), &findings, &edits)?);
+            work.say_findings(&verdict(&proof), &findings, &edits)?;
             self.go(State::Executing).await?;
         }
     }
@@ -248,49 +243,6 @@ impl<'run> Orchestrator<'run> {
         packed
     }
 
-    fn opening(
-        &self,
-        instruction: &str,
-        plan: &Plan,
-        packed: &Packed,
-        look: &Look,
-    ) -> Result<[Message; 2], Error> {
-        let facts = match look {
-            Look::Checked(_) => "",
-            Look::Unchecked(_) => {
-                "\nNothing here can check this workspace: do not call `diagnostics`."
-            }
-        };
-        let redactor = &self.services.redactor;
-        let system = render(
-            "system",
-            &[("facts", Slot::Trusted(facts.to_owned()))],
-            redactor,
-        )?;
-        let user = render(
-            "do",
-            &[
-                ("task", Slot::Trusted(instruction.to_owned())),
-                ("guidance", Slot::Trusted(plan.guidance())),
-                ("context", pieces(packed)),
-            ],
-            redactor,
-        )?;
-        Ok([
-            Message::System { text: system.text },
-            Message::User { text: user.text },
-        ])
-    }
-
-    fn feedback(
-        &self,
-        verdict: &str,
-        findings: &[Problem],
-        edits: &EditSet,
-    ) -> Result<Message, prompt::Error> {
-        feedback(self.services, verdict, findings, edits)
-    }
-
     fn proposal(&self, instruction: &str, edits: EditSet, proof: Proof) -> Proposal {
         let line = instruction.lines().next().unwrap_or_default();
         let title: String = line.chars().take(TITLE_CHARACTERS_MAX).collect();
@@ -316,35 +268,36 @@ impl<'run> Orchestrator<'run> {
     }
 }
 
-pub(super) fn pieces(packed: &Packed) -> Slot {
-    let pieces = packed.pieces.iter();
-    Slot::Untrusted(
-        pieces
-            .map(|piece| (piece.label.clone(), piece.text.clone()))
-            .collect(),
-    )
+fn open_conversation(
+    instruction: &str,
+    plan: &Plan,
+    packed: &Packed,
+    look: &Look,
+    work: &mut Work<'_>,
+) -> Result<(), Error> {
+    let checker = match look {
+        Look::Checked(_) => "any",
+        Look::Unchecked(_) => "none",
+    };
+    work.say_as_system(checker)?;
+    work.say_prompt(
+        "do",
+        &[
+            ("task", Slot::instruction(instruction)),
+            ("category", Slot::trusted(plan.category)),
+            ("context", Slot::code(parts(packed))),
+        ],
+    )?;
+    Ok(())
 }
 
-pub(super) fn feedback(
-    services: &Services,
-    verdict: &str,
-    findings: &[Problem],
-    edits: &EditSet,
-) -> Result<Message, prompt::Error> {
-    // The verdict quotes compilers and tests, so only its first words are ours.
-    let slots = [
-        (
-            "verdict",
-            Slot::Trusted("the checks did not pass.".to_owned()),
-        ),
-        (
-            "findings",
-            Slot::untrusted("findings", format!("{verdict}\n{}", listed(findings))),
-        ),
-        ("diff", Slot::untrusted("diff", edits.unified_diff())),
-    ];
-    let rendered = render("feedback", &slots, &services.redactor)?;
-    Ok(Message::User {
-        text: rendered.text,
-    })
+/// What was packed, as parts of a prompt.
+pub(super) fn parts(packed: &Packed) -> Vec<Part> {
+    let pieces = packed.pieces.iter().map(|piece| Part {
+        label: piece.label.clone(),
+        text: piece.text.clone(),
+        path: piece.place.as_ref().map(|(file, _)| file.clone()),
+        kept: piece.kept.clone(),
+    });
+    pieces.collect()
 }

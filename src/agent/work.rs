@@ -15,10 +15,13 @@ use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::Gateway;
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
-use crate::prompt;
+use crate::prompt::{self, Frame, Slot};
 use crate::safety::{self, Policy, Refusal};
+use crate::text::edit::EditSet;
+use crate::text::problem::Problem;
 use crate::text::staging::Staging;
 use crate::tools::execute::{Desk, execute};
+use crate::tools::language::listed;
 use crate::tools::{Checker, registry};
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
@@ -33,9 +36,6 @@ const EMPTY_MAX: usize = 2;
 
 /// Results of tools at the end of the conversation that are never left out to make room.
 const RESULTS_KEPT: usize = 2;
-
-/// What stands in place of a result that was left out.
-const LEFT_OUT: &str = "(left out to make room; call the tool again if you need it)";
 
 /// What marks the end of an answer that was cut off.
 const CUT_HERE: &str = "[cut off here]";
@@ -120,9 +120,51 @@ impl<'run> Work<'run> {
         })
     }
 
-    /// Begins, or goes on with, the conversation.
-    pub(super) fn say(&mut self, message: Message) {
-        self.messages.push(message);
+    /// Begins the conversation with who the model is; `checker` is `any`, or `none` where nothing can check.
+    pub(super) fn say_as_system(&mut self, checker: &'static str) -> Result<(), prompt::Error> {
+        let text = self.fill("system", &[("checker", Slot::trusted(checker))])?;
+        self.messages.push(Message::System { text });
+        Ok(())
+    }
+
+    /// Goes on with the conversation.
+    pub(super) fn say_prompt(
+        &mut self,
+        name: &str,
+        slots: &[(&str, Slot)],
+    ) -> Result<(), prompt::Error> {
+        let text = self.fill(name, slots)?;
+        self.messages.push(Message::User { text });
+        Ok(())
+    }
+
+    /// Says why edits cannot be offered. The verdict quotes compilers and tests, so it is data too.
+    pub(super) fn say_findings(
+        &mut self,
+        verdict: &str,
+        findings: &[Problem],
+        edits: &EditSet,
+    ) -> Result<(), prompt::Error> {
+        let found = format!("{verdict}\n{}", listed(findings));
+        self.say_prompt(
+            "feedback",
+            &[
+                ("findings", Slot::diagnostics("findings", found)),
+                ("diff", Slot::data("diff", edits.unified_diff())),
+            ],
+        )
+    }
+
+    fn remark(&mut self, about: &'static str) -> Result<String, prompt::Error> {
+        self.fill("remark", &[("about", Slot::trusted(about))])
+    }
+
+    fn fill(&mut self, name: &str, slots: &[(&str, Slot)]) -> Result<String, prompt::Error> {
+        let frame = Frame {
+            redactor: &self.services.redactor,
+            count: &|text| self.gateway.count(text),
+        };
+        Ok(prompt::render(name, slots, frame)?.text)
     }
 
     /// Lets the model work until it asks for no more tools, and gives its last words.
@@ -150,14 +192,13 @@ impl<'run> Work<'run> {
             if empty > EMPTY_MAX {
                 return Err(Error::Empty);
             }
-            let text = if answer.finish == Finish::Length {
-                "Your answer was cut off by its token limit, so nothing in it was done. Make smaller edits."
+            let about = if answer.finish == Finish::Length {
+                "too_long"
             } else {
-                "Your answer was empty. Go on with a tool call, or say in one sentence that you are done."
+                "empty"
             };
-            self.messages.push(Message::User {
-                text: text.to_owned(),
-            });
+            let text = self.remark(about)?;
+            self.messages.push(Message::User { text });
         }
     }
 
@@ -168,7 +209,7 @@ impl<'run> Work<'run> {
                 return Err(Error::Steps(steps_max));
             }
             self.steps += 1;
-            let request = self.request();
+            let request = self.request()?;
             let action = self.gateway.action();
             let decision = safety::decide(&self.policy, &action);
             self.tell(RunEvent::Decided {
@@ -219,9 +260,8 @@ impl<'run> Work<'run> {
                 calls: Vec::new(),
                 thoughts: Thoughts::default(),
             });
-            self.messages.push(Message::User {
-                text: "Your last answer was cut off, and nothing in it was done. Go on.".to_owned(),
-            });
+            let text = self.remark("cut_off")?;
+            self.messages.push(Message::User { text });
         }
         let redactor = &self.services.redactor;
         self.tell(RunEvent::FellBack {
@@ -235,7 +275,7 @@ impl<'run> Work<'run> {
     }
 
     /// The conversation as it is sent: old results are left out when it grew too long.
-    fn request(&mut self) -> Request {
+    fn request(&mut self) -> Result<Request, prompt::Error> {
         let mut request = Request {
             messages: self.messages.clone(),
             tools: registry::specs(),
@@ -248,17 +288,21 @@ impl<'run> Work<'run> {
             .map(|(index, _)| index)
             .collect();
         let old = results.len().saturating_sub(RESULTS_KEPT);
+        let left_out = match old {
+            0 => String::new(),
+            _ => self.remark("left_out")?,
+        };
         for index in results.into_iter().take(old) {
             if self.gateway.fits(&request) {
                 break;
             }
             if let Some(Message::Tool { text, .. }) = request.messages.get_mut(index) {
-                LEFT_OUT.clone_into(text);
+                left_out.clone_into(text);
             }
         }
         // What was left out once stays out, so that the beginning of the conversation stays the same.
         self.messages.clone_from(&request.messages);
-        request
+        Ok(request)
     }
 
     async fn run(&mut self, calls: &[ToolCall], checker: Option<&Checker>) -> Result<(), Error> {
@@ -287,9 +331,8 @@ impl<'run> Work<'run> {
             }
             let mut text = executed.text;
             if repeats > REPEATS_TOLD {
-                text.push_str(
-                    "\nYou made this very call before, with this very result. Do something else.",
-                );
+                text.push('\n');
+                text.push_str(&self.remark("repeated")?);
             }
             self.messages.push(Message::Tool {
                 call: call.id.clone(),

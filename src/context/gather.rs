@@ -18,6 +18,9 @@ use crate::text::staging::Staging;
 /// Lines around a place where no definition is around it.
 const LINES_AROUND: usize = 12;
 
+/// Lines before and after a place that stay as they are when what is around it is shortened.
+const LINES_KEPT: usize = 4;
+
 /// Lines of one definition that are shown.
 const DEFINITION_LINES_MAX: usize = 120;
 
@@ -125,7 +128,11 @@ impl Sources<'_> {
                 lines
             }
         });
-        Some(piece(file, text, lines, reason.to_owned(), weight))
+        let first = lines.start;
+        let mut piece = piece(file, text, lines, reason.to_owned(), weight);
+        let near = line.saturating_sub(LINES_KEPT)..line + LINES_KEPT + 1;
+        piece.kept.extend(bytes_of(&piece.text, first, &near));
+        Some(piece)
     }
 
     fn beginning(&mut self, file: &Path) -> Option<Piece> {
@@ -155,6 +162,7 @@ impl Sources<'_> {
             reason: "what else is in the file".to_owned(),
             weight: WEIGHT_OUTLINE,
             place: None,
+            kept: Vec::new(),
         })
     }
 
@@ -202,6 +210,7 @@ impl Sources<'_> {
                 reason: format!("the task mentions {name}"),
                 weight: WEIGHT_USES,
                 place: None,
+                kept: Vec::new(),
             });
         }
         pieces
@@ -250,6 +259,7 @@ fn structure(staging: &Staging, policy: &Policy) -> Option<Piece> {
         reason: "the structure of the project".to_owned(),
         weight: WEIGHT_STRUCTURE,
         place: None,
+        kept: Vec::new(),
     })
 }
 
@@ -273,7 +283,22 @@ fn piece(file: &Path, text: &str, lines: Range<usize>, reason: String, weight: u
         reason,
         weight,
         place: Some((file.to_owned(), start..end)),
+        kept: Vec::new(),
     }
+}
+
+/// The bytes of some lines of a file in a text that begins with the line `first`.
+fn bytes_of(text: &str, first: usize, lines: &Range<usize>) -> Option<Range<usize>> {
+    let mut at = 0;
+    let mut found: Option<Range<usize>> = None;
+    for (number, line) in (first..).zip(text.split_inclusive('\n')) {
+        let end = at + line.len();
+        if lines.contains(&number) {
+            found = Some(found.map_or(at, |range| range.start)..end);
+        }
+        at = end;
+    }
+    found
 }
 
 fn line_of(text: &str, offset: usize) -> usize {

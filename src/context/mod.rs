@@ -27,4 +27,6 @@ pub struct Piece {
     pub weight: u32,
     /// The file and the lines (zero-based) that it shows, if it shows a part of a file.
     pub place: Option<(PathBuf, Range<usize>)>,
+    /// Bytes of the text that stay as they are when it is shortened.
+    pub kept: Vec<Range<usize>>,
 }

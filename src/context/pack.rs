@@ -1,9 +1,13 @@
 //! Takes the best pieces that fit a budget (spec: Prompt Assembler, context window optimization).
 
 use super::Piece;
+use crate::prompt::{Source, compress};
 
 /// Tokens that a label and its fence cost.
 const LABEL_TOKENS: u64 = 16;
+
+/// Tokens below which a shortened piece tells too little.
+const SHORTENED_TOKENS_MIN: u64 = 60;
 
 /// What fits, and what does not.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -16,17 +20,35 @@ pub struct Packed {
     pub tokens: u64,
 }
 
-/// Takes pieces in order as long as they fit `tokens_max`; a smaller one further down may fit where a larger did not.
+/// Takes pieces in order as long as they fit `tokens_max`. One that does not fit is shortened when enough room is left
+/// for it; a smaller one further down may fit where a larger did not.
 pub fn pack(pieces: Vec<Piece>, tokens_max: u64, count: impl Fn(&str) -> u64) -> Packed {
     let mut packed = Packed::default();
-    for piece in pieces {
-        let tokens = count(&piece.text) + LABEL_TOKENS;
-        if packed.tokens + tokens <= tokens_max {
-            packed.tokens += tokens;
-            packed.pieces.push(piece);
-        } else {
+    for mut piece in pieces {
+        let left = tokens_max.saturating_sub(packed.tokens + LABEL_TOKENS);
+        let needed = count(&piece.text);
+        let source = Source {
+            path: piece.place.as_ref().map(|(file, _)| file.as_path()),
+            text: &piece.text,
+            kept: &piece.kept,
+        };
+        let may_fit = needed <= left || left >= SHORTENED_TOKENS_MIN;
+        let Some(text) = may_fit
+            .then(|| compress(source, left, &count).ok())
+            .flatten()
+        else {
             packed.left_out.push(piece.label);
+            continue;
+        };
+        if needed > left {
+            let text = text.into_owned();
+            piece.text = text;
+            piece.label.push_str(", shortened");
+            // The bytes moved.
+            piece.kept.clear();
         }
+        packed.tokens += count(&piece.text) + LABEL_TOKENS;
+        packed.pieces.push(piece);
     }
     packed
 }
@@ -43,6 +65,7 @@ mod tests {
             reason: "a test".to_owned(),
             weight,
             place: place.map(|(start, end)| ("a".into(), start..end)),
+            kept: Vec::new(),
         }
     }
 
@@ -63,6 +86,31 @@ mod tests {
             .collect();
         assert_eq!(labels, ["heavy", "other lines", "light"]);
         assert_eq!(packed.left_out, ["huge"]);
+        assert!(packed.tokens <= 130);
+    }
+    #[test]
+    fn a_piece_that_is_too_large_is_shortened_around_what_is_kept() {
+        let body = "    let number = other(number);\n".repeat(8);
+        let far = format!("fn far() {{\n{body}}}\n");
+        let near = "fn near() {\n    here();\n}\n";
+        let text = format!("{far}\n{near}");
+        let at = text.find("    here").expect("it is there");
+        let large = Piece {
+            label: "a.rs lines 1-14".to_owned(),
+            kept: vec![at..at + "    here();\n".len()],
+            place: Some(("a.rs".into(), 0..14)),
+            ..piece("", 90, 0, None)
+        };
+        let large = Piece { text, ..large };
+        let packed = pack(vec![large], 130, |text| text.len() as u64);
+        let [shortened] = packed.pieces.as_slice() else {
+            panic!("one piece: {packed:?}");
+        };
+        assert_eq!(shortened.label, "a.rs lines 1-14, shortened");
+        assert_eq!(
+            shortened.text,
+            format!("fn far() {{ /* … 8 lines left out */ }}\n\n{near}")
+        );
         assert!(packed.tokens <= 130);
     }
 }

@@ -1,16 +1,18 @@
 //! Fences around text that is data, not instructions (spec: Prompt Manager; safety of untrusted input).
 
+use super::escape::escape;
+
 /// Ticks that a fence has at least.
 const TICKS_MIN: usize = 4;
 
 /// Characters of a label that are kept.
 const LABEL_CHARACTERS_MAX: usize = 160;
 
-/// Puts text between two lines of ticks that cannot stand in it: the text cannot end its own fence. The label says
-/// what the text is. The same text always gets the same fence, so that providers can reuse what they have seen.
+/// Puts text that nobody vouches for between two lines of ticks that cannot stand in it: the text cannot end its own
+/// fence. What hides in it is made visible. The label says what the text is. The same text always gets the same fence,
+/// so that providers can reuse what they have seen.
 pub fn fence(label: &str, text: &str) -> String {
-    let ticks = "`".repeat((longest_run(text) + 1).max(TICKS_MIN));
-    let label: String = label
+    let label = escape(label)
         .chars()
         .map(|character| {
             if character.is_control() || character == '`' {
@@ -20,13 +22,29 @@ pub fn fence(label: &str, text: &str) -> String {
             }
         })
         .take(LABEL_CHARACTERS_MAX)
-        .collect();
+        .collect::<String>();
+    between("data", &format!(" {label}"), text)
+}
+
+/// Puts the user's own words between lines of ticks, so that they can neither end nor begin anything else.
+pub(super) fn request(text: &str) -> String {
+    between("request", "", text)
+}
+
+/// Whether a line opens or closes a fence.
+pub(super) fn is_fence(line: &str) -> bool {
+    line.trim_start().starts_with(&"`".repeat(TICKS_MIN))
+}
+
+fn between(what: &str, label: &str, text: &str) -> String {
+    let text = escape(text);
+    let ticks = "`".repeat((longest_run(&text) + 1).max(TICKS_MIN));
     let end = if text.is_empty() || text.ends_with('\n') {
         ""
     } else {
         "\n"
     };
-    format!("{ticks}data {label}\n{text}{end}{ticks}")
+    format!("{ticks}{what}{label}\n{text}{end}{ticks}")
 }
 
 fn longest_run(text: &str) -> usize {

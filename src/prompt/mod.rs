@@ -1,13 +1,24 @@
-//! Prompt templates and their rendering (spec: Prompt Manager).
+//! What a model is told: prompts in files of their own, versioned, filled in and shortened (spec: Prompt Manager).
 //!
-//! A template is a file of `prompts/`, compiled in: TOML front matter with name, version, purpose and slots, and a body
-//! that is rendered strictly (a slot that is missing, unknown or of the wrong kind is an error). Text that nobody
-//! vouches for enters only through slots that fence it.
+//! A prompt is a file of `prompts/`, compiled in: front matter in TOML with name, version, purpose, slots and budgets,
+//! and a body in minijinja. A user's own file or an earlier version can take its place ([`book`]). Text that nobody
+//! vouches for enters only through slots that fence it, and [`compress`] makes it as short as the budget asks for.
 
+pub mod check;
+mod compress;
+mod escape;
 mod fence;
 mod render;
 mod template;
+mod words;
 
+pub use compress::{Source, TooLarge, compress};
 pub use fence::fence;
-pub use render::{Rendered, Slot, render};
-pub use template::{Error, SlotKind, Template, template, templates};
+pub use render::{Frame, Part, Rendered, Slot};
+pub use template::{Error, Head, PromptVersion, SlotKind, SlotSpec, Template, contract, shipped};
+
+/// Fills the shipped prompt `name` in.
+pub fn render(name: &str, slots: &[(&str, Slot)], frame: Frame<'_>) -> Result<Rendered, Error> {
+    let template = contract(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
+    render::render(template, &template.head, slots, frame)
+}

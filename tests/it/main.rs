@@ -31,6 +31,7 @@ mod model;
 #[cfg(unix)]
 mod neovim;
 mod placing;
+mod prompts;
 mod protocol;
 #[cfg(unix)]
 mod proxy;
