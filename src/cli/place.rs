@@ -8,6 +8,7 @@ use std::sync::OnceLock;
 
 use toml::{Table, Value};
 
+use crate::config::file;
 use crate::config::host::Host;
 
 /// Files and folders that make a folder a project, in no particular order.
@@ -116,10 +117,8 @@ fn cargo_root(folder: &Path, home: &Path) -> Option<PathBuf> {
 }
 
 fn manifest(folder: &Path) -> Option<Table> {
-    std::fs::read_to_string(folder.join("Cargo.toml"))
-        .ok()?
-        .parse()
-        .ok()
+    let text = file::read_text(&folder.join("Cargo.toml"));
+    text.ok()??.parse().ok()
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use toml_edit::{DocumentMut, Item, Table, Value};
 
 use super::check::{self, Finding, Severity};
+use super::file;
 
 /// Why a file was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -37,11 +38,7 @@ pub fn set(path: &Path, key: &str, value: Option<&toml::Value>) -> Result<Vec<St
         path: path.to_owned(),
         source,
     };
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(unusable(error)),
-    };
+    let text = file::read_text(path).map_err(unusable)?.unwrap_or_default();
     let mut document: DocumentMut =
         text.parse()
             .map_err(|error: toml_edit::TomlError| Error::Unreadable {

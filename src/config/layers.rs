@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use super::check::Severity;
 use super::host::Host;
-use super::{Config, check, trust};
+use super::{Config, check, file, trust};
 
 /// Prefix of environment variables that set configuration keys.
 const VARIABLE_PREFIX: &str = "MELIORA_";
@@ -123,9 +123,8 @@ fn read(table: Table) -> Result<Config, String> {
 
 /// A file's layer; what is wrong with the file is added to the notices.
 fn from_file(path: &Path, loaded: &mut Loaded) -> Option<Layer> {
-    let text = match std::fs::read_to_string(path) {
-        Ok(text) => text,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return None,
+    let text = match file::read_text(path) {
+        Ok(text) => text?,
         Err(error) => {
             loaded.is_broken = true;
             loaded

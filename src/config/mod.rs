@@ -7,6 +7,7 @@
 pub mod check;
 pub mod edit;
 pub mod features;
+pub mod file;
 pub mod host;
 pub mod layers;
 pub mod names;

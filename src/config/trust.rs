@@ -9,6 +9,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 use toml::{Table, Value};
 
+use super::file;
 use super::host::Host;
 
 /// Configuration files of a workspace, in the order in which they are merged.
@@ -54,10 +55,17 @@ pub struct Setting {
 
 /// Reads what the workspace's configuration files set.
 pub fn review(workspace: &Path) -> Review {
-    let contents = read_files(workspace);
+    let read = FILES.map(|name| file::read(&workspace.join(name)));
+    let mut unusable = Vec::new();
+    for (file, content) in FILES.iter().zip(&read) {
+        if let Err(error) = content {
+            unusable.push(format!("{file}: {error}"));
+        }
+    }
+    let contents = read.map(usable);
     let mut review = Review {
         settings: Vec::new(),
-        unusable: Vec::new(),
+        unusable,
         digest: digest(&contents),
     };
     for (file, content) in FILES.iter().zip(&contents) {
@@ -131,7 +139,12 @@ fn record(host: &Host, workspace: &Path) -> PathBuf {
 }
 
 fn read_files(workspace: &Path) -> [Vec<u8>; FILES.len()] {
-    FILES.map(|file| std::fs::read(workspace.join(file)).unwrap_or_default())
+    FILES.map(|name| usable(file::read(&workspace.join(name))))
+}
+
+/// What of a file can count: one that cannot be read sets nothing.
+fn usable(content: std::io::Result<Option<Vec<u8>>>) -> Vec<u8> {
+    content.ok().flatten().unwrap_or_default()
 }
 
 fn digest(contents: &[Vec<u8>]) -> String {

@@ -161,6 +161,40 @@ fn a_wrong_layer_is_left_out_and_named_with_its_place() {
     assert_eq!(place.run(&["config", "check"], &[]).status.code(), Some(1));
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_settings_file_of_a_repository_that_never_ends_is_refused_at_once() {
+    use rustix::fs::{CWD, Mode, mkfifoat};
+    let pipe = |file: &Path| mkfifoat(CWD, file, Mode::RWXU).expect("made");
+    let device = |file: &Path| std::os::unix::fs::symlink("/dev/zero", file).expect("linked");
+    for endless in [&pipe as &dyn Fn(&Path), &device] {
+        let place = Place::new();
+        endless(&place.project().join(".agent/config.toml"));
+        for (arguments, code) in [
+            (&["config", "check"][..], 1),
+            (&["config", "set", "--project", "llm.model", "x"], 3),
+            (&["trust", "--json"], 0),
+        ] {
+            let output = place.run(arguments, &[]);
+            let said = String::from_utf8([output.stdout, output.stderr].concat()).expect("text");
+            assert!(said.contains("no regular file"), "{arguments:?}: {said}");
+            assert_eq!(output.status.code(), Some(code), "{arguments:?}: {said}");
+        }
+        let mut peer = Peer::prepared(|folder| {
+            let root = crate::wire_peer::workspace(folder, &Script::default());
+            std::fs::create_dir(root.join(".agent")).expect("made");
+            endless(&root.join(".agent/config.toml"));
+            root
+        });
+        peer.greet(&json!({}));
+        peer.find(|message| {
+            message["params"]["message"]
+                .to_string()
+                .contains("no regular file")
+        });
+    }
+}
+
 #[test]
 fn a_key_is_set_with_its_comments_kept_and_a_wrong_one_is_refused() {
     let place = Place::new();

@@ -1,0 +1,94 @@
+//! Reads a file that a stranger may have put there (spec: Safety & Security; Configuration).
+//!
+//! A workspace is opened before anybody looked at it. What stands under the name of a settings file there may be a pipe
+//! that nobody writes to, a device that never ends, or gigabytes.
+
+use std::fs::{File, OpenOptions};
+use std::io::{Error, ErrorKind, Read, Result};
+use std::path::Path;
+
+/// Bytes that a file may have. People write settings by hand.
+pub const BYTES_MAX: u64 = 1024 * 1024;
+
+/// The content of a regular file that is not too large, also behind links; `None`: there is no file of that name.
+pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(error),
+    };
+    // Of the open file, so that nobody can put another one in its place meanwhile.
+    if !file.metadata()?.is_file() {
+        return Err(Error::other("it is no regular file; put one in its place"));
+    }
+    let mut content = Vec::new();
+    let bytes = file.take(BYTES_MAX + 1).read_to_end(&mut content)?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes > BYTES_MAX) {
+        return Err(Error::new(
+            ErrorKind::FileTooLarge,
+            "it has more than 1 MiB; make it shorter",
+        ));
+    }
+    Ok(Some(content))
+}
+
+/// The same as text.
+pub fn read_text(path: &Path) -> Result<Option<String>> {
+    let text = read(path)?.map(String::from_utf8).transpose();
+    text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// Opens a file without waiting for anybody at its other end.
+fn open(path: &Path) -> Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::OpenOptionsExt;
+
+        use rustix::fs::OFlags;
+        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+        options.custom_flags(flags.bits().cast_signed());
+    }
+    options.open(path)
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_regular_files_of_bearable_size_are_read() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let at = |name: &str| folder.path().join(name);
+        let small = vec![b'#'; usize::try_from(BYTES_MAX).expect("it fits")];
+        std::fs::write(at("small"), &small).expect("written");
+        std::fs::write(at("large"), [&small[..], b"#"].concat()).expect("written");
+        std::fs::write(at("bytes"), b"\xff").expect("written");
+        symlink(at("small"), at("link")).expect("linked");
+        symlink("/dev/zero", at("zero")).expect("linked");
+        symlink(at("loop"), at("loop")).expect("linked");
+        rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).expect("made");
+        for (name, expected) in [
+            ("small", Ok(true)),
+            ("link", Ok(true)),
+            ("nothing", Ok(false)),
+            ("large", Err("more than 1 MiB")),
+            ("bytes", Err("not UTF-8")),
+            ("zero", Err("no regular file")),
+            ("pipe", Err("no regular file")),
+            (".", Err("no regular file")),
+            ("loop", Err("")),
+        ] {
+            match (read_text(&at(name)), expected) {
+                (Ok(text), Ok(is_there)) => assert_eq!(text.is_some(), is_there, "{name}"),
+                (Err(error), Err(said)) => {
+                    assert!(error.to_string().contains(said), "{name}: {error}");
+                }
+                (got, _) => panic!("{name}: {got:?}"),
+            }
+        }
+    }
+}
