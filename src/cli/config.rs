@@ -136,7 +136,7 @@ fn answer(what: &What) -> anyhow::Result<u8> {
         What::Explain { key } => explain(&host, root.as_deref(), key),
         What::Set { key, value, file } => {
             let path = file.path(&host, root.as_deref())?;
-            let dangers = edit::set(&path, key, Some(&layers::scalar(value)))?;
+            let dangers = edit::set(&path, key, Some(&layers::scalar(key, value)))?;
             paint::say(format!(
                 "{} is set in {}",
                 paint(paint::THING, key),

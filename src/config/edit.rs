@@ -136,7 +136,7 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("config.toml");
         std::fs::write(&path, text).expect("written");
-        let value = value.map(crate::config::layers::scalar);
+        let value = value.map(|value| crate::config::layers::scalar(key, value));
         set(&path, key, value.as_ref()).map_err(|error| error.to_string())?;
         Ok(std::fs::read_to_string(&path).expect("read"))
     }

@@ -13,7 +13,7 @@ use toml::{Table, Value};
 
 use super::check::Severity;
 use super::host::Host;
-use super::{Config, check, file, trust};
+use super::{Config, check, file, schema, trust};
 
 /// Prefix of environment variables that set configuration keys.
 const VARIABLE_PREFIX: &str = "MELIORA_";
@@ -306,7 +306,7 @@ fn from_environment(host: &Host) -> Vec<Layer> {
     let variables = host.environment.iter().filter_map(|(name, text)| {
         let path = name.strip_prefix(VARIABLE_PREFIX)?;
         let keys: Vec<String> = path.split("__").map(str::to_ascii_lowercase).collect();
-        (keys.len() > 1).then(|| one(&keys, scalar(text), Origin::Environment(name.clone())))
+        (keys.len() > 1).then(|| one(&keys, text, Origin::Environment(name.clone())))
     });
     variables.collect()
 }
@@ -355,7 +355,7 @@ fn from_command_line(pairs: &[String], loaded: &mut Loaded) -> Vec<Layer> {
         match pair.split_once('=') {
             Some((key, text)) => {
                 let keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
-                layers.push(one(&keys, scalar(text.trim()), Origin::CommandLine));
+                layers.push(one(&keys, text.trim(), Origin::CommandLine));
             }
             None => loaded.notices.push(format!(
                 "`{pair}` sets nothing: write KEY=VALUE, such as llm.model=gpt-4o"
@@ -366,8 +366,9 @@ fn from_command_line(pairs: &[String], loaded: &mut Loaded) -> Vec<Layer> {
 }
 
 /// A layer that sets one key.
-fn one(keys: &[String], value: Value, origin: Origin) -> Layer {
-    let nested = keys.iter().rev().fold(value, |value, key| {
+fn one(keys: &[String], text: &str, origin: Origin) -> Layer {
+    let path = keys.join(".");
+    let nested = keys.iter().rev().fold(scalar(&path, text), |value, key| {
         Value::Table(Table::from_iter([(key.clone(), value)]))
     });
     let Value::Table(table) = nested else {
@@ -375,17 +376,21 @@ fn one(keys: &[String], value: Value, origin: Origin) -> Layer {
     };
     Layer {
         table,
-        origins: BTreeMap::from([(keys.join("."), origin)]),
+        origins: BTreeMap::from([(path, origin)]),
     }
 }
 
-/// A value as it is written in an environment variable or on a command line: TOML where it is, else text.
-pub fn scalar(text: &str) -> Value {
+/// A value of a key as it is written in an environment variable or on a command line: TOML where it is, else text. What
+/// can only be text is text, also when it looks like a number or a date.
+pub fn scalar(key: &str, text: &str) -> Value {
     let document = format!("value = {text}");
     let parsed: Option<Table> = document.parse().ok();
-    parsed
-        .and_then(|mut table| table.remove("value"))
-        .unwrap_or_else(|| Value::String(text.to_owned()))
+    let value = parsed.and_then(|mut table| table.remove("value"));
+    let is_text = || schema::find(key).is_some_and(|place| place.kinds() == ["string"]);
+    match value {
+        Some(value) if value.is_str() || !is_text() => value,
+        _ => Value::String(text.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -465,6 +470,28 @@ mod tests {
             assert!(said.starts_with("the editor's settings: "), "{said}");
         }
         assert!(!load(&host, None, &serde_json::Value::Null).is_broken);
+    }
+
+    #[test]
+    fn what_can_only_be_text_is_text_whatever_it_looks_like() {
+        let text = |text: &str| Value::from(text);
+        for (key, written, expected) in [
+            ("llm.model", "4", text("4")),
+            ("llm.model", "true", text("true")),
+            ("llm.model", "1979-05-27", text("1979-05-27")),
+            ("llm.model", "gpt-4o", text("gpt-4o")),
+            ("llm.model", "'4'", text("4")),
+            ("llm.providers.mine.api_key", "1234", text("1234")),
+            ("lsp.servers.env.LEVEL", "7", text("7")),
+            ("proof.diagnostics", "check", text("check")),
+            ("llm.max_tokens", "4", Value::from(4)),
+            ("llm.max_tokens", "many", text("many")),
+            ("proof.tests", "true", Value::from(true)),
+            ("safety.protected_paths", "['a']", Value::from(vec!["a"])),
+            ("no.such.key", "4", Value::from(4)),
+        ] {
+            assert_eq!(scalar(key, written), expected, "{key}={written}");
+        }
     }
 
     #[test]

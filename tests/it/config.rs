@@ -134,6 +134,8 @@ fn later_layers_win_and_each_value_knows_where_it_came_from() {
     );
     let (value, origin) = model(&["--set", "llm.model=line"], &variable);
     assert_eq!((value, origin), ("line".into(), "command_line".into()));
+    assert_eq!(model(&["--set", "llm.model=4"], &[]).0, "4");
+    assert_eq!(model(&[], &[("MELIORA_LLM__MODEL", "true")]).0, "true");
 }
 
 #[test]
