@@ -24,7 +24,7 @@ pub const COMMANDS: [&str; 7] = [
 ];
 
 /// Our own methods.
-pub const METHODS: [&str; 2] = ["meliora/status", "meliora/whence"];
+pub const METHODS: [&str; 3] = ["meliora/status", "meliora/whence", "meliora/frames"];
 
 /// The kind of our code actions on problems.
 pub const FIX_KIND: &str = "quickfix.meliora.fix";
@@ -219,6 +219,23 @@ fn with(known: &[Value], more: &[&str]) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::assist::frontend::Ask;
+
+    #[test]
+    fn our_methods_are_announced_documented_and_served() {
+        let page = include_str!("../../docs/PROTOCOL.md");
+        let documented = page.lines().filter_map(|line| {
+            let (method, rest) = line.strip_prefix("- `")?.split_once('`')?;
+            rest.starts_with(" (request to the server")
+                .then_some(method)
+        });
+        let documented: Vec<&str> = documented.collect();
+        assert_eq!(documented, METHODS);
+        for method in METHODS {
+            let (reply, _) = tokio::sync::oneshot::channel();
+            assert!(Ask::of(method, Value::Null, reply).is_some(), "{method}");
+        }
+    }
 
     #[test]
     fn what_the_servers_can_do_survives_and_ours_is_added() {
