@@ -118,7 +118,10 @@ fn value(
                     (DeValue::Table(table), Some(item)) => {
                         section(table, item, &named(key, table), findings);
                     }
-                    (entry_value, None) => chosen(entry_value, entry.span(), place, key, findings),
+                    (entry_value, None) => {
+                        chosen(entry_value, entry.span(), place, key, findings);
+                        endanger(entry_value, entry.span(), key, findings);
+                    }
                     (_, Some(_)) => findings.push(Finding {
                         span: entry.span(),
                         key: key.to_owned(),
@@ -130,14 +133,7 @@ fn value(
         }
         other if fits(kind(other), place) => {
             chosen(other, span.clone(), place, key, findings);
-            if let Some(message) = danger(other, key) {
-                findings.push(Finding {
-                    span,
-                    key: key.to_owned(),
-                    message,
-                    severity: Severity::Dangerous,
-                });
-            }
+            endanger(other, span, key, findings);
         }
         other => findings.push(Finding {
             span,
@@ -199,6 +195,18 @@ fn unknown(name: &str, place: Place) -> String {
     }
 }
 
+/// Complains of a value that is dangerous as it is.
+fn endanger(value: &DeValue<'_>, span: Range<usize>, key: &str, findings: &mut Vec<Finding>) {
+    if let Some(message) = danger(value, key) {
+        findings.push(Finding {
+            span,
+            key: key.to_owned(),
+            message,
+            severity: Severity::Dangerous,
+        });
+    }
+}
+
 /// Whether a value is dangerous as it is, and what to do about it.
 fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
     let last = key.rsplit('.').next().unwrap_or_default();
@@ -215,6 +223,10 @@ fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
         ),
         ("max_file_size_mb", DeValue::Integer(number)) if number.to_string() == "0" => {
             Some("no file can be read or written".to_owned())
+        }
+        ("protected_paths", DeValue::String(pattern)) => {
+            let error = globset::Glob::new(pattern).err()?;
+            Some(format!("this protects nothing: {}", error.kind()))
         }
         _ => None,
     }
@@ -310,6 +322,10 @@ mod tests {
             (
                 "[llm.providers.x]\nbase_url = 'http://example.org'\n",
                 "2: the key and your code would travel unencrypted: use https (in `llm.providers.x.base_url`)",
+            ),
+            (
+                "[safety]\nprotected_paths = ['src/**', 'src/[a']\n",
+                "2: this protects nothing: unclosed character class; missing ']' (in `safety.protected_paths`)",
             ),
             ("[llm\n", "1: unclosed table, expected `]`"),
         ] {
