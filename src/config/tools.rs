@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 pub struct Tools {
     /// Version control. Read by nothing yet: the agent has no tools that commit.
     pub git: Git,
-    /// Tests. Read by nothing yet: whether tests run is for `proof.tests` to say.
+    /// Tests.
     pub test: Test,
 }
 
@@ -37,18 +37,18 @@ impl Default for Git {
     }
 }
 
-/// `[tools.test]`: tests. Read by nothing yet: whether tests run is for `proof.tests` to say.
+/// `[tools.test]`: tests.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Test {
-    /// Whether the agent has these tools. Read by nothing yet.
+    /// Whether tests run at all; `proof.tests` says it for proofs alone, and both have to be on.
     pub enabled: bool,
     /// The test runner, such as `cargo`, `nextest`, `pytest` or `vitest`; empty: that of the project. Read by nothing yet:
     /// it is always that of the project.
     pub framework: String,
-    /// Whether the tests that a change may concern run by themselves. Read by nothing yet; see `proof.tests`.
+    /// Whether the tests that a change may concern run by themselves, to prove it.
     pub auto_run: bool,
-    /// Whether a failing test fails the run. Read by nothing yet: it always fails the proof.
+    /// Whether a proof fails when a test fails; if not, it holds all the same and says so.
     pub fail_on_error: bool,
 }
 
