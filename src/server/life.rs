@@ -22,6 +22,7 @@ use super::session::{FAREWELL, Session};
 use crate::config::{Attach, layers};
 use crate::downstream::capabilities::Choice;
 use crate::downstream::{registry, roots};
+use crate::telemetry;
 use crate::text::json::{at, list, text};
 use crate::text::location;
 use crate::text::position::Encoding;
@@ -107,7 +108,19 @@ impl Session {
             held: Vec::new(),
         });
         self.start_servers(&body);
+        // While the servers start: nobody waits for it.
+        self.start_logging();
         self.try_answer(Instant::now());
+    }
+
+    /// Logs as the user set it. A proxy was told by its command line.
+    fn start_logging(&mut self) {
+        if self.is_agent() {
+            let redactor = Arc::new(self.secrets_of_all());
+            for notice in telemetry::start(&self.host, &self.config, redactor) {
+                self.say(Loudness::Warning, &notice);
+            }
+        }
     }
 
     /// Lets other processes of the user ask us.

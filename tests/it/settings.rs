@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::model::host;
 use crate::tidy::names_of_tests;
-use crate::wire_peer::{Peer, Script, eventually};
+use crate::wire_peer::{Peer, Script, eventually, workspace};
 
 /// What stands in the last column for a key that has no effect so far.
 const NOTHING_YET: &str = "nothing yet";
@@ -76,6 +76,27 @@ fn with_language_servers_switched_off_none_is_started() {
             ..Script::default()
         });
         assert_eq!(peer.pids().len(), expected, "{config}");
+    }
+}
+
+#[test]
+fn as_much_is_logged_as_was_set() {
+    for (level, is_logged) in [("warn", true), ("error", false)] {
+        let log = tempfile::NamedTempFile::new().expect("a temporary file");
+        let config = format!("[agent]\nlog_level = '{level}'\n[lsp]\nsilence_seconds = 1\n");
+        let file = [("MELIORA_LOG_FILE", log.path().display().to_string())];
+        let script = Script {
+            config: &config,
+            ..Script::default()
+        };
+        let mut peer = Peer::with(&[], &file, |folder| workspace(folder, &script));
+        peer.greet(&json!({}));
+        for _ in 0..2 {
+            peer.ask("test/never", &json!({}));
+        }
+        peer.find(|message| message["method"] == "window/showMessageRequest");
+        let text = fs::read_to_string(log.path()).expect("readable");
+        assert_eq!(text.contains("scripted"), is_logged, "{text}");
     }
 }
 

@@ -113,7 +113,7 @@ impl Session {
     }
 
     /// Knows the secrets of the environment and of the settings.
-    fn secrets_of_all(&self) -> Redactor {
+    pub(in crate::server) fn secrets_of_all(&self) -> Redactor {
         let keys = self.config.llm.providers.values();
         let keys = keys.map(|provider| provider.api_key.clone());
         let keys = keys.filter(|key| !key.starts_with("${"));
