@@ -153,6 +153,16 @@ fn show_server(server: &Value, workspace: &str) {
     if !reason.is_empty() {
         paint::say(format_args!("      {reason}"));
     }
+    let unknown: Vec<&str> = list(server, "/unknownToEditor")
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
+    if !unknown.is_empty() {
+        let unknown = unknown.join(", ");
+        paint::say(format_args!(
+            "      it was ready too late for your editor, which does not ask it for {unknown}: open the editor anew"
+        ));
+    }
     show_latency(server);
 }
 

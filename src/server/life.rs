@@ -14,6 +14,7 @@ use super::capabilities;
 use super::insight::control::Control;
 use super::messages::{self, Failure, Loudness};
 use super::parent;
+use super::peers::announcing::Told;
 use super::peers::behind::{Behind, Phase};
 use super::peers::columns;
 use super::profile::Profile;
@@ -298,8 +299,11 @@ impl Session {
         let Stage::Starting(starting) = before else {
             return;
         };
-        let running = self.servers.iter().filter(|server| server.is_running());
-        let answers: Vec<Value> = running.map(Behind::announced).collect();
+        let running = self.servers.iter().enumerate();
+        let running = running.filter(|(_, server)| server.is_running());
+        let (told, answers): (Vec<usize>, Vec<Value>) = running
+            .map(|(number, server)| (number, server.announced()))
+            .unzip();
         let choice = Choice {
             legend: self.choose_legend(&answers),
             ..self.choose_model(&answers)
@@ -320,6 +324,10 @@ impl Session {
         };
         self.documents.encoding = columns::encoding_of(&result);
         self.note_legend(&result);
+        self.told = Told {
+            capabilities: at(&result, "/capabilities").clone(),
+            servers: told,
+        };
         self.tell(match starting.as_it_came {
             Some(body) => body,
             None => messages::answer(&starting.raw_id, &result),
@@ -369,6 +377,7 @@ impl Session {
                 let _ = server.send(body);
             }
         }
+        self.register_all_late();
         if self.is_agent() {
             self.start_journal();
         }

@@ -20,6 +20,7 @@ use super::insight::status::STATUS;
 use super::insight::whence::Inquiries;
 use super::life::Stage;
 use super::messages::{self, Failure, Loudness};
+use super::peers::announcing::Told;
 use super::peers::applying::Applying;
 use super::peers::behind::Behind;
 use super::peers::columns::Columns;
@@ -159,6 +160,8 @@ pub struct Session {
     pub(super) refreshes: Refreshes,
     /// What the servers registered.
     pub(super) registrations: Registrations,
+    /// What the editor was told that the servers can do.
+    pub(super) told: Told,
     /// The edits that servers asked for.
     pub(super) applying: Applying,
     /// The semantic tokens that the editor has.
@@ -221,6 +224,7 @@ impl Session {
             traces: Traces::default(),
             refreshes: Refreshes::default(),
             registrations: Registrations::default(),
+            told: Told::default(),
             applying: Applying::default(),
             highlights: Highlights::default(),
             tokens: Tokens::default(),

@@ -23,6 +23,7 @@ mod findings;
 #[cfg(unix)]
 mod frames;
 mod fuzz;
+mod late;
 #[cfg(target_os = "linux")]
 mod memory;
 #[cfg(unix)]

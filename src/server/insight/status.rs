@@ -45,6 +45,7 @@ impl Session {
                 let mut shown = server(behind);
                 set(&mut shown, "openRequests", json!(self.requests.waits_for(number).count()));
                 set(&mut shown, "guests", json!(self.guests.summary(number)));
+                set(&mut shown, "unknownToEditor", json!(self.unknown_to_editor(number)));
                 shown
             }).collect::<Vec<_>>(),
             "cache": self.known.usage(),

@@ -2,9 +2,10 @@
 //!
 //! Their lives ([`behind`], [`waiting`], [`restart`], [`silence`]) and folders ([`roots`]), how each counts ([`columns`]),
 //! what they find ([`findings`], [`diagnostics`], [`late`]), what they want from the editor ([`registrations`], [`watches`],
-//! [`tokens`], [`names`], [`refresh`], [`configuration`], [`applying`]), and what they are told: all of them
-//! ([`everyone`]), or when they come back ([`notebooks`]).
+//! [`tokens`], [`names`], [`refresh`], [`configuration`], [`applying`]), what the editor hears of who comes late
+//! ([`announcing`]), and what they are told: all of them ([`everyone`]), or when they come back ([`notebooks`]).
 
+pub(in crate::server) mod announcing;
 pub(in crate::server) mod applying;
 pub mod behind;
 pub(in crate::server) mod columns;

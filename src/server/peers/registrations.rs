@@ -12,6 +12,7 @@ use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::announcing;
 use super::names::Maker;
 use super::watches::{self, Pattern, Watch};
 use crate::downstream::protocol;
@@ -48,11 +49,11 @@ struct Entry {
 /// A registration as a server writes it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Registration {
-    id: String,
-    method: String,
+pub(super) struct Registration {
+    pub(super) id: String,
+    pub(super) method: String,
     #[serde(default)]
-    register_options: Option<Value>,
+    pub(super) register_options: Option<Value>,
 }
 
 #[derive(Deserialize)]
@@ -98,13 +99,36 @@ impl Registrations {
         self.options(server, method, document).is_some()
     }
 
-    /// What a server has registered, as it would register it again.
+    /// What a server has registered itself, as it would register it again.
     pub(in crate::server) fn of(&self, server: usize) -> Vec<Value> {
         let entries = self.entries.iter();
-        let entries = entries.filter(|entry| entry.maker.server == server);
+        let entries = entries.filter(|entry| {
+            entry.maker.server == server && !entry.id.starts_with(announcing::MARK)
+        });
         entries
             .map(|entry| json!({ "id": entry.id, "method": entry.method, "registerOptions": entry.options }))
             .collect()
+    }
+
+    /// Whether the editor was told that a server registered a method.
+    pub(in crate::server) fn is_told(&self, server: usize, method: &str) -> bool {
+        self.told(method).any(|entry| entry.maker.server == server)
+    }
+
+    /// The options with which other servers registered a method, as the editor knows them.
+    pub(super) fn options_of_others(
+        &self,
+        server: usize,
+        method: &str,
+    ) -> impl Iterator<Item = &Value> {
+        self.told(method)
+            .filter(move |entry| entry.maker.server != server)
+            .map(|entry| &entry.options)
+    }
+
+    fn told(&self, method: &str) -> impl Iterator<Item = &Entry> {
+        let entries = self.entries.iter();
+        entries.filter(move |entry| entry.method == method && entry.outside.is_some())
     }
 
     /// The files that a server wants to hear of.
@@ -122,7 +146,7 @@ impl Registrations {
     }
 
     /// Takes a registration in. Gives what the editor has to hear: what is over, and the id of what begins.
-    fn add(&mut self, maker: Maker, new: &Registration, editor_takes: bool) -> Added {
+    pub(super) fn add(&mut self, maker: Maker, new: &Registration, editor_takes: bool) -> Added {
         let options = new.register_options.clone().unwrap_or_default();
         let same_server = |entry: &Entry| entry.maker.server == maker.server;
         let returned = self.entries.iter_mut().find(|entry| {
@@ -223,9 +247,9 @@ impl Registrations {
 }
 
 #[derive(Debug, Default, PartialEq)]
-struct Added {
-    over: Option<(String, String)>,
-    outside: Option<String>,
+pub(super) struct Added {
+    pub(super) over: Option<(String, String)>,
+    pub(super) outside: Option<String>,
 }
 
 /// Whether the `documentSelector` of a registration's options fits a document. Without one every document fits.
@@ -300,7 +324,7 @@ impl Session {
     }
 
     /// Tells the editor that registrations, by id and method, are over.
-    fn unregister(&mut self, over: Vec<(String, String)>) {
+    pub(super) fn unregister(&mut self, over: Vec<(String, String)>) {
         if over.is_empty() || !matches!(self.stage, Stage::Running) {
             return;
         }
@@ -327,6 +351,7 @@ impl Session {
     pub(in crate::server) fn forget_registrations(&mut self, server: usize) {
         let over = self.registrations.remove_old(server, None);
         self.unregister(over);
+        self.register_all_late();
     }
 
     pub(in crate::server) fn registrations_tick(&mut self, now: Instant) {
@@ -352,7 +377,7 @@ impl Session {
     }
 
     /// Whether the editor takes registrations of a method; those of methods that are somebody's own it gets always.
-    fn editor_takes(&self, method: &str) -> bool {
+    pub(super) fn editor_takes(&self, method: &str) -> bool {
         let mut known = protocol::methods()
             .iter()
             .filter(|known| known.registration == method);

@@ -272,6 +272,7 @@ impl Session {
             self.send(server, body);
         }
         self.ask_again(server);
+        self.register_late(server);
         if !self.servers.get(server).is_some_and(Behind::serves_all) && self.roots().len() > 1 {
             self.rehome();
         }

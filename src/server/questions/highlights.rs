@@ -75,9 +75,9 @@ impl Session {
         let answer = self.servers.get(server).map(|behind| &behind.answer);
         let own = answer.map_or(&Value::Null, |answer| at(at(answer, PROVIDER), "/legend"));
         highlights.common.is_some()
-            || highlights.told.is_null()
             || own.is_null()
             || *own == highlights.told
+            || self.registrations.is_told(server, REGISTRATION)
     }
 
     /// Whether a request is for tokens that several servers have together.
