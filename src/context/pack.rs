@@ -94,10 +94,11 @@ mod tests {
         let far = format!("fn far() {{\n{body}}}\n");
         let near = "fn near() {\n    here();\n}\n";
         let text = format!("{far}\n{near}");
-        let at = text.find("    here").expect("it is there");
+        let start = text.find("    here").expect("it is there");
+        let here = start..start + "    here();\n".len();
         let large = Piece {
             label: "a.rs lines 1-14".to_owned(),
-            kept: vec![at..at + "    here();\n".len()],
+            kept: Vec::from([here]),
             place: Some(("a.rs".into(), 0..14)),
             ..piece("", 90, 0, None)
         };

@@ -197,11 +197,11 @@ impl Turn {
 
 /// Name of the tool that a call was for.
 fn name_of(id: &str, messages: &[Message]) -> String {
-    let calls = messages.iter().flat_map(|message| match message {
+    let mut calls = messages.iter().flat_map(|message| match message {
         Message::Assistant { calls, .. } => calls.as_slice(),
         Message::System { .. } | Message::User { .. } | Message::Tool { .. } => &[],
     });
-    let named = calls.filter(|call| call.id == id).next_back();
+    let named = calls.rfind(|call| call.id == id);
     named.map(|call| call.name.clone()).unwrap_or_default()
 }
 
