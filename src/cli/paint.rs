@@ -3,6 +3,7 @@
 //! Text is painted always; `anstream` takes the colours out where nobody sees them (a pipe, `NO_COLOR`, a dumb
 //! terminal). So no command asks whether it has a terminal, and piped output is plain.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use anstyle::{AnsiColor, Style};
@@ -68,6 +69,27 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{ending}")
 }
 
+/// Text that somebody else wrote, for a terminal: what a terminal would obey, or show in another order than it stands, is
+/// written as an escape.
+pub fn plain(text: &str) -> Cow<'_, str> {
+    let is_harmless = |character: char| {
+        !character.is_control()
+            && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    if text.chars().all(is_harmless) {
+        return Cow::Borrowed(text);
+    }
+    let mut shown = String::with_capacity(text.len() + 16);
+    for character in text.chars() {
+        if is_harmless(character) {
+            shown.push(character);
+        } else {
+            shown.extend(character.escape_default());
+        }
+    }
+    Cow::Owned(shown)
+}
+
 /// A unified diff with its lines coloured.
 pub fn diff(text: &str) -> String {
     let mut result = String::with_capacity(text.len());
@@ -126,6 +148,17 @@ mod tests {
         }
         assert_eq!(count(0, "file"), "0 files");
         assert_eq!(count(1, "file"), "1 file");
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_written_as_an_escape() {
+        for (text, expected) in [
+            ("textDocument/hover é", "textDocument/hover é"),
+            ("\u{1b}[2Jx\r\n\u{9b}", "\\u{1b}[2Jx\\r\\n\\u{9b}"),
+            ("a\u{202e}b", "a\\u{202e}b"),
+        ] {
+            assert_eq!(plain(text), expected);
+        }
     }
 
     #[test]

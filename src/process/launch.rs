@@ -147,7 +147,8 @@ mod linux {
         let writes = confine_writes(confinement);
         match network.and(writes) {
             Err(reason) if confinement.required => Err(format!(
-                "this machine cannot confine the child ({reason}); see `meliora doctor`, or set proof.unconfined"
+                "this machine cannot confine the child ({reason}); see `meliora doctor`; proofs do without by \
+                 proof.unconfined, `frames replay` by --trust"
             )),
             _ => Ok(()),
         }

@@ -371,6 +371,54 @@ fn a_ring_that_dropped_its_beginning_is_replayed_with_the_texts_as_they_were() {
     );
 }
 
+/// A recording may be a stranger's.
+#[test]
+fn a_recording_changes_nothing_and_commands_nothing_unless_it_is_trusted() {
+    let mut peer = with_secret(&Script::default());
+    let mark = peer.root.with_file_name("mark");
+    std::fs::write(&mark, "").expect("written");
+    // A question that makes the server write a file where there is none.
+    peer.request("textDocument/hover", &json!({ "fatal": mark }));
+    let command = json!({ "command": "scripted.run" });
+    peer.request("workspace/executeCommand", &command);
+    meliora(&peer, &["frames", "dump", "-o", "dump.jsonl"]);
+    let script = scripted();
+    let again = |more: &[&str]| {
+        let arguments = [&["dump.jsonl"], more].concat();
+        let (code, story) = replay(&peer, &arguments, &["python3", &script]);
+        (code, story["same"].clone(), story["remarks"].clone())
+    };
+    let remark = json!(["1 command left out: --trust says them too"]);
+    assert_eq!(again(&[]), (Some(0), json!(2), remark));
+    assert_eq!(again(&["--trust"]), (Some(0), json!(3), json!([])));
+    std::fs::remove_file(&mark).expect("removed");
+    assert_eq!(again(&[]).0, Some(1), "it cannot write");
+    assert!(!mark.exists());
+    assert_eq!(
+        again(&["--trust"]).0,
+        Some(1),
+        "it ends when it has written"
+    );
+    assert!(mark.exists());
+}
+
+#[test]
+fn what_a_terminal_would_obey_is_shown_as_it_was_written() {
+    let peer = with_secret(&Script::default());
+    let head = r#"{"recording":1,"of":"a\u001b[2J","server":"a","program":"p","arguments":["\u0007"],"directory":"/","started":0,"by":"m","dropped":0,"texts":true}"#;
+    let frame = r#"{"of":"a\u001b[2J","at":1,"way":"to","bytes":2,"body":{"method":"\u001b]0;title\u0007"}}"#;
+    std::fs::write(
+        peer.root.join("hostile.jsonl"),
+        format!("{head}\n{frame}\n"),
+    )
+    .expect("written");
+    let output = meliora(&peer, &["frames", "show", "hostile.jsonl"]);
+    let said = String::from_utf8(output.stdout).expect("text");
+    for shown in [r"a\u{1b}[2J", r"p \u{7}", r"\u001b]0;title\u0007"] {
+        assert!(said.contains(shown), "{shown}: {said}");
+    }
+}
+
 #[test]
 fn what_is_different_missing_or_broken_is_named() {
     let mut peer = with_secret(&Script::default());

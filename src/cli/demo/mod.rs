@@ -78,7 +78,7 @@ struct Story {
 
 fn show(arguments: &Arguments) -> anyhow::Result<u8> {
     let host = crate::cli::place::host()?;
-    let folder = Folder::make()?;
+    let folder = Folder::make("demo")?;
     let root = folder.path.join("journal");
     workspace::write(&root)?;
     std::fs::create_dir(folder.path.join("tmp"))?;
@@ -329,13 +329,16 @@ fn print(story: &Story) {
 }
 
 /// A temporary folder that is removed at the end.
-struct Folder {
-    path: PathBuf,
+#[derive(Debug)]
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
 }
 
 impl Folder {
-    fn make() -> anyhow::Result<Self> {
-        let path = std::env::temp_dir().join(format!("meliora-demo-{}", session::new_run()?));
+    /// Makes one whose name says what it is for.
+    pub(super) fn make(purpose: &str) -> anyhow::Result<Self> {
+        let path = format!("meliora-{purpose}-{}", session::new_run()?);
+        let path = std::env::temp_dir().join(path);
         std::fs::create_dir(&path).with_context(|| format!("cannot create {}", path.display()))?;
         Ok(Self {
             path: path.canonicalize()?,

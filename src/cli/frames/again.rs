@@ -1,29 +1,35 @@
 //! `meliora frames replay`: says a recording to a server again, and compares its answers (spec: CLI; Monitoring, flight
 //! recorder).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use serde_json::{Value, json};
 
+use super::super::demo::Folder;
 use super::super::{EXIT_DONE, EXIT_PROBLEMS, paint, proxy, session};
 use super::compare::Likeness;
 use super::read;
-use super::replay::{Outcome, Story, replay};
+use super::replay::{COMMANDS, Outcome, Story, replay};
 use crate::config::host::Host;
 use crate::downstream::connection::Connection;
 use crate::downstream::discovery;
 use crate::downstream::recorder::recording::{Recording, Way};
 use crate::downstream::wire::Envelope;
 use crate::permit::Purpose;
+use crate::process::launch::Confinement;
 use crate::process::{Command, Environment};
 use crate::safety;
 
 use paint::paint as painted;
 
 /// Start a server, say to it what was said in a recording, and compare its answers.
+///
+/// A recording can make a server do what whoever wrote it likes: its settings may name programs to run, its commands may
+/// change files. So the server gets no network and can write only to a temporary folder, and commands
+/// (`workspace/executeCommand`) are left out, unless you say --trust.
 ///
 /// Exits with 0 when all answers are the same, with 1 when one is different or missing.
 #[derive(Debug, Args)]
@@ -36,6 +42,10 @@ pub(super) struct Arguments {
     /// Seconds that an answer may take
     #[arg(long, default_value_t = 30, value_name = "SECONDS")]
     patience: u64,
+    /// Do not confine the server, and say the commands of the recording too: only for recordings that you would run as a
+    /// program
+    #[arg(long)]
+    trust: bool,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -67,7 +77,13 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         said.any(|frame| !frame.is_cut && is_greeting(&frame.body)),
         "it has no `initialize`: it cannot be replayed"
     );
-    let command = command(&recording, &arguments.command)?;
+    let scratch = (!arguments.trust).then(|| Folder::make("replay"));
+    let scratch = scratch.transpose()?;
+    let left_out = if arguments.trust { &[][..] } else { &COMMANDS };
+    let mut command = command(&recording, &arguments.command)?;
+    if let Some(scratch) = &scratch {
+        confine(&mut command, &scratch.path);
+    }
     let patience = Duration::from_secs(arguments.patience);
     let story = session::block_on(async {
         let permit = safety::permit_user_program(
@@ -77,9 +93,14 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             command.directory.clone(),
         );
         let (connection, incoming) = Connection::start("server", &command, &permit)?;
-        anyhow::Ok(replay(&recording, connection, incoming, patience).await)
+        anyhow::Ok(replay(&recording, (connection, incoming), patience, left_out).await)
     })?;
-    let story = story.with_context(|| format!("cannot start {}", command.program.display()))?;
+    let hint = match scratch {
+        Some(_) => " confined (--trust starts it as it is)",
+        None => "",
+    };
+    let story =
+        story.with_context(|| format!("cannot start {}{hint}", command.program.display()))?;
     if arguments.json {
         paint::say_json(&as_json(&story))?;
     } else {
@@ -105,7 +126,7 @@ fn command(recording: &Recording, words: &[String]) -> anyhow::Result<Command> {
     let directory = &recording.head.directory;
     let is_there = directory.is_dir();
     if !is_there {
-        let directory = directory.display();
+        let directory = paint::plain(&directory.to_string_lossy()).into_owned();
         paint::remark(format_args!(
             "{directory} is not there: the server is started here"
         ));
@@ -120,9 +141,23 @@ fn command(recording: &Recording, words: &[String]) -> anyhow::Result<Command> {
     })
 }
 
+/// Takes the network from a command, and everything to write but a folder.
+fn confine(command: &mut Command, folder: &Path) {
+    command.confinement = Some(Confinement {
+        writable: vec![folder.to_owned()],
+        network: false,
+        required: true,
+    });
+    if let Environment::Inherited(more) = &mut command.environment {
+        for name in ["TMPDIR", "XDG_CACHE_HOME"] {
+            more.insert(name.to_owned(), folder.display().to_string());
+        }
+    }
+}
+
 fn show(story: &Story) {
     for remark in &story.remarks {
-        paint::remark(remark);
+        paint::remark(paint::plain(remark));
     }
     for Outcome {
         method,
@@ -133,14 +168,16 @@ fn show(story: &Story) {
         let what = match likeness {
             Some(Likeness::Same | Likeness::OfTheMoment) => continue,
             Some(Likeness::Different { at, then, now }) => {
-                format!("{at} was {then} and is {now}")
+                let what = format!("{at} was {then} and is {now}");
+                paint::plain(&what).into_owned()
             }
             None => "there is no answer".to_owned(),
         };
-        let (mark, id) = (painted(paint::BAD, '✗'), painted(paint::FAINT, id));
+        let (id, method) = (paint::plain(id), paint::plain(method));
+        let (mark, id) = (painted(paint::BAD, '✗'), painted(paint::FAINT, &id));
         paint::say(format_args!(
             "{mark} {} {id}  {what}",
-            painted(paint::STRONG, method)
+            painted(paint::STRONG, &method)
         ));
     }
     for (method, is_answered) in &story.unanswered {
@@ -152,11 +189,11 @@ fn show(story: &Story) {
         let mark = painted(paint::CAUTION, '…');
         paint::say(format_args!(
             "{mark} {} was not answered then and {now}",
-            painted(paint::STRONG, method)
+            painted(paint::STRONG, &paint::plain(method))
         ));
     }
     if let Some(reason) = &story.ended {
-        let mark = painted(paint::BAD, '✗');
+        let (mark, reason) = (painted(paint::BAD, '✗'), paint::plain(reason));
         paint::say(format_args!("{mark} the server ended: {reason}"));
     }
     let [same, different, missing, moment] = counts(story);

@@ -75,7 +75,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     match ended {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            paint::complain(format!("{error:#}"));
+            paint::complain(paint::plain(&format!("{error:#}")));
             ExitCode::from(EXIT_MISSING)
         }
     }

@@ -23,6 +23,9 @@ use crate::text::json::{at, set, text};
 /// Time for something that the server said by itself then and may not say now.
 const LANDMARK_PATIENCE: Duration = Duration::from_secs(5);
 
+/// Requests that let a server act instead of answer.
+pub(super) const COMMANDS: [&str; 1] = ["workspace/executeCommand"];
+
 /// Time for the server to end.
 const FAREWELL: Duration = Duration::from_secs(5);
 
@@ -66,15 +69,18 @@ struct Replay {
     /// Landmarks that did not come in time.
     missed: HashSet<String>,
     open: HashSet<String>,
+    /// Methods of requests that are not said, and how many there were.
+    left_out: &'static [&'static str],
+    unsaid: usize,
     story: Story,
 }
 
-/// Replays a recording on a server that was just started.
+/// Replays a recording on a server that was just started, without the requests of some methods.
 pub(super) async fn replay(
     recording: &Recording,
-    connection: Connection,
-    incoming: Receiver<Incoming>,
+    (connection, incoming): (Connection, Receiver<Incoming>),
     patience: Duration,
+    left_out: &'static [&'static str],
 ) -> Story {
     let mut replay = Replay {
         connection,
@@ -88,6 +94,8 @@ pub(super) async fn replay(
         reached_then: HashMap::new(),
         missed: HashSet::new(),
         open: HashSet::new(),
+        left_out,
+        unsaid: 0,
         story: Story::default(),
     };
     replay.explain(recording);
@@ -135,6 +143,10 @@ impl Replay {
         let body = match envelope.kind {
             // It is answered when it asks.
             Kind::Response => return,
+            Kind::Request if self.left_out.contains(&method) => {
+                self.unsaid += 1;
+                return;
+            }
             Kind::Request => {
                 let id = Bytes::copy_from_slice(envelope.id(&frame.body));
                 self.asked.insert(id, method.to_owned());
@@ -276,6 +288,11 @@ impl Replay {
         while self.story.ended.is_none() && !is_done(&self) && self.listen(deadline).await {}
         if self.story.ended.is_some() {
             self.note_unheard(recording);
+        }
+        if self.unsaid > 0 {
+            let commands = paint::count(self.unsaid, "command");
+            let text = format!("{commands} left out: --trust says them too");
+            self.story.remarks.push(text);
         }
         for (id, method) in &self.asked {
             let is_answered = self.answers.contains_key(id);

@@ -120,9 +120,9 @@ fn show(shown: &Shown<'_>) {
     let started = jiff::Timestamp::from_millisecond(started).unwrap_or_default();
     paint::say(format_args!(
         "{}  {} {}  started {}",
-        painted(paint::STRONG, &head.of),
-        painted(paint::THING, head.program.display()),
-        head.arguments.join(" "),
+        painted(paint::STRONG, paint::plain(&head.of)),
+        painted(paint::THING, paint::plain(&head.program.to_string_lossy())),
+        paint::plain(&head.arguments.join(" ")),
         started.strftime("%F %T UTC"),
     ));
     if head.dropped > 0 {
@@ -153,8 +153,8 @@ fn show(shown: &Shown<'_>) {
             entry.at % 1_000_000,
             painted(style, arrow),
             entry.kind,
-            painted(paint::STRONG, &entry.method),
-            painted(paint::FAINT, &entry.id),
+            painted(paint::STRONG, paint::plain(&entry.method)),
+            painted(paint::FAINT, paint::plain(&entry.id)),
             painted(paint::FAINT, format_args!("{} bytes", entry.bytes)),
             notes.join(", "),
         ));
