@@ -269,6 +269,21 @@ fn a_guest_that_closes_a_text_leaves_the_other_window_its_own() {
 }
 
 #[test]
+fn a_guest_cannot_change_or_close_what_it_has_not_opened() {
+    let (house, mut first, mut second) = House::two(&[]);
+    let uri = open(&mut first, "a.txt", 1, "ours\n");
+    assert_eq!(text(&mut first, &uri), "ours\n");
+    insert(&mut second, &uri, 2, "theirs ");
+    close(&mut second, &uri);
+    // By the answer everything before it has arrived.
+    assert_eq!(text(&mut second, &uri), "ours\n");
+    insert(&mut first, &uri, 2, "still ");
+    assert_eq!(text(&mut first, &uri), "still ours\n");
+    assert_eq!(heard(&house.root, "textDocument/didChange").len(), 1);
+    assert_eq!(heard(&house.root, "textDocument/didClose").len(), 0);
+}
+
+#[test]
 fn what_a_server_asks_for_goes_to_the_window_that_made_it_ask() {
     let (house, mut first, mut second) = House::two(&[]);
     let uri = open(&mut first, "a.txt", 7, "ours\n");

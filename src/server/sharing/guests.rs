@@ -23,6 +23,7 @@ use crate::server::life::Stage;
 use crate::server::messages::{self, Failure, Loudness};
 use crate::server::peers::behind::Behind;
 use crate::server::peers::names::spliced;
+use crate::server::questions::ask;
 use crate::server::questions::requests::Id;
 use crate::server::session::{Event, FAREWELL, Session};
 use crate::server::transport::Input;
@@ -478,6 +479,12 @@ impl Session {
             return;
         };
         let documents = &mut guest.documents;
+        let named = ask::document_of(&body, method);
+        let is_open = |uri: &String| documents.get(uri).is_some();
+        if method != "textDocument/didOpen" && named.is_some_and(|uri| !is_open(&uri)) {
+            // Somebody else may have it open, and it is theirs.
+            return;
+        }
         let uri = match method {
             "textDocument/didOpen" => messages::text_params(&body).map(|it| documents.open(it)),
             "textDocument/didChange" => messages::text_params(&body).map(|it| documents.change(it)),
