@@ -284,6 +284,26 @@ fn a_guest_cannot_change_or_close_what_it_has_not_opened() {
 }
 
 #[test]
+fn the_window_whose_command_is_the_last_gets_what_the_server_asks_for() {
+    let (house, mut first, mut second) = House::two(&[]);
+    let never = json!({ "command": "scripted.never" });
+    let edit = json!({ "command": "scripted.edit", "arguments": [{}] });
+    let command = "workspace/executeCommand";
+    second.ask(command, &never);
+    let arrived = |count: usize| {
+        eventually("the command", || heard(&house.root, command).len() == count);
+    };
+    arrived(1);
+    first.request(command, &edit);
+    let wanted = |message: &Value| message["method"] == "workspace/applyEdit";
+    assert!(!second.until_now().iter().any(wanted));
+    first.ask(command, &never);
+    arrived(3);
+    second.ask(command, &edit);
+    second.find(wanted);
+}
+
+#[test]
 fn what_a_server_asks_for_goes_to_the_window_that_made_it_ask() {
     let (house, mut first, mut second) = House::two(&[]);
     let uri = open(&mut first, "a.txt", 7, "ours\n");

@@ -406,6 +406,17 @@ impl Requests {
         open.map(|request| request.since(server)).min()
     }
 
+    /// When a server got the last question of a method that it has not answered.
+    pub fn newest_of(&self, server: usize, method: &str) -> Option<Instant> {
+        let is_it = |request: &&FromEditor| {
+            request.asked.waiting().contains(&server)
+                && Envelope::peek(&request.body)
+                    .is_some_and(|envelope| envelope.method(&request.body) == method)
+        };
+        let open = self.from_editor.values().filter(is_it);
+        open.map(|request| request.since(server)).max()
+    }
+
     /// The requests that a server shares and has not answered, to be asked again in its next life.
     pub fn shared_again(
         &mut self,

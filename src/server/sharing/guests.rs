@@ -48,6 +48,9 @@ const QUESTIONS_MAX: usize = 1024;
 /// Time in which a guest and we may have different settings: whoever changes them changes them in both editors.
 const SETTINGS_PATIENCE: Duration = Duration::from_secs(2);
 
+/// The request that may make a server ask for edits.
+const COMMAND: &str = "workspace/executeCommand";
+
 /// What the ids begin with under which servers know questions and tokens of guests.
 const MARK: &str = "meliora-guest-";
 
@@ -171,6 +174,8 @@ pub(super) struct Question {
     tokens: [Option<String>; 2],
     /// Whether it is a command, which may ask for edits.
     is_command: bool,
+    /// When it came.
+    since: Instant,
 }
 
 /// The tokens of a question, and what ours end with.
@@ -243,14 +248,14 @@ impl Guests {
         Some((guest, own.unwrap_or_default()))
     }
 
-    /// The guest of a server whose command is being carried out; the one that asked last.
-    pub(super) fn commander(&self, server: usize) -> Option<u64> {
+    /// The guest of a server whose command is being carried out, and since when; the one that asked last.
+    fn commander(&self, server: usize) -> Option<(Instant, u64)> {
         let all = self.all.iter().filter(|(_, guest)| guest.server == server);
         let commands = all.filter_map(|(number, guest)| {
-            let mut asked = guest.asked.iter().rev();
-            Some((asked.find(|(_, it)| it.is_command)?.0, *number))
+            let mut asked = guest.asked.values().rev();
+            Some((asked.find(|it| it.is_command)?.since, *number))
         });
-        commands.max().map(|(_, number)| number)
+        commands.max()
     }
 
     /// Who uses a server, for people.
@@ -428,7 +433,8 @@ impl Session {
         let asked = Question {
             raw_id,
             tokens,
-            is_command: method == "workspace/executeCommand",
+            is_command: method == COMMAND,
+            since: Instant::now(),
         };
         guest.asked.insert(question, asked);
         self.send_as_it_is(server, body);
@@ -516,6 +522,14 @@ impl Session {
             let params = json!({ "id": format!("{MARK}{number}-{question}") });
             self.send_as_it_is(server, messages::notification("$/cancelRequest", &params));
         }
+    }
+
+    /// The guest that made a server ask for something, as far as one can tell: nobody says for whom a server asks. `None`:
+    /// our own editor did.
+    pub(super) fn commander(&self, server: usize) -> Option<u64> {
+        let (since, guest) = self.guests.commander(server)?;
+        let ours = self.requests.newest_of(server, COMMAND);
+        ours.is_none_or(|ours| ours < since).then_some(guest)
     }
 
     /// A guest begins to listen: it hears what everybody heard before.

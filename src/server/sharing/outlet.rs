@@ -82,7 +82,7 @@ impl Session {
                 }
             }
             "window/showMessage" => {
-                if let Some(guest) = self.guests.commander(server) {
+                if let Some(guest) = self.commander(server) {
                     self.tell_guest(guest, body.clone());
                     return None;
                 }
@@ -142,7 +142,7 @@ impl Session {
             }
             "workspace/applyEdit" | "window/showDocument" | "window/showMessageRequest" => {
                 let is_edit = method == "workspace/applyEdit";
-                let Some(number) = self.guests.commander(server) else {
+                let Some(number) = self.commander(server) else {
                     let texts = &self.guests.texts;
                     return Some(texts.as_known_to(server, Holder::Editor, body));
                 };
