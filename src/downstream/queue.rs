@@ -189,8 +189,7 @@ impl Queue {
     pub async fn room(&self) {
         loop {
             let freed = self.gauge.freed.notified();
-            let waiting = self.gauge.waiting.load(Ordering::Relaxed);
-            if waiting <= self.gauge.pace || self.sender.is_closed() {
+            if self.has_room() || self.sender.is_closed() {
                 return;
             }
             tokio::select! {
@@ -198,6 +197,11 @@ impl Queue {
                 () = self.sender.closed() => return,
             }
         }
+    }
+
+    /// Whether so little waits that nothing has to be slowed down.
+    pub fn has_room(&self) -> bool {
+        self.waiting() <= self.gauge.pace
     }
 
     /// Bytes that wait to be written.

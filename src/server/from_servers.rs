@@ -24,6 +24,7 @@ impl Session {
             return;
         };
         behind.heard = Instant::now();
+        behind.holder_alive = (behind.heard, None);
         match incoming {
             Incoming::Message(body) => {
                 behind.recorder.note(Way::FromServer, &body);

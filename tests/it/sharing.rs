@@ -412,6 +412,23 @@ fn a_window_whose_process_is_stopped_holds_nobody_up_for_long() {
     );
 }
 
+/// What is not read is no silence of the process whose server is used.
+#[test]
+fn a_window_whose_editor_reads_slowly_keeps_the_server_that_it_uses() {
+    use std::sync::atomic::Ordering;
+    let (_house, first, mut second) = House::two(&[]);
+    let padding = "x".repeat(8_000_000);
+    let body = format!(r#"{{"jsonrpc":"2.0","id":ID,"result":"{padding}"}}"#);
+    second.is_deaf.store(true, Ordering::Relaxed);
+    let id = second.ask("test/raw", &json!({ "body": body }));
+    // Longer than a process may be silent that is asked for a sign of life.
+    std::thread::sleep(Duration::from_secs(10));
+    second.is_deaf.store(false, Ordering::Relaxed);
+    let answer = second.answer_to(&json!(id));
+    assert_eq!(answer["result"].as_str().map(str::len), Some(padding.len()));
+    assert_eq!(holder(&mut second), Some(first.child.id()));
+}
+
 #[test]
 fn when_the_first_window_is_killed_the_other_takes_over_and_no_question_is_lost() {
     let (house, mut first, mut second) = House::two(&[]);

@@ -378,6 +378,13 @@ impl Requests {
         taken.into_iter().next()
     }
 
+    /// Whether the editor is being given an answer of this server.
+    pub fn flows_from(&self, server: usize) -> bool {
+        self.from_editor
+            .values()
+            .any(|request| request.flows.is_some() && request.asked.waiting().contains(&server))
+    }
+
     /// Notes that a server will answer nothing any more that does not wait for its return, and gives what comes next for
     /// each request that it shared.
     pub fn lost(

@@ -153,9 +153,6 @@ impl Session {
         method: &str,
         body: &[u8],
     ) -> bool {
-        if let Some(behind) = self.servers.get_mut(server) {
-            behind.holder_alive = (Instant::now(), None);
-        }
         let is_own = method.starts_with("meliora/");
         if is_own {
             self.holder_says(server, method, body);
@@ -218,6 +215,7 @@ impl Session {
     }
 
     pub(in crate::server) fn holders_tick(&mut self, now: Instant) {
+        let is_heard_slowly = !self.editor.has_room();
         for server in 0..self.servers.len() {
             let behind = self.servers.get(server);
             let due = behind.and_then(|behind| self.holder_due(server, behind));
@@ -228,6 +226,11 @@ impl Session {
             else {
                 continue;
             };
+            if is_heard_slowly || self.requests.flows_from(server) {
+                // It is not read now, because our editor does not read: it may have said anything.
+                behind.holder_alive = (now, None);
+                continue;
+            }
             if behind.holder_alive.1.is_some() {
                 let name = behind.title();
                 let text = format!("the process whose {name} was used here does not answer");
