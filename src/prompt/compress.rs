@@ -367,11 +367,9 @@ mod tests {
             "{less}"
         );
         assert!(less.contains("\"a   \n\n\n b\""), "literals stay: {less}");
-        let least = short("a.rs", RUST, std::slice::from_ref(&kept), 62).expect("it fits");
-        assert_eq!(
-            least,
-            "use a::b;\n\nfn far() { /* … 4 lines left out */ }\n\nfn near(x: i32) -> i32 {\n    // The cursor.\n    let y = x + 1;\n    y * 2\n}\n\nfn also_far(y: &str) { /* … 7 lines left out */ }\n"
-        );
+        let expected = "use a::b;\n\nfn far() { /* … 4 lines left out */ }\n\nfn near(x: i32) -> i32 {\n    // The cursor.\n    let y = x + 1;\n    y * 2\n}\n\nfn also_far(y: &str) { /* … 7 lines left out */ }\n";
+        let least = compress(source, bytes(expected), &bytes).expect("it fits");
+        assert_eq!(least, expected);
         assert_eq!(syntax::error_count(Path::new("a.rs"), &least), Some(0));
     }
 
