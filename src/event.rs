@@ -189,6 +189,9 @@ pub enum RunEvent {
         milliseconds: u64,
         /// Empty when it answered; else what went wrong.
         error: String,
+        /// The versions of prompts that the conversation was made from: `do@0123456789ab`.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        prompts: Vec<String>,
     },
     /// The model did not answer, and another one is asked from here on.
     FellBack {

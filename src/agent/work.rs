@@ -4,7 +4,8 @@
 //! Bounded in every direction: calls by `agent.steps_max`, tokens by the gateway's budget, repeats by the same result
 //! of the same call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::mpsc;
@@ -15,7 +16,8 @@ use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::Gateway;
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
-use crate::prompt::{self, Frame, Slot};
+use crate::prompt::book::Book;
+use crate::prompt::{self, Frame, PromptVersion, Slot};
 use crate::safety::{self, Policy, Refusal};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
@@ -91,6 +93,11 @@ pub(super) struct Work<'run> {
     steps: usize,
     cuts: usize,
     seen: BTreeMap<(String, String, String), usize>,
+    book: Arc<Book>,
+    /// What people should know of the prompts, until it is told.
+    notices: Vec<String>,
+    /// The versions that the conversation was made from.
+    versions: BTreeSet<PromptVersion>,
 }
 
 impl<'run> Work<'run> {
@@ -106,6 +113,7 @@ impl<'run> Work<'run> {
             redactor,
             ..
         } = services;
+        let mut book = Book::open(host, &task.workspace);
         let bytes_max = config.safety.max_file_size_mb.saturating_mul(1_000_000);
         Ok(Self {
             staging: Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max),
@@ -117,6 +125,9 @@ impl<'run> Work<'run> {
             steps: 0,
             cuts: 0,
             seen: BTreeMap::new(),
+            notices: std::mem::take(&mut book.notices),
+            book: Arc::new(book),
+            versions: BTreeSet::new(),
         })
     }
 
@@ -164,7 +175,9 @@ impl<'run> Work<'run> {
             redactor: &self.services.redactor,
             count: &|text| self.gateway.count(text),
         };
-        Ok(prompt::render(name, slots, frame)?.text)
+        let rendered = self.book.render(name, slots, frame)?;
+        self.versions.insert(rendered.version);
+        Ok(rendered.text)
     }
 
     /// Lets the model work until it asks for no more tools, and gives its last words.
@@ -209,6 +222,7 @@ impl<'run> Work<'run> {
                 return Err(Error::Steps(steps_max));
             }
             self.steps += 1;
+            self.begin().await;
             let request = self.request()?;
             let action = self.gateway.action();
             let decision = safety::decide(&self.policy, &action);
@@ -234,6 +248,7 @@ impl<'run> Work<'run> {
                     .err()
                     .map(ToString::to_string)
                     .unwrap_or_default(),
+                prompts: self.versions.iter().map(ToString::to_string).collect(),
             })
             .await;
             match asked {
@@ -243,6 +258,24 @@ impl<'run> Work<'run> {
                 Ok(answer) => return Ok(answer),
             }
         }
+    }
+
+    /// Tells what people should know of the prompts, and keeps what the model is told; both only once.
+    async fn begin(&mut self) {
+        if self.steps > 1 {
+            return;
+        }
+        for what in std::mem::take(&mut self.notices) {
+            let reason = "prompts of this run".to_owned();
+            self.tell(RunEvent::Step { what, reason }).await;
+        }
+        let book = Arc::clone(&self.book);
+        // The model is not kept waiting for the disk. What cannot be kept now is kept by a later run.
+        tokio::task::spawn_blocking(move || {
+            if let Err(error) = book.keep() {
+                tracing::warn!(%error, "the prompts of a run could not be kept");
+            }
+        });
     }
 
     /// Goes on with the fallback, or fails with the error when there is none. What was carried out stays in the

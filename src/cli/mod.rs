@@ -14,6 +14,7 @@ pub mod history;
 pub mod model;
 pub mod paint;
 pub mod place;
+pub mod prompts;
 pub mod proxy;
 pub mod remote;
 pub mod run;
@@ -74,6 +75,7 @@ enum Command {
     Trust(trust::Arguments),
     Config(config::Arguments),
     Model(model::Arguments),
+    Prompts(prompts::Arguments),
     /// Print the JSON Schema of the configuration, for editors and other programs.
     Schema,
     Doctor(doctor::Arguments),
@@ -108,6 +110,7 @@ pub fn main() -> ExitCode {
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Config(arguments)) => config::run(&arguments),
         Some(Command::Model(arguments)) => model::run(&arguments),
+        Some(Command::Prompts(arguments)) => prompts::run(&arguments),
         Some(Command::Schema) => config::print_schema(),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),

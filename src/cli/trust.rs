@@ -10,6 +10,7 @@ use serde::Serialize;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use crate::config::prompt_files::{self, PromptFiles};
 use crate::config::trust::{self, Review, Setting};
 use crate::event::{Outcome, RunEvent};
 
@@ -20,11 +21,11 @@ Examples:
   meliora trust --yes      without being asked, for scripts
   meliora trust --revoke   trust them no longer";
 
-/// Let the settings that came with this project count.
+/// Let the settings and prompts that came with this project count.
 ///
-/// The files .agent/config.toml and .agent/local.toml may have been written by somebody else. Until you trust them,
-/// commands, servers, endpoints and looser limits in them are left out. This shows what they set, asks, and remembers
-/// their content: when a file changes, you are asked again.
+/// The files .agent/config.toml, .agent/local.toml and .agent/prompts/*.md may have been written by somebody else. Until
+/// you trust them, commands, servers, endpoints and looser limits in them are left out, and so are the prompts. This
+/// shows what they set, asks, and remembers their content: when a file changes, you are asked again.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub struct Arguments {
@@ -47,6 +48,7 @@ struct Document<'seen> {
     trusted: bool,
     settings: &'seen [Setting],
     unusable: &'seen [String],
+    prompts: Vec<&'seen str>,
 }
 
 /// Runs the command.
@@ -63,14 +65,18 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let session = session::open(&arguments.path)?;
     let review = seen(&session);
+    let prompts = prompt_files::read(&session.project.root);
     if !arguments.json && !arguments.revoke {
-        show(&session, &review);
+        show(&session, &review, &prompts);
     }
+    let (host, root) = (&session.services.host, &session.project.root);
     let changed = if arguments.revoke {
-        trust::revoke(&session.services.host, &session.project.root)?;
+        trust::revoke(host, root)?;
+        prompt_files::revoke(host, root)?;
         Some(("forget the trust in the project's settings", "forgotten"))
-    } else if is_wanted(arguments, &review)? {
-        trust::grant(&session.services.host, &session.project.root, &review)?;
+    } else if is_wanted(arguments, waits(&review, &prompts))? {
+        trust::grant(host, root, &review)?;
+        prompts.grant(host, root)?;
         Some(("trust the project's settings", "trusted"))
     } else {
         None
@@ -78,18 +84,19 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some((title, result)) = changed {
         record(&session, title, result, &review);
     }
-    let trusted = trust::is_trusted(&session.services.host, &session.project.root);
+    let trusted = trust::is_trusted(host, root) && prompts.are_trusted(host, root);
     if arguments.json {
         paint::say_json(&Document {
             trusted,
             settings: &review.settings,
             unusable: &review.unusable,
+            prompts: prompts.texts.keys().map(String::as_str).collect(),
         })?;
     } else {
-        conclude(&review, trusted);
+        conclude(waits(&review, &prompts), trusted);
     }
-    let waits = !trusted && review.settings.iter().any(|setting| setting.needs_trust);
-    let done = !waits || arguments.revoke || arguments.json;
+    let is_open = !trusted && waits(&review, &prompts);
+    let done = !is_open || arguments.revoke || arguments.json;
     Ok(if done { EXIT_DONE } else { EXIT_PROBLEMS })
 }
 
@@ -110,9 +117,15 @@ fn seen(session: &Session) -> Review {
     review
 }
 
-fn show(session: &Session, review: &Review) {
+/// Whether there is anything that counts only when it is trusted.
+fn waits(review: &Review, prompts: &PromptFiles) -> bool {
+    let needs_trust = |setting: &Setting| setting.needs_trust;
+    !prompts.texts.is_empty() || review.settings.iter().any(needs_trust)
+}
+
+fn show(session: &Session, review: &Review, prompts: &PromptFiles) {
     let root = paint(paint::STRONG, session.project.root.display());
-    if review.settings.is_empty() && review.unusable.is_empty() {
+    if review.settings.is_empty() && review.unusable.is_empty() && prompts.texts.is_empty() {
         paint::say(format!("{root} sets nothing: there is nothing to trust"));
         return;
     }
@@ -129,14 +142,22 @@ fn show(session: &Session, review: &Review) {
             setting.value, setting.file
         ));
     }
+    for name in prompts.texts.keys() {
+        let mark = paint(paint::CAUTION, "needs trust");
+        let key = paint(paint::THING, format!("prompt {name}"));
+        paint::say(format!(
+            "  {key}  {mark}  {}/{name}.md",
+            prompt_files::FOLDER
+        ));
+    }
     for reason in &review.unusable {
         paint::say(format!("  {} {reason}", paint(paint::BAD, "✗")));
     }
 }
 
 /// Whether the files shall be trusted: by `--yes`, or by an answer on a terminal.
-fn is_wanted(arguments: &Arguments, review: &Review) -> anyhow::Result<bool> {
-    if !review.settings.iter().any(|setting| setting.needs_trust) {
+fn is_wanted(arguments: &Arguments, waits: bool) -> anyhow::Result<bool> {
+    if !waits {
         return Ok(false);
     }
     if arguments.yes || arguments.json {
@@ -176,8 +197,8 @@ fn record(session: &Session, title: &str, result: &str, review: &Review) {
     }
 }
 
-fn conclude(review: &Review, trusted: bool) {
-    if !review.settings.iter().any(|setting| setting.needs_trust) {
+fn conclude(waits: bool, trusted: bool) {
+    if !waits {
         return;
     }
     if trusted {

@@ -11,6 +11,7 @@ pub mod file;
 pub mod host;
 pub mod layers;
 pub mod names;
+pub mod prompt_files;
 pub mod schema;
 pub mod servers;
 pub mod tools;

@@ -12,7 +12,7 @@ pub use crate::config::check::{Finding, Severity};
 
 use super::fence;
 use super::render::{FILTERS, environment};
-use super::template::{Head, Parts, SlotKind, split};
+use super::template::{Head, Parts, SlotKind, contract, shipped, split};
 use super::words::{self, Word};
 use crate::config::names;
 use crate::llm::tokens;
@@ -66,6 +66,28 @@ pub(super) const SLOT_KEYS: [(&str, &str, &str); 3] = [
 const SCHEMA_TYPES: [&str; 7] = [
     "string", "object", "array", "number", "integer", "boolean", "null",
 ];
+
+/// Everything that is wrong with the file of the prompt `name`, also that nothing uses it.
+pub fn check_file(name: &str, text: &str) -> Vec<Finding> {
+    let known = contract(name);
+    let mut findings = check(name, text, known.map(|template| &template.head));
+    if known.is_none() {
+        let names = shipped().iter().map(|template| template.head.name.as_str());
+        findings.insert(
+            0,
+            Finding {
+                span: 0..text.find('\n').unwrap_or(text.len()),
+                key: String::new(),
+                message: format!(
+                    "{} (nothing uses it)",
+                    names::unknown("prompt", name, names)
+                ),
+                severity: Severity::Unused,
+            },
+        );
+    }
+    findings
+}
 
 /// Everything that is wrong with the file of the prompt `name`, in the order of its text. `contract` is what the program
 /// fills in.
@@ -332,7 +354,6 @@ fn broken(span: Range<usize>, message: impl Into<String>) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::prompt::template::contract;
 
     #[test]
     fn mistakes_are_found_exactly_where_they_are() {

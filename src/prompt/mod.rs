@@ -4,6 +4,8 @@
 //! and a body in minijinja. A user's own file or an earlier version can take its place ([`book`]). Text that nobody
 //! vouches for enters only through slots that fence it, and [`compress`] makes it as short as the budget asks for.
 
+pub mod blame;
+pub mod book;
 pub mod check;
 mod compress;
 mod escape;
@@ -11,14 +13,9 @@ mod fence;
 mod render;
 mod template;
 mod words;
+pub mod writing;
 
 pub use compress::{Source, TooLarge, compress};
 pub use fence::fence;
 pub use render::{Frame, Part, Rendered, Slot};
 pub use template::{Error, Head, PromptVersion, SlotKind, SlotSpec, Template, contract, shipped};
-
-/// Fills the shipped prompt `name` in.
-pub fn render(name: &str, slots: &[(&str, Slot)], frame: Frame<'_>) -> Result<Rendered, Error> {
-    let template = contract(name).ok_or_else(|| Error::Unknown(name.to_owned()))?;
-    render::render(template, &template.head, slots, frame)
-}

@@ -166,7 +166,7 @@ impl SlotKind {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Error {
     /// There is no template of that name.
-    #[error("there is no prompt `{0}`; `meliora prompts list` names them")]
+    #[error("{0}; `meliora prompts list` shows them all")]
     Unknown(String),
     /// The file cannot be used.
     #[error("prompt `{name}`, line {line}: {message}")]

@@ -24,6 +24,18 @@ pub(super) fn words(body: &str) -> Vec<Word<'_>> {
     found
 }
 
+/// The inside of the tag that an offset is in, from its beginning to the offset.
+pub(super) fn tag_before(body: &str, offset: usize) -> Option<&str> {
+    let before = body.get(..offset)?;
+    let open = ["{{", "{%"]
+        .iter()
+        .filter_map(|mark| before.rfind(mark))
+        .max()?;
+    let inner = before.get(open + 2..)?;
+    let is_closed = inner.contains("}}") || inner.contains("%}");
+    (!is_closed).then_some(inner)
+}
+
 /// The lines of a text without their ends, each with the byte at which it begins.
 pub(super) fn lines(text: &str) -> impl Iterator<Item = (&str, usize)> {
     text.split_inclusive('\n').scan(0, |at, line| {
@@ -127,5 +139,8 @@ mod tests {
             found,
             [("one", false), ("upper", true), ("if", false), ("x", false),]
         );
+        assert_eq!(tag_before(body, 6), Some(" o"));
+        assert_eq!(tag_before(body, 1), None);
+        assert_eq!(tag_before(body, 18), None);
     }
 }

@@ -169,7 +169,7 @@ fn mark_undone(runs: &mut [RunSummary]) {
     }
 }
 
-fn read(entry: u64, bytes: &[u8]) -> Option<Logged> {
+pub(super) fn read(entry: u64, bytes: &[u8]) -> Option<Logged> {
     let record = Record::decode(bytes)?;
     let what = match serde_json::from_str(&record.event) {
         Ok(event) => What::Known(event),

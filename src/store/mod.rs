@@ -2,7 +2,7 @@
 //!
 //! One [`Store`] for each workspace, in the state folder and thus out of reach of everything the agent starts. Events
 //! go through a bounded queue to one thread that writes them to the `journal`; [`history`] reads them back;
-//! [`images`] keeps, in plain files, what files looked like before and after each run. A store that cannot be opened
+//! [`images`] keeps, in plain files, what files looked like before and after each run, [`prompts`] what the model was told. A store that cannot be opened
 //! takes nothing else away: the program works without it and says so once.
 
 mod chain;
@@ -10,7 +10,9 @@ pub mod durable;
 pub mod history;
 pub mod images;
 mod journal;
+pub mod prompts;
 mod tables;
+pub mod tally;
 pub mod verify;
 
 use std::path::{Path, PathBuf};

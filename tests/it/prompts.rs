@@ -1,11 +1,18 @@
-//! Prompts: what strangers write stays data in them, and what is always sent stays small.
+//! Prompts: what strangers write stays data in them, what is always sent stays small, versions are kept and come back.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
 
 use meliora::llm::tokens;
-use meliora::prompt::{Frame, Part, Slot, render, shipped};
+use meliora::prompt::book::Book;
+use meliora::prompt::{Frame, Part, Slot, shipped};
 use meliora::redact::Redactor;
 use meliora::tools::registry;
+use serde_json::{Value, json};
+
+use crate::model::scripted::{Server, says};
+use crate::wire_peer::{Peer, Script, environment};
 
 /// Bytes of all prompts and of the descriptions of all tools.
 const FIXED_BYTES_MAX: usize = 12 * 1024;
@@ -162,7 +169,8 @@ fn filled(name: &str, text: &str, label: &str) -> Result<String, String> {
             ],
         ),
     ]);
-    let rendered = render(name, slots.get(name).expect("a known prompt"), frame);
+    let slots = slots.get(name).expect("a known prompt");
+    let rendered = Book::default().render(name, slots, frame);
     rendered
         .map(|rendered| rendered.text)
         .map_err(|error| error.to_string())
@@ -239,4 +247,268 @@ fn what_is_always_sent_is_at_most_12_kilobytes() {
         prompts + tools <= FIXED_BYTES_MAX,
         "{prompts} bytes of prompts and {tools} of tools"
     );
+}
+
+/// A home and a project with a prompt of its own.
+struct Place {
+    folder: tempfile::TempDir,
+}
+
+impl Place {
+    fn new() -> Self {
+        let place = Self {
+            folder: tempfile::tempdir().expect("a temporary folder"),
+        };
+        std::fs::create_dir_all(place.project().join(".agent/prompts")).expect("made");
+        place
+    }
+
+    fn project(&self) -> PathBuf {
+        self.folder.path().join("work")
+    }
+
+    /// Writes the project's own `do`, with a first line of its own.
+    fn write(&self, first_line: &str) {
+        write_prompt(&self.project(), first_line);
+    }
+
+    fn run(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_meliora"))
+            .args(arguments)
+            .envs(environment(self.folder.path()))
+            .current_dir(self.project())
+            .output()
+            .expect("it runs")
+    }
+
+    fn said(&self, arguments: &[&str]) -> String {
+        let output = self.run(arguments);
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+    }
+
+    fn json(&self, arguments: &[&str]) -> Value {
+        let output = self.run(&[arguments, &["--json"]].concat());
+        serde_json::from_slice(&output.stdout)
+            .unwrap_or_else(|error| panic!("{arguments:?}: {error}: {output:?}"))
+    }
+}
+
+fn write_prompt(project: &Path, first_line: &str) {
+    let shipped = shipped().iter().find(|template| template.head.name == "do");
+    let text = &shipped.expect("it is shipped").text;
+    let path = project.join(".agent/prompts/do.md");
+    std::fs::write(path, text.replace("The user asks:", first_line)).expect("written");
+}
+
+#[test]
+fn versions_are_listed_compared_pinned_and_rolled_back() {
+    let place = Place::new();
+    let listed = place.json(&["prompts", "list"]);
+    assert_eq!(listed.as_array().expect("a list").len(), shipped().len());
+    place.write("First:");
+    let said = place.said(&["prompts", "list"]);
+    assert!(said.contains("run `meliora trust`"), "{said}");
+    assert!(place.said(&["trust", "--yes"]).contains("prompt do"));
+    let text = |place: &Place| place.said(&["prompts", "show", "do"]);
+    assert!(text(&place).contains("First:"));
+    place.write("Second:");
+    assert!(!text(&place).contains("Second:"), "it asks again");
+    place.said(&["trust", "--yes"]);
+    assert!(text(&place).contains("Second:"));
+
+    let versions = place.json(&["prompts", "list", "do"]);
+    let digests: Vec<String> = versions
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|version| version["digest"].as_str().expect("text").to_owned())
+        .collect();
+    assert_eq!(digests.len(), 3, "{versions}");
+    let diff = place.said(&["prompts", "diff", "do"]);
+    assert!(
+        diff.contains("-First:") && diff.contains("+Second:"),
+        "{diff}"
+    );
+    let diff = place.said(&["prompts", "diff", "do", &digests[0][..8], &digests[2][..8]]);
+    assert!(
+        diff.contains("-The user asks:") && diff.contains("+Second:"),
+        "{diff}"
+    );
+    let blame = place.json(&["prompts", "blame", "do"]);
+    let of = |line: &str| {
+        let lines = blame.as_array().expect("a list").iter();
+        let found = lines.clone().find(|entry| entry["line"] == line);
+        found.expect("the line is there")["version"].clone()
+    };
+    assert_eq!(of("Second:"), json!(digests[2]));
+    assert_eq!(of("{{ task }}"), json!(digests[0]));
+
+    assert!(
+        place
+            .said(&["prompts", "rollback", "do"])
+            .contains("is back")
+    );
+    assert!(text(&place).contains("First:"));
+    assert!(
+        place
+            .said(&["prompts", "rollback", "do"])
+            .contains("is back")
+    );
+    assert!(text(&place).contains("The user asks:"));
+    let said = place.said(&["prompts", "rollback", "do"]);
+    assert!(said.contains("no version to go back to"), "{said}");
+    place.said(&["prompts", "pin", "do", &digests[1][..10]]);
+    assert_eq!(
+        place.json(&["prompts", "show", "do"])["pinned"],
+        json!(true)
+    );
+    assert!(text(&place).contains("First:"));
+    place.said(&["prompts", "pin", "do", "--none"]);
+    assert!(text(&place).contains("Second:"));
+    for (arguments, hint) in [
+        (&["prompts", "show", "doo"][..], "did you mean `do`?"),
+        (
+            &["prompts", "pin", "do", "ffff"],
+            "`meliora prompts list do`",
+        ),
+        (&["prompts", "diff", "fix"], "is the first one here"),
+    ] {
+        let output = place.run(arguments);
+        assert_eq!(output.status.code(), Some(3), "{arguments:?}");
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(hint), "{said}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_run_says_the_version_in_force_and_its_tokens_count_for_it() {
+    let place = Place::new();
+    std::fs::write(place.project().join("pyproject.toml"), "[project]\n").expect("written");
+    place.write("Do this, please:");
+    place.said(&["trust", "--yes"]);
+    let server = Server::start(vec![says("there is nothing to do")]).await;
+    let url = format!("llm.providers.scripted.base_url={}", server.url);
+    let ended = place.said(&[
+        "run",
+        "explain {{ 7 * 7 }} `````",
+        "--set",
+        "llm.provider=scripted",
+        "--set",
+        "llm.model=parrot",
+        "--set",
+        "lsp.enabled=false",
+        "--set",
+        &url,
+    ]);
+    assert!(ended.contains("there is nothing to do"), "{ended}");
+    let sent = server.requests()[0].body.to_string();
+    assert!(sent.contains("Do this, please:"), "{sent}");
+    assert!(
+        sent.contains("``````request\\nexplain {{ 7 * 7 }} `````"),
+        "{sent}"
+    );
+    let listed = place.json(&["prompts", "list"]);
+    let of = |name: &str| {
+        let all = listed.as_array().expect("a list").iter();
+        all.clone()
+            .find(|prompt| prompt["name"] == name)
+            .expect("it is listed")
+            .clone()
+    };
+    assert_eq!(of("do")["tally"]["calls"], json!(1), "{listed}");
+    assert_eq!(of("do")["tally"]["runs"], json!(1));
+    assert_eq!(of("do")["origin"], json!("file"));
+    assert_eq!(of("fix")["tally"], json!(null));
+}
+
+#[test]
+fn a_prompt_file_in_the_editor_is_checked_explained_and_completed() {
+    let mut peer = Peer::start(&Script::default());
+    let dynamic = json!({ "dynamicRegistration": true });
+    peer.greet(&json!({ "textDocument": { "hover": dynamic, "completion": dynamic } }));
+    let open = |peer: &mut Peer, path: &str, text: &str| {
+        let uri = format!("file://{}/{path}", peer.root.display());
+        let document = json!({ "uri": uri, "languageId": "markdown", "version": 1, "text": text });
+        peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+        let message = peer.find(|message| {
+            message["method"] == "textDocument/publishDiagnostics"
+                && message["params"]["uri"] == json!(uri)
+        });
+        (uri, message["params"]["diagnostics"].clone())
+    };
+    let template = shipped().iter().find(|template| template.head.name == "do");
+    let text = &template.expect("it is shipped").text;
+    let (_, found) = open(&mut peer, "prompts/do.md", text);
+    assert_eq!(found, json!([]));
+    let wrong = text.replace("{{ context }}", "{{ contxt }}");
+    let (uri, found) = open(&mut peer, ".agent/prompts/do.md", &wrong);
+    let line = wrong
+        .lines()
+        .position(|line| line == "{{ contxt }}")
+        .expect("it is there");
+    let of = |said: &str| {
+        let all = found.as_array().expect("a list").iter();
+        let finding = all
+            .clone()
+            .find(|finding| finding["message"].to_string().contains(said));
+        finding.unwrap_or_else(|| panic!("{said}: {found}"))["range"].clone()
+    };
+    assert_eq!(
+        of("did you mean `context`?"),
+        json!({ "start": { "line": line, "character": 3 }, "end": { "line": line, "character": 9 } })
+    );
+    of("the slot is not used");
+    let ask = |peer: &mut Peer, method: &str, line: usize, character: u32| {
+        let position = json!({ "line": line, "character": character });
+        let params = json!({ "textDocument": { "uri": uri }, "position": position });
+        peer.request(method, &params)["result"].to_string()
+    };
+    let task = wrong
+        .lines()
+        .position(|line| line == "{{ task }}")
+        .expect("it is there");
+    let hover = ask(&mut peer, "textDocument/hover", task, 4);
+    assert!(
+        hover.contains("never shortened, at most 4000 tokens"),
+        "{hover}"
+    );
+    let items = ask(&mut peer, "textDocument/completion", task, 3);
+    assert!(
+        items.contains("\"context\"") && items.contains("\"category\""),
+        "{items}"
+    );
+}
+
+#[test]
+fn a_changed_prompt_file_is_read_at_once_and_a_wrong_one_changes_nothing() {
+    let mut peer = Peer::start(&Script::default());
+    peer.greet(&json!({}));
+    let folder = peer.root.join(".agent/prompts");
+    std::fs::create_dir_all(&folder).expect("made");
+    let said = |peer: &mut Peer, what: &str| {
+        peer.find(|message| message["params"]["message"].to_string().contains(what));
+    };
+    write_prompt(&peer.root, "Mine:");
+    said(&mut peer, "run `meliora trust`");
+    let base = peer.root.parent().expect("it has one").to_owned();
+    let run = |arguments: &[&str]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_meliora"))
+            .args(arguments)
+            .envs(environment(&base))
+            .current_dir(&peer.root)
+            .output()
+            .expect("it runs");
+        String::from_utf8([output.stdout, output.stderr].concat()).expect("text")
+    };
+    run(&["trust", "--yes"]);
+    assert!(run(&["prompts", "show", "do"]).contains("Mine:"));
+    write_prompt(&peer.root, "Mine: {{ nothing }}");
+    run(&["trust", "--yes"]);
+    let shown = run(&["prompts", "show", "do"]);
+    assert!(
+        shown.contains("unknown slot `nothing`") && shown.contains("stays as it was"),
+        "{shown}"
+    );
+    assert!(shown.contains("Mine:\n"), "{shown}");
+    said(&mut peer, "the prompts were read again");
 }

@@ -1,17 +1,20 @@
-//! Our own settings files in the editor, and what changes when they do (spec: Configuration Architecture).
+//! Our own settings and prompt files in the editor, and what changes when they do (spec: Configuration Architecture;
+//! Prompt Manager).
 //!
-//! When one of them is open, what is wrong with it is shown, and its keys are explained and completed. A file that was
-//! changed on the disk counts at once, unless something is wrong with it: then the settings stay as they were.
+//! When one of them is open, what is wrong with it is shown, and its words are explained and completed. A file that was
+//! changed on the disk counts at once, unless something is wrong with it: then everything stays as it was.
 
-use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 use serde_json::{Value, json};
 
 use crate::config::check::{self, Severity};
-use crate::config::{layers, trust, writing};
+use crate::config::{layers, prompt_files, trust, writing};
+use crate::prompt;
+use crate::prompt::book::Book;
 use crate::server::from_editor::Message;
 use crate::server::life::Stage;
 use crate::server::messages::{self, Loudness};
@@ -31,17 +34,50 @@ pub(in crate::server) struct SettingsFiles {
     files: Vec<PathBuf>,
     seen: Vec<Option<SystemTime>>,
     due: Option<Instant>,
-    open: BTreeSet<String>,
+    open: BTreeMap<String, Ours>,
+    prompts_seen: Vec<(PathBuf, Option<SystemTime>)>,
     is_registered: bool,
 }
 
+/// What kind of file of ours a document is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Ours {
+    Settings,
+    /// The prompt of that name.
+    Prompt(String),
+}
+
+impl Ours {
+    fn check(&self, text: &str) -> Vec<check::Finding> {
+        match self {
+            Self::Settings => check::check(text),
+            Self::Prompt(name) => prompt::check::check_file(name, text),
+        }
+    }
+
+    fn hover(&self, text: &str, offset: usize) -> Option<(std::ops::Range<usize>, String)> {
+        match self {
+            Self::Settings => writing::hover(text, offset),
+            Self::Prompt(name) => prompt::writing::hover(name, text, offset),
+        }
+    }
+
+    fn suggestions(&self, text: &str, offset: usize) -> Vec<writing::Suggestion> {
+        match self {
+            Self::Settings => writing::suggestions(text, offset),
+            Self::Prompt(name) => prompt::writing::suggestions(name, text, offset),
+        }
+    }
+}
+
 impl SettingsFiles {
-    fn new(files: Vec<PathBuf>) -> Self {
+    fn new(files: Vec<PathBuf>, root: &Path) -> Self {
         let seen = modified(&files);
         Self {
             files,
             seen,
             due: Some(Instant::now() + LOOK_EVERY),
+            prompts_seen: prompt_files::stamps(root),
             ..Self::default()
         }
     }
@@ -51,8 +87,19 @@ impl SettingsFiles {
         self.due
     }
 
-    fn has(&self, uri: &str) -> bool {
-        location::to_path(uri).is_some_and(|path| self.files.contains(&path))
+    /// What the document is to us. A file in `prompts/` is one of ours when it begins like one: other projects have
+    /// such folders too.
+    fn kind(&self, root: &Path, uri: &str, text: &str) -> Option<Ours> {
+        let path = location::to_path(uri)?;
+        if self.files.contains(&path) {
+            return Some(Ours::Settings);
+        }
+        let relative = path.strip_prefix(root).ok()?;
+        let folder = relative.parent()?;
+        let is_prompt = relative.extension()? == "md"
+            && (folder == Path::new(prompt_files::FOLDER)
+                || folder == Path::new("prompts") && text.starts_with("+++"));
+        is_prompt.then_some(Ours::Prompt(relative.file_stem()?.to_str()?.to_owned()))
     }
 }
 
@@ -66,7 +113,7 @@ impl Session {
     pub(in crate::server) fn watch_settings(&mut self) {
         let mut files = vec![layers::user_file(&self.host)];
         files.extend(trust::FILES.map(|file| self.root.join(file)));
-        self.settings = SettingsFiles::new(files);
+        self.settings = SettingsFiles::new(files, &self.root);
     }
 
     /// Looks whether a settings file was changed, and takes what it says.
@@ -75,6 +122,7 @@ impl Session {
             return;
         }
         self.settings.due = Some(now + LOOK_EVERY);
+        self.prompts_tick();
         let seen = modified(&self.settings.files);
         if seen == self.settings.seen || !matches!(self.stage, Stage::Running) {
             return;
@@ -103,18 +151,38 @@ impl Session {
         );
     }
 
-    /// A document was opened or changed: when it is a settings file, what is wrong with it is shown.
-    pub(in crate::server) fn note_settings(&mut self, uri: &str) {
-        if !self.is_agent() || !self.settings.has(uri) {
+    /// Looks whether a prompt file was changed, and says what came of it. Each run reads them itself.
+    fn prompts_tick(&mut self) {
+        let seen = prompt_files::stamps(&self.root);
+        if seen == self.settings.prompts_seen || !matches!(self.stage, Stage::Running) {
             return;
         }
-        self.settings.open.insert(uri.to_owned());
-        self.register_for_settings();
+        self.settings.prompts_seen = seen;
+        let book = Book::open(&self.host, &self.root);
+        for notice in &book.notices {
+            self.say(Loudness::Warning, notice);
+        }
+        // What is right is kept, so that it stays in force when the file becomes wrong.
+        if let Err(error) = book.keep() {
+            tracing::warn!(%error, "the prompts could not be kept");
+        }
+        self.log(Loudness::Info, "the prompts were read again");
+    }
+
+    /// A document was opened or changed: when it is a file of ours, what is wrong with it is shown.
+    pub(in crate::server) fn note_settings(&mut self, uri: &str) {
+        if !self.is_agent() {
+            return;
+        }
         let Some(document) = self.documents.get(uri) else {
             return;
         };
         let text = document.text();
-        let diagnostics: Vec<Value> = check::check(text)
+        let Some(ours) = self.settings.kind(&self.root, uri, text) else {
+            return self.settings_closed(uri);
+        };
+        let diagnostics: Vec<Value> = ours
+            .check(text)
             .into_iter()
             .map(|finding| {
                 let encoding = self.documents.encoding;
@@ -131,19 +199,21 @@ impl Session {
                 })
             })
             .collect();
+        self.settings.open.insert(uri.to_owned(), ours);
+        self.register_for_settings();
         self.publish_settings(uri, &diagnostics);
     }
 
     /// A document was changed.
     pub(in crate::server) fn settings_changed(&mut self, uri: &str) {
-        if self.settings.open.contains(uri) {
+        if self.settings.open.contains_key(uri) {
             self.note_settings(uri);
         }
     }
 
     /// A document was closed.
     pub(in crate::server) fn settings_closed(&mut self, uri: &str) {
-        if self.settings.open.remove(uri) {
+        if self.settings.open.remove(uri).is_some() {
             self.publish_settings(uri, &[]);
         }
     }
@@ -170,9 +240,9 @@ impl Session {
         let Some(document) = self.documents.get(&uri) else {
             return Some(message);
         };
-        if !self.settings.open.contains(&uri) {
+        let Some(ours) = self.settings.open.get(&uri) else {
             return Some(message);
-        }
+        };
         let params: Value = messages::params(&message.body).unwrap_or_default();
         let position = serde_json::from_value(at(&params, "/position").clone());
         let position: Position = position.unwrap_or(Position {
@@ -182,12 +252,13 @@ impl Session {
         let (text, encoding) = (document.text(), self.documents.encoding);
         let offset = document.lines().offset(text, position, encoding);
         let result = if method == "textDocument/hover" {
-            writing::hover(text, offset).map_or(Value::Null, |(range, markdown)| {
-                let span = document.lines().span(text, range, encoding);
-                json!({ "contents": { "kind": "markdown", "value": markdown }, "range": span })
-            })
+            ours.hover(text, offset)
+                .map_or(Value::Null, |(range, markdown)| {
+                    let span = document.lines().span(text, range, encoding);
+                    json!({ "contents": { "kind": "markdown", "value": markdown }, "range": span })
+                })
         } else {
-            let all = writing::suggestions(text, offset);
+            let all = ours.suggestions(text, offset);
             all.into_iter().map(item).collect()
         };
         self.tell(messages::answer(&message.raw_id, &result));
@@ -204,11 +275,14 @@ impl Session {
             .into_iter()
             .filter(|what| takes(what))
             .map(|what| {
-                let selector = json!([{ "scheme": "file", "pattern": "**/{.agent/*,agent/config}.toml" }]);
+                let selector = json!([
+                    { "scheme": "file", "pattern": "**/{.agent/*,agent/config}.toml" },
+                    { "scheme": "file", "pattern": "**/prompts/*.md" },
+                ]);
                 json!({
                     "id": format!("meliora-settings-{what}"),
                     "method": format!("textDocument/{what}"),
-                    "registerOptions": { "documentSelector": selector, "triggerCharacters": ["[", ".", "="] },
+                    "registerOptions": { "documentSelector": selector, "triggerCharacters": ["[", ".", "=", "{", "|"] },
                 })
             })
             .collect();
