@@ -372,20 +372,26 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let secret = "plain-and-\"quoted\"-secret";
         let redactor = Arc::new(Redactor::new([secret.to_owned()]));
-        let store = Store::open(&host(folder.path()), folder.path(), redactor);
+        let mut store = Store::open(&host(folder.path()), folder.path(), redactor);
         let event = RunEvent::Step {
             what: format!("say {secret}"),
             reason: "sk-ant-abcdefghijklmnopqrstuvwxyz".to_owned(),
         };
         store.append(&RunId::new(RUN, 1), &event);
+        store.redact_with(Arc::new(Redactor::new(["learned-later".to_owned()])));
+        let event = RunEvent::Step {
+            what: "say learned-later".to_owned(),
+            reason: String::new(),
+        };
+        store.append(&RunId::new(RUN, 1), &event);
         let events = store.events(&RunId::new(RUN, 1)).expect("readable");
-        assert_eq!(events.len(), 1);
+        assert_eq!(events.len(), 2);
         drop(store);
         let path = host(folder.path())
             .state_of(folder.path())
             .join(crate::store::FILE);
         let file = String::from_utf8_lossy(&std::fs::read(path).expect("readable")).into_owned();
-        for part in ["quoted", "sk-ant-"] {
+        for part in ["quoted", "sk-ant-", "learned-later"] {
             assert!(!file.contains(part), "{part} is in the file");
         }
         assert!(file.contains("[redacted]"));

@@ -350,6 +350,61 @@ async fn an_edit_of_a_protected_file_never_reaches_the_editor() {
     editor.shutdown().await.expect("an orderly end");
 }
 
+impl Ground {
+    /// Writes the user's settings and waits until they count.
+    async fn set(&self, editor: &mut HeadlessEditor, settings: &str) {
+        let file = self.folder.path().join("config/agent/config.toml");
+        fs::create_dir_all(file.parent().expect("it has one")).expect("made");
+        let reads = |editor: &HeadlessEditor| {
+            let said = |(_, parameters): &&(String, Value)| {
+                let message = parameters["message"].as_str();
+                message.is_some_and(|message| message.contains("the settings were read again"))
+            };
+            editor.heard.iter().filter(said).count()
+        };
+        let before = reads(editor);
+        fs::write(file, settings).expect("written");
+        let read = editor.wait(PATIENCE, |editor| reads(editor) > before);
+        assert!(read.await.expect("the server lives"), "{settings}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changed_settings_decide_who_is_asked_by_the_next_run() {
+    let ground = Ground::new(GREETING);
+    let without = [("MELIORA_LSP__ENABLED", "false")];
+    let mut editor = ground.editor(profile("headless"), &without).await;
+    let settings = |url: &str, key: &str| {
+        format!(
+            "[llm]\nprovider = 'scripted'\nmodel = 'parrot'\n\
+             [llm.providers.scripted]\nbase_url = '{url}'\napi_key = '{key}'\n"
+        )
+    };
+    let (first, second) = (Server::start(script()).await, Server::start(script()).await);
+    let (first_key, second_key) = ("the-first-planted-key", "the-second-planted-key");
+    for (server, key) in [(&first, first_key), (&second, second_key)] {
+        ground.set(&mut editor, &settings(&server.url, key)).await;
+        let heard_by_first = first.requests().len();
+        let started = editor
+            .execute("meliora.do", json!(["make greet() say hello"]))
+            .await
+            .expect("answered at once");
+        assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
+        assert!(server.transcript().contains(key), "{}", server.transcript());
+        if key == second_key {
+            assert_eq!(first.requests().len(), heard_by_first);
+        }
+        let started = editor
+            .execute("meliora.undo", json!([]))
+            .await
+            .expect("answered at once");
+        outcome(&mut editor, &started).await;
+        assert_eq!(text(&editor), GREETING);
+    }
+    assert!(!second.transcript().contains(first_key));
+    editor.shutdown().await.expect("an orderly end");
+}
+
 /// Runs the demo and gives its document.
 fn demo(more: &[(&str, &str)]) -> Value {
     let folder = tempfile::tempdir().expect("a temporary folder");

@@ -4,14 +4,16 @@
 //! half done, and opens the store when the first event comes.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::agent::task::Services;
 use crate::agent::{edit, undo};
+use crate::config::host::Host;
 use crate::event::{RunEvent, RunId};
+use crate::redact::Redactor;
 use crate::server::session::Event;
 use crate::store::Store;
 use crate::text::edit::EditSet;
@@ -40,21 +42,33 @@ pub enum Entry {
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Journal {
-    sender: SyncSender<Entry>,
+    sender: SyncSender<(Entry, Arc<Redactor>)>,
+    /// Takes secrets out of what is added from now on.
+    pub redactor: Arc<Redactor>,
     thread: JoinHandle<()>,
 }
 
 impl Journal {
     /// Starts the thread. What people should know comes as [`Event::Notice`].
-    pub fn start(services: Services, workspace: PathBuf, events: mpsc::Sender<Event>) -> Self {
+    pub fn start(
+        host: Arc<Host>,
+        redactor: Arc<Redactor>,
+        workspace: PathBuf,
+        events: mpsc::Sender<Event>,
+    ) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
-        let thread = std::thread::spawn(move || write(&services, &workspace, &events, &receiver));
-        Self { sender, thread }
+        let thread = std::thread::spawn(move || write(&host, &workspace, &events, &receiver));
+        Self {
+            sender,
+            redactor,
+            thread,
+        }
     }
 
     /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor.
     pub fn add(&self, entry: Entry) {
-        if let Err(TrySendError::Full(entry)) = self.sender.try_send(entry) {
+        let entry = (entry, Arc::clone(&self.redactor));
+        if let Err(TrySendError::Full((entry, _))) = self.sender.try_send(entry) {
             tracing::warn!(?entry, "the journal cannot keep up; an entry is lost");
         }
     }
@@ -68,29 +82,29 @@ impl Journal {
 }
 
 fn write(
-    services: &Services,
+    host: &Host,
     workspace: &std::path::Path,
     events: &mpsc::Sender<Event>,
-    entries: &Receiver<Entry>,
+    entries: &Receiver<(Entry, Arc<Redactor>)>,
 ) {
     let tell = |notice: String| {
         // A session that is gone shows nothing.
         let _ = events.blocking_send(Event::Notice(notice));
     };
-    match edit::recover(&services.host, workspace) {
+    match edit::recover(host, workspace) {
         Ok(notices) => notices.into_iter().for_each(tell),
         Err(error) => tell(error.to_string()),
     }
     let mut store: Option<Store> = None;
-    for entry in entries {
+    for (entry, redactor) in entries {
         match entry {
             Entry::Event(run, event) => {
                 let store = store.get_or_insert_with(|| {
-                    let redactor = std::sync::Arc::clone(&services.redactor);
-                    let store = Store::open(&services.host, workspace, redactor);
+                    let store = Store::open(host, workspace, Arc::clone(&redactor));
                     store.notices().iter().cloned().for_each(tell);
                     store
                 });
+                store.redact_with(redactor);
                 store.append(&run, &event);
                 if matches!(event, RunEvent::Finished(_))
                     && let Err(error) = store.flush()
@@ -105,8 +119,7 @@ fn write(
                 edits,
                 reverts,
             } => {
-                let kept =
-                    undo::record_applied(&services.host, workspace, &run, &edits, reverts.as_ref());
+                let kept = undo::record_applied(host, workspace, &run, &edits, reverts.as_ref());
                 if let Err(error) = kept {
                     tell(format!("run {run} cannot be undone later: {error}"));
                 }

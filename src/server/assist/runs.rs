@@ -3,7 +3,7 @@
 //! A command is answered at once with the name of its run. The run works on threads of its own and only reports; the
 //! session shows the progress, brings the proposal into the editor and tells the run how that went.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -37,6 +37,8 @@ const THREADS: usize = 2;
 pub struct Runs {
     pub(in crate::server) working: BTreeMap<RunId, Run>,
     services: Option<Services>,
+    /// Every key that stood in the settings: one that is replaced stays a secret.
+    keys: BTreeSet<String>,
     runtime: Option<Runtime>,
     journal: Option<Journal>,
     pub(in crate::server) looked: Option<Instant>,
@@ -89,21 +91,23 @@ impl Runs {
 impl Session {
     /// Settles what an earlier process left half done, and makes ready to write down what runs do.
     pub(in crate::server) fn start_journal(&mut self) {
-        let services = self.services();
+        // Not the services: the means of proof are to end with them.
+        let Services { host, redactor, .. } = self.services();
         let (root, events) = (self.root.clone(), self.events.clone());
-        self.runs.journal = Some(Journal::start(services, root, events));
+        self.runs.journal = Some(Journal::start(host, redactor, root, events));
     }
 
     pub(in crate::server) fn services(&mut self) -> Services {
         let (host, config) = (&self.host, &self.config);
+        let known = &mut self.runs.keys;
         let services = self.runs.services.get_or_insert_with(|| {
             let keys = config
                 .llm
                 .providers
                 .values()
                 .map(|provider| provider.api_key.clone());
-            let keys = keys.filter(|key| !key.starts_with("${"));
-            let redactor = Redactor::new(host.secrets().into_iter().chain(keys));
+            known.extend(keys.filter(|key| !key.starts_with("${")));
+            let redactor = Redactor::new(host.secrets().into_iter().chain(known.iter().cloned()));
             let mut services =
                 Services::new(host.as_ref().clone(), config.as_ref().clone(), redactor);
             services.host = Arc::clone(host);
@@ -111,6 +115,16 @@ impl Session {
             services
         });
         services.clone()
+    }
+
+    /// The settings are other ones: runs that start from now on work by them, with means of proof that do so too, and
+    /// the journal knows their secrets.
+    pub(in crate::server) fn renew_services(&mut self) {
+        self.runs.services = None;
+        let redactor = self.services().redactor;
+        if let Some(journal) = &mut self.runs.journal {
+            journal.redactor = redactor;
+        }
     }
 
     /// Starts a run.

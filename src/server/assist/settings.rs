@@ -140,6 +140,7 @@ impl Session {
         let servers_differ = loaded.config.lsp.servers != self.config.lsp.servers
             || loaded.config.lsp.enabled != self.config.lsp.enabled;
         self.config = Arc::new(loaded.config);
+        self.renew_services();
         let more = if servers_differ {
             "; what it says of language servers counts when the editor starts them anew"
         } else {
