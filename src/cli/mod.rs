@@ -16,6 +16,7 @@ pub mod paint;
 pub mod place;
 pub mod prompts;
 pub mod proxy;
+pub mod redact;
 pub mod remote;
 pub mod run;
 pub mod serve;
@@ -79,6 +80,7 @@ enum Command {
     /// Print the JSON Schema of the configuration, for editors and other programs.
     Schema,
     Doctor(doctor::Arguments),
+    Redact(redact::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -113,6 +115,7 @@ pub fn main() -> ExitCode {
         Some(Command::Prompts(arguments)) => prompts::run(&arguments),
         Some(Command::Schema) => config::print_schema(),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
+        Some(Command::Redact(arguments)) => redact::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

@@ -77,7 +77,7 @@ pub(super) fn secrets(host: &Host, config: &Config) -> Vec<String> {
         .providers
         .values()
         .map(|provider| &provider.api_key);
-    let written = keys.filter(|key| !key.starts_with("${")).cloned();
+    let written = keys.filter(|key| !key.contains("${")).cloned();
     host.secrets().into_iter().chain(written).collect()
 }
 

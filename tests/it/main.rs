@@ -38,6 +38,7 @@ mod protocol;
 mod proxy;
 #[cfg(unix)]
 mod pytest_lsp;
+mod redacting;
 mod restart;
 mod roots;
 mod seed;

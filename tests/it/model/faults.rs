@@ -214,6 +214,19 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
         assert!(error.contains(expected) && !error.contains(KEY), "{error}");
         assert_eq!(server.requests().len(), 1, "{status}");
     }
+    // A key from a file often ends in a line feed, which is not sent; what comes back has none.
+    let echoed = "plain-hunter-value";
+    let refusal = refuses("401 Unauthorized", &format!("no such key: {echoed}"), &[]);
+    let server = Server::start(vec![refusal]).await;
+    let mut config = config(&server.url);
+    set_key(&mut config, "${SOME_VARIABLE}");
+    let environment = [("SOME_VARIABLE", "plain-hunter-value\n")];
+    let error = way(&config, &environment).ask(&question("hello")).await;
+    let error = error.expect_err("it is refused").to_string();
+    assert!(
+        error.contains("[redacted]") && !error.contains(echoed),
+        "{error}"
+    );
     let page = Reply {
         content_type: "text/html; charset=utf-8",
         pieces: vec![b"<html>It works!</html>".to_vec()],

@@ -1,0 +1,225 @@
+//! Takes secrets out of text before it leaves the process (spec: No secrets in logs or traces).
+//!
+//! Two ways to find them: values that are known to be secret, in every form in which they may appear ([`forms`]), and
+//! what looks like a secret: tokens of known make ([`shapes`]) and values of things whose names say so ([`named`]).
+//! Every exit passes here: logs, the journal, prompts, errors. [`stream`] does the same to what comes in pieces.
+
+mod forms;
+mod named;
+mod names;
+mod shapes;
+pub mod stream;
+
+use std::borrow::Cow;
+use std::ops::Range;
+use std::sync::{Arc, PoisonError, RwLock};
+
+use aho_corasick::AhoCorasick;
+
+pub use names::names_a_secret;
+
+/// What stands in place of a secret.
+pub const MASK: &str = "[redacted]";
+
+/// Values shorter than this are not masked: they would mask ordinary words.
+const KNOWN_VALUE_BYTES_MIN: usize = 6;
+
+/// Knows the secrets of this process and takes them out of text. What one clone learns all of them know.
+#[derive(Clone, Default)]
+pub struct Redactor {
+    /// Behind a lock, because a secret that is fetched late has to be known at every exit before it is used.
+    known: Arc<RwLock<Arc<Known>>>,
+}
+
+/// The known secrets, ready to be found.
+#[derive(Default)]
+struct Known {
+    values: Vec<String>,
+    finder: Option<AhoCorasick>,
+    /// Bytes of the longest form.
+    longest: usize,
+    /// Whether a form goes over several lines.
+    has_lines: bool,
+}
+
+impl std::fmt::Debug for Redactor {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Redactor")
+            .field("known", &self.known().values.len())
+            .finish()
+    }
+}
+
+impl Redactor {
+    /// Makes a redactor for these secret values.
+    pub fn new(values: impl IntoIterator<Item = String>) -> Self {
+        let known = Arc::new(Known::new(values.into_iter().collect()));
+        Self {
+            known: Arc::new(RwLock::new(known)),
+        }
+    }
+
+    /// Gets to know one more secret, in all clones.
+    pub fn learn(&self, value: &str) {
+        let known = self.known();
+        let value = value.trim();
+        if value.len() < KNOWN_VALUE_BYTES_MIN || known.values.iter().any(|it| it == value) {
+            return;
+        }
+        let mut lock = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let mut values = lock.values.clone();
+        values.push(value.to_owned());
+        *lock = Arc::new(Known::new(values));
+    }
+
+    /// The same redactor, which knows one more secret.
+    #[must_use]
+    pub fn knowing(&self, value: &str) -> Self {
+        self.learn(value);
+        self.clone()
+    }
+
+    /// The text without secrets.
+    pub fn clean<'text>(&self, text: &'text str) -> Cow<'text, str> {
+        match self.clean_bytes(text.as_bytes()) {
+            Cow::Borrowed(_) => Cow::Borrowed(text),
+            Cow::Owned(clean) => Cow::Owned(
+                String::from_utf8(clean)
+                    .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+            ),
+        }
+    }
+
+    /// The same for what may not be text.
+    pub fn clean_bytes<'text>(&self, text: &'text [u8]) -> Cow<'text, [u8]> {
+        let found = found(&self.known(), text);
+        if found.is_empty() {
+            return Cow::Borrowed(text);
+        }
+        let mut clean = Vec::with_capacity(text.len());
+        let mut from = 0;
+        for span in found {
+            clean.extend_from_slice(text.get(from..span.start).unwrap_or_default());
+            clean.extend_from_slice(MASK.as_bytes());
+            from = span.end;
+        }
+        clean.extend_from_slice(text.get(from..).unwrap_or_default());
+        Cow::Owned(clean)
+    }
+
+    fn known(&self) -> Arc<Known> {
+        Arc::clone(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl Known {
+    fn new(values: Vec<String>) -> Self {
+        let values: Vec<String> = values
+            .iter()
+            .map(|value| value.trim().to_owned())
+            .filter(|value| value.len() >= KNOWN_VALUE_BYTES_MIN)
+            .collect();
+        let forms: Vec<Vec<u8>> = values.iter().flat_map(|value| forms::of(value)).collect();
+        Self {
+            longest: forms.iter().map(Vec::len).max().unwrap_or(0),
+            has_lines: forms.iter().any(|form| form.contains(&b'\n')),
+            finder: (!forms.is_empty()).then(|| {
+                AhoCorasick::new(&forms).expect("a few short forms make no large machine")
+            }),
+            values,
+        }
+    }
+}
+
+/// Where the secrets are, in order and apart from each other.
+fn found(known: &Known, text: &[u8]) -> Vec<Range<usize>> {
+    let mut spans: Vec<Range<usize>> = Vec::new();
+    if let Some(finder) = &known.finder {
+        spans.extend(
+            finder
+                .find_overlapping_iter(text)
+                .map(|found| found.range()),
+        );
+    }
+    shapes::find(text, &mut spans);
+    named::find(text, &mut spans);
+    spans.sort_by_key(|span| span.start);
+    let mut apart: Vec<Range<usize>> = Vec::with_capacity(spans.len());
+    for span in spans {
+        match apart.last_mut() {
+            Some(last) if span.start < last.end => last.end = last.end.max(span.end),
+            _ => apart.push(span),
+        }
+    }
+    apart
+}
+
+#[cfg(test)]
+mod tests {
+    use data_encoding::{BASE64, BASE64URL_NOPAD};
+
+    use super::*;
+
+    #[test]
+    fn known_values_and_key_shapes_are_masked_and_words_are_not() {
+        let redactor = Redactor::new(["hunter2-is-long".to_owned(), "abc".to_owned()]);
+        for (text, expected) in [
+            (
+                "say hunter2-is-long twice: hunter2-is-long",
+                "say [redacted] twice: [redacted]",
+            ),
+            (
+                "abc is too short to be a secret",
+                "abc is too short to be a secret",
+            ),
+            ("key=sk-abcdefghijklmnopqrstuvwx.", "key=[redacted]."),
+            (
+                "risk-abcdefghijklmnopqrstuvwxyz",
+                "risk-abcdefghijklmnopqrstuvwxyz",
+            ),
+            ("sk-short", "sk-short"),
+            ("password = [redacted]", "password = [redacted]"),
+        ] {
+            assert_eq!(redactor.clean(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_known_value_is_found_in_every_form_and_a_value_that_is_learnt_by_all() {
+        let value = "hünter2 \"is/long\"\n";
+        let early = Redactor::default();
+        let redactor = early.clone();
+        redactor.learn(value);
+        let value = value.trim();
+        let json = serde_json::to_string(value).expect("text");
+        let twice = serde_json::to_string(&json).expect("text");
+        for form in [
+            value.to_owned(),
+            json,
+            twice,
+            "h\\u00fcnter2 \\\"is\\/long\\\"".to_owned(),
+            "h%C3%BCnter2%20%22is%2Flong%22".to_owned(),
+            "h%c3%bcnter2+%22is%2flong%22".to_owned(),
+            format!("{value:?}"),
+            BASE64.encode(value.as_bytes()),
+            BASE64.encode(format!("x:{value}").as_bytes()),
+            BASE64URL_NOPAD.encode(format!("user:{value}\n").as_bytes()),
+            BASE64.encode(format!("u:{value} and more").as_bytes()),
+        ] {
+            let text = format!("before {form} after");
+            let clean = early.clean(&text);
+            assert!(clean.contains(MASK), "{form}: {clean}");
+            for part in ["nter2", "is/long", "is%2", &form] {
+                assert!(!clean.contains(part), "{form}: {clean}");
+            }
+            assert!(clean.starts_with("before ") && clean.ends_with(" after"));
+        }
+    }
+
+    #[test]
+    fn values_that_overlap_are_masked_whole() {
+        let redactor = Redactor::new(["first-and".to_owned(), "and-second".to_owned()]);
+        assert_eq!(redactor.clean("<first-and-second>"), "<[redacted]>");
+    }
+}
