@@ -183,7 +183,8 @@ pub struct Provider {
     pub api_key: String,
     /// Base URL, for example `http://127.0.0.1:11434/v1`.
     pub base_url: String,
-    /// How it is spoken to; by its name when unset: `anthropic` and `ollama` in their own ways, every other as `OpenAI` is.
+    /// How it is spoken to; by its name when unset: `anthropic` and `ollama` in their own ways, models of
+    /// `OpenAI` that reason by `responses`, every other by chat completions.
     #[schemars(with = "Wire")]
     pub wire: Option<Wire>,
 }

@@ -15,6 +15,8 @@ pub enum Wire {
     Anthropic,
     /// Chat, as Ollama speaks it.
     Ollama,
+    /// Responses, as `OpenAI` speaks them to models that reason.
+    Responses,
 }
 
 impl Llm {
@@ -62,10 +64,14 @@ impl Llm {
         }
     }
 
-    /// How a provider is spoken to.
+    /// How the configuration says that a provider is spoken to, if it does.
+    pub fn chosen_wire(&self, provider: &str) -> Option<Wire> {
+        self.providers.get(provider)?.wire
+    }
+
+    /// How a provider is spoken to, unless its model is better spoken to in another way.
     pub fn wire_of(&self, provider: &str) -> Wire {
-        let chosen = self.providers.get(provider).and_then(|entry| entry.wire);
-        chosen.unwrap_or(match provider {
+        self.chosen_wire(provider).unwrap_or(match provider {
             "anthropic" => Wire::Anthropic,
             "ollama" => Wire::Ollama,
             _ => Wire::Openai,

@@ -5,8 +5,9 @@
 
 use serde_json::{Map, Value, json};
 
+use super::actions;
 use super::assembler::{Assembler, Fault, malformed, reported};
-use super::dialect::{Dialect, Settings};
+use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, ToolCall, ToolSpec};
 
 /// The version of the wire, which every request names.
@@ -36,6 +37,11 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     }
     if !tools.is_empty() {
         set("tools", tools.into());
+    }
+    if dialect.style == Style::Schema && !request.tools.is_empty() {
+        let schema = actions::schema(&request.tools);
+        let format = json!({ "type": "json_schema", "schema": schema });
+        set("output_config", json!({ "format": format }));
     }
     if !system.is_empty() {
         set("system", system.into());

@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::message::{Answer, Finish, Thoughts, ToolCall, Usage};
 use super::openai::error_text;
-use super::{anthropic, ollama, tokens};
+use super::{anthropic, ollama, responses, tokens};
 use crate::config::Wire;
 
 /// Why a stream makes no answer.
@@ -42,6 +42,9 @@ pub struct Assembler {
     finish: Option<String>,
     usage: Option<Usage>,
     hidden_tokens: u64,
+    /// The item whose text came last, where a wire has items.
+    said_at: Option<u64>,
+    refused: bool,
     done: bool,
 }
 
@@ -64,6 +67,8 @@ impl Assembler {
             finish: None,
             usage: None,
             hidden_tokens: 0,
+            said_at: None,
+            refused: false,
             done: false,
         }
     }
@@ -72,7 +77,9 @@ impl Assembler {
     pub fn take(&mut self, data: &str) -> Result<String, Fault> {
         let data = data.trim();
         if data == "[DONE]" {
-            self.done = true;
+            // An answer of the responses wire ends with what it cost, or it was cut.
+            self.done |= self.wire != Wire::Responses;
+            return Ok(String::new());
         }
         if data.is_empty() || self.done {
             return Ok(String::new());
@@ -81,6 +88,7 @@ impl Assembler {
             Wire::Openai => self.take_chunk(data),
             Wire::Anthropic => self.added_by(|this| anthropic::take(data, this)),
             Wire::Ollama => self.added_by(|this| ollama::take(data, this)),
+            Wire::Responses => self.added_by(|this| responses::take(data, this)),
         }
     }
 
@@ -134,9 +142,30 @@ impl Assembler {
         self.text.push_str(text);
     }
 
+    /// Text of one item of the answer.
+    pub(super) fn say_at(&mut self, item: u64, text: &str) {
+        self.said_at = Some(item);
+        self.say(text);
+    }
+
+    /// Whether text of an item has come.
+    pub(super) fn has_said_at(&self, item: u64) -> bool {
+        self.said_at == Some(item)
+    }
+
+    /// The model says that it will not, in its own words.
+    pub(super) fn refuse(&mut self) {
+        self.refused = true;
+    }
+
     /// Text that nobody gets to see, and that costs tokens.
     pub(super) fn hide(&mut self, text: &str) {
         self.hidden_tokens += tokens::count(text);
+    }
+
+    /// What was hidden while it came in pieces is there as a whole.
+    pub(super) fn reveal(&mut self, text: &str) {
+        self.hidden_tokens = self.hidden_tokens.saturating_sub(tokens::count(text));
     }
 
     /// A call begins.
@@ -163,6 +192,18 @@ impl Assembler {
     /// A thought begins that has to be given back as it is.
     pub(super) fn begin_thought(&mut self, index: u64, block: Value) {
         self.thoughts.push((index, block));
+    }
+
+    /// Whether anything has come that has to be given back.
+    pub(super) fn has_thoughts(&self) -> bool {
+        !self.thoughts.is_empty()
+    }
+
+    /// Keeps what is to be given back only when a part of it is worth that.
+    pub(super) fn keep_thoughts_if(&mut self, is_worth_it: impl Fn(&Value) -> bool) {
+        if !self.thoughts.iter().any(|(_, block)| is_worth_it(block)) {
+            self.thoughts.clear();
+        }
     }
 
     /// A text field of a thought goes on.
@@ -229,6 +270,7 @@ impl Assembler {
         let finish = match self.finish.as_deref() {
             Some("length" | "max_tokens" | "model_context_window_exceeded") => Finish::Length,
             Some("content_filter" | "refusal") => Finish::Filtered,
+            _ if self.refused => Finish::Filtered,
             _ if calls.is_empty() => Finish::Stop,
             _ => Finish::Tools,
         };
@@ -259,11 +301,15 @@ impl Assembler {
         for piece in delta.tool_calls.into_iter().flatten() {
             self.take_call(piece);
         }
-        let added = match delta.content {
+        let mut added = match delta.content {
             None => String::new(),
             Some(Content::Text(text)) => text,
             Some(Content::Parts(parts)) => parts.into_iter().filter_map(|part| part.text).collect(),
         };
+        if let Some(refusal) = delta.refusal.filter(|refusal| !refusal.is_empty()) {
+            self.refused = true;
+            added.push_str(&refusal);
+        }
         self.text.push_str(&added);
         added
     }
@@ -327,10 +373,16 @@ pub(super) fn reported(error: &Value) -> Fault {
         "server_error",
         "rate_limit_error",
         "timeout_error",
+        "rate_limit_exceeded",
+        "server_is_overloaded",
+        "slow_down",
     ];
-    let kind = inner.get("type").and_then(Value::as_str);
+    let text = |name: &str| inner.get(name).and_then(Value::as_str);
     let code = inner.get("code").and_then(Value::as_u64);
-    let is_passing = kind.is_some_and(|kind| busy.contains(&kind))
+    let is_passing = [text("type"), text("code")]
+        .into_iter()
+        .flatten()
+        .any(|kind| busy.contains(&kind))
         || code.is_some_and(|code| code == 429 || (500..600).contains(&code));
     if is_passing {
         Fault::Passing(error_text(error))
@@ -359,6 +411,7 @@ struct Delta {
     content: Option<Content>,
     reasoning_content: Option<Value>,
     reasoning: Option<Value>,
+    refusal: Option<String>,
     tool_calls: Option<Vec<CallPiece>>,
 }
 

@@ -19,6 +19,25 @@ pub struct Dialect {
     pub temperature: bool,
     /// Who says what the model is told before everything else, in chat completions.
     pub system: System,
+    /// Whether encrypted thoughts are asked for, by the responses wire.
+    pub thoughts: bool,
+    /// Whether a conversation is named, so that the provider finds its beginning in the cache.
+    pub cache_key: bool,
+}
+
+impl Default for Dialect {
+    /// The dialect of those of whom nothing is known.
+    fn default() -> Self {
+        Self {
+            style: Style::Tools,
+            completion_limit: false,
+            stream_usage: true,
+            temperature: true,
+            system: System::System,
+            thoughts: false,
+            cache_key: false,
+        }
+    }
 }
 
 /// How a model is asked to act.
@@ -66,6 +85,10 @@ impl Dialect {
             self.completion_limit = true;
         } else if self.temperature && complains(&["temperature"]) {
             self.temperature = false;
+        } else if self.cache_key && complains(&["prompt_cache_key"]) {
+            self.cache_key = false;
+        } else if self.thoughts && complains(&["encrypted"]) {
+            self.thoughts = false;
         } else if self.system == System::Developer && complains(&["developer"]) {
             self.system = System::System;
         } else if self.system != System::User && complains(&["system role", "'system'"]) {
@@ -73,7 +96,13 @@ impl Dialect {
         } else if self.style == Style::Tools && acting && complains(&["tool"]) {
             self.style = Style::Schema;
         } else if self.style == Style::Schema
-            && complains(&["response_format", "json_schema", "grammar", "schema"])
+            && complains(&[
+                "response_format",
+                "output_config",
+                "text.format",
+                "grammar",
+                "schema",
+            ])
         {
             self.style = Style::Text;
         } else {

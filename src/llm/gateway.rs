@@ -158,7 +158,8 @@ impl Gateway {
                     let read = self.route.read(response, &mut assembler, on_text).await;
                     match read {
                         Err(error @ Error::Fault(Fault::Passing(_))) if assembler.is_blank() => {
-                            Refused::Passing { asked: None, error }
+                            let asked = retry::asked_in_words(&error.to_string());
+                            Refused::Passing { asked, error }
                         }
                         read => break (assembler, read),
                     }

@@ -1,7 +1,8 @@
 //! Any model, reached safely (spec: LLM Gateway).
 //!
 //! [`gateway::Gateway`] is the only way out: it takes a permit, looks the key up, retries, watches, counts and stops.
-//! [`message`] is the one form of a conversation inside the program; [`openai`], [`anthropic`] and [`ollama`] turn
+//! [`message`] is the one form of a conversation inside the program; [`openai`], [`responses`], [`anthropic`] and
+//! [`ollama`] turn
 //! it into their wires, in the [`dialect`] that a server understands and within what [`models`] knows of the model;
 //! [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and [`tokens`]
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
@@ -18,9 +19,10 @@ pub mod exchange;
 pub mod gateway;
 pub mod message;
 pub mod models;
-mod ndjson;
+pub mod ndjson;
 pub mod ollama;
 pub mod openai;
+pub mod responses;
 mod retry;
 mod route;
 pub mod sse;

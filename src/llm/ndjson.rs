@@ -6,17 +6,13 @@ use super::sse::{EVENT_BYTES_MAX, Event, TooLong};
 
 /// Turns bytes into events, one for each line that is not empty.
 #[derive(Debug, Default)]
-pub(super) struct Decoder {
+pub struct Decoder {
     line: Vec<u8>,
 }
 
 impl Decoder {
     /// Reads bytes and appends the lines that they complete.
-    pub(super) fn push(
-        &mut self,
-        mut bytes: &[u8],
-        events: &mut Vec<Event>,
-    ) -> Result<(), TooLong> {
+    pub fn push(&mut self, mut bytes: &[u8], events: &mut Vec<Event>) -> Result<(), TooLong> {
         while let Some(end) = memchr(b'\n', bytes) {
             let (part, rest) = bytes.split_at(end);
             self.extend(part)?;
@@ -27,7 +23,7 @@ impl Decoder {
     }
 
     /// What is left: the last line, when nothing ends it.
-    pub(super) fn finish(&mut self) -> Option<Event> {
+    pub fn finish(&mut self) -> Option<Event> {
         let line = std::mem::take(&mut self.line);
         let data = String::from_utf8_lossy(&line).trim().to_owned();
         (!data.is_empty()).then(|| Event {

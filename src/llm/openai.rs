@@ -2,6 +2,8 @@
 //!
 //! [`body`] writes a request; [`super::assembler`] puts the answer together.
 
+use std::hash::{Hash as _, Hasher as _};
+
 use serde_json::{Map, Value, json};
 
 use super::actions;
@@ -23,6 +25,9 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     set("stream", true.into());
     if dialect.stream_usage {
         set("stream_options", json!({ "include_usage": true }));
+    }
+    if dialect.cache_key {
+        set("prompt_cache_key", cache_key(request).into());
     }
     let limit = if dialect.completion_limit {
         "max_completion_tokens"
@@ -83,18 +88,32 @@ fn assistant(text: &str, calls: &[ToolCall]) -> Value {
     let calls: Vec<Value> = calls
         .iter()
         .map(|call| {
-            // Chat templates of local servers fail on arguments that are not JSON.
-            let arguments = call
-                .parsed()
-                .map_or_else(|_| "{}".to_owned(), |value| value.to_string());
             json!({
                 "id": call.id,
                 "type": "function",
-                "function": { "name": call.name, "arguments": arguments },
+                "function": { "name": call.name, "arguments": arguments(call) },
             })
         })
         .collect();
     json!({ "role": "assistant", "content": content, "tool_calls": calls })
+}
+
+/// The arguments of a call as JSON: chat templates of local servers fail on anything else.
+pub(super) fn arguments(call: &ToolCall) -> String {
+    let parsed = call.parsed();
+    parsed.map_or_else(|_| "{}".to_owned(), |value| value.to_string())
+}
+
+/// What all requests of a conversation have in common and no other conversation has, so that the provider finds its
+/// beginning in the cache.
+pub(super) fn cache_key(request: &Request) -> String {
+    let mut hash = std::hash::DefaultHasher::new();
+    let beginning = request.messages.iter();
+    let beginning = beginning.take_while(|said| !matches!(said, Message::Assistant { .. }));
+    for said in beginning {
+        said.text().hash(&mut hash);
+    }
+    format!("{:016x}", hash.finish())
 }
 
 /// The sentence in an error body: `{"error": {"message": …}}`, `{"error": …}`, `{"message": …}`, or the text itself.
@@ -148,10 +167,7 @@ mod tests {
         };
         let mut dialect = Dialect {
             style: Style::Schema,
-            completion_limit: false,
-            stream_usage: true,
-            temperature: true,
-            system: System::System,
+            ..Dialect::default()
         };
         let written = body(&request, settings, dialect);
         assert!(written["response_format"]["json_schema"]["schema"]["anyOf"].is_array());

@@ -40,6 +40,33 @@ pub(super) fn asked_wait(headers: &HeaderMap, now: jiff::Timestamp) -> Option<Du
     Some(Duration::try_from(date.duration_since(now)).unwrap_or_default())
 }
 
+/// How long a server asks us to wait in the words of its refusal: "try again in 1m3.5s", "in 28ms".
+pub(super) fn asked_in_words(message: &str) -> Option<Duration> {
+    let (_, mut rest) = message.split_once("try again in ")?;
+    let mut asked = None;
+    loop {
+        let is_figure = |letter: char| letter.is_ascii_digit() || letter == '.';
+        let (figure, after) = rest.split_at(rest.find(|letter| !is_figure(letter))?);
+        let is_word = |letter: char| letter.is_ascii_alphabetic();
+        let end = after.find(|letter| !is_word(letter));
+        let (unit, after) = after.split_at(end.unwrap_or(after.len()));
+        let scale = match unit {
+            "ms" => 0.001,
+            "s" | "seconds" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return asked,
+        };
+        let seconds = figure.parse::<f64>().ok()? * scale;
+        let part = Duration::try_from_secs_f64(seconds).ok()?;
+        asked = Some(asked.unwrap_or_default() + part);
+        if !after.starts_with(|letter: char| letter.is_ascii_digit()) {
+            return asked;
+        }
+        rest = after;
+    }
+}
+
 /// How long to wait before attempt `attempt` (the first retry is 1), by our own choice: doubling, with half of it left
 /// to `chance` so that many clients do not come back at once.
 pub(super) fn own_wait(attempt: u32, chance: u8) -> Duration {
@@ -69,6 +96,25 @@ mod tests {
         check("retry-after", "Sun, 22 Nov 2026 09:00:00 GMT", Some(0));
         check("retry-after", "soon", None);
         check("retry-after", "-1", None);
+    }
+
+    #[test]
+    fn waits_asked_for_in_words_are_read() {
+        let check = |message: &str, expected: Option<u64>| {
+            let wait = asked_in_words(message);
+            assert_eq!(wait, expected.map(Duration::from_millis), "{message}");
+        };
+        check(
+            "Rate limit reached. Please try again in 11.054s. Visit",
+            Some(11_054),
+        );
+        check("Please try again in 28ms.", Some(28));
+        check("please try again in 1m3.5s", Some(63_500));
+        check("try again in 2h", Some(7_200_000));
+        check("Please try again in a while", None);
+        check("Please try again later", None);
+        check("try again in 9", None);
+        check("try again in 99999999999999999999s", None);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::dialect::{Dialect, Settings, Style};
 use super::error::{ANSWER_BYTES_MAX, Error};
 use super::message::Request;
 use super::sse::{self, Event, TooLong};
-use super::{anthropic, models, ndjson, ollama, openai, retry};
+use super::{anthropic, models, ndjson, ollama, openai, responses, retry};
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
@@ -63,14 +63,19 @@ impl Route {
         let endpoint = llm
             .endpoint_of(provider)
             .ok_or_else(|| Error::NoEndpoint(provider.to_owned()))?;
-        let wire = llm.wire_of(provider);
+        let facts = models::facts(model);
+        let is_openai = endpoint.contains("://api.openai.com");
+        let wire = match llm.chosen_wire(provider) {
+            None if is_openai && facts.responses => Wire::Responses,
+            _ => llm.wire_of(provider),
+        };
         let base = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
         let url = match wire {
             Wire::Openai => format!("{endpoint}/chat/completions"),
             Wire::Anthropic => format!("{base}/v1/messages"),
             Wire::Ollama => format!("{base}/api/chat"),
+            Wire::Responses => format!("{endpoint}/responses"),
         };
-        let facts = models::facts(model);
         let style = match llm.actions {
             ActionStyle::Auto if !facts.tools => Style::Schema,
             ActionStyle::Auto | ActionStyle::Tools => Style::Tools,
@@ -102,10 +107,12 @@ impl Route {
             model: model.to_owned(),
             dialect: Dialect {
                 style,
-                completion_limit: facts.completion_limit || endpoint.contains("://api.openai.com"),
+                completion_limit: facts.completion_limit || is_openai,
                 stream_usage: true,
                 temperature: facts.temperature,
                 system: facts.system,
+                thoughts: facts.responses,
+                cache_key: is_openai,
             },
             redactor: redactor.clone(),
         })
@@ -137,7 +144,9 @@ impl Route {
         self.redactor = self.redactor.knowing(&key);
         let key = key.trim();
         let (name, value) = match self.wire {
-            Wire::Openai | Wire::Ollama => (AUTHORIZATION, format!("Bearer {key}")),
+            Wire::Openai | Wire::Ollama | Wire::Responses => {
+                (AUTHORIZATION, format!("Bearer {key}"))
+            }
             Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
         };
         let mut value =
@@ -166,6 +175,7 @@ impl Route {
                 .header("anthropic-version", anthropic::VERSION)
                 .json(&anthropic::body(request, settings, self.dialect)),
             Wire::Ollama => post.json(&ollama::body(request, settings, self.dialect)),
+            Wire::Responses => post.json(&responses::body(request, settings, self.dialect)),
         };
         if let Some((name, value)) = authorization {
             post = post.header(name, value);
@@ -254,6 +264,7 @@ impl Route {
             if status == StatusCode::INTERNAL_SERVER_ERROR && message.contains("tool") {
                 return Err(Refused::ByDialect(message));
             }
+            let asked = asked.or_else(|| retry::asked_in_words(&message));
             let error = self.status(status, &message);
             return Err(Refused::Passing { asked, error });
         }
@@ -273,7 +284,9 @@ impl Route {
                 "; check api_key of this provider in the configuration"
             }
             StatusCode::NOT_FOUND => match self.wire {
-                Wire::Openai => "; check llm.model and base_url, which normally ends in /v1",
+                Wire::Openai | Wire::Responses => {
+                    "; check llm.model and base_url, which normally ends in /v1"
+                }
                 Wire::Anthropic => "; check llm.model and base_url",
                 Wire::Ollama => {
                     "; check llm.model (`ollama list` shows those that are there) and base_url"
@@ -305,11 +318,11 @@ impl Route {
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), Error> {
         let mut frames = match self.wire {
-            Wire::Openai | Wire::Anthropic if content_type(&response) == "application/json" => {
-                Frames::Whole(Vec::new())
-            }
-            Wire::Openai | Wire::Anthropic => Frames::Events(sse::Decoder::default()),
             Wire::Ollama => Frames::Lines(ndjson::Decoder::default()),
+            _ if content_type(&response) == "application/json" => Frames::Whole(Vec::new()),
+            Wire::Openai | Wire::Anthropic | Wire::Responses => {
+                Frames::Events(sse::Decoder::default())
+            }
         };
         let mut events = Vec::new();
         let mut bytes_read = 0_usize;
@@ -418,7 +431,7 @@ pub(super) enum Refused {
 /// What a base URL normally looks like.
 fn base_hint(wire: Wire) -> &'static str {
     match wire {
-        Wire::Openai => "normally ends in /v1",
+        Wire::Openai | Wire::Responses => "normally ends in /v1",
         Wire::Anthropic => "is normally https://api.anthropic.com",
         Wire::Ollama => "is normally http://127.0.0.1:11434",
     }

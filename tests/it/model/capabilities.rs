@@ -6,7 +6,7 @@ use meliora::tools::registry;
 use serde_json::{Value, json};
 
 use super::scripted::{Reply, Server, says};
-use super::{anthropic, way};
+use super::{anthropic, responses, way};
 
 /// What the body for a model has: names with their values, and names that may not be in it.
 struct Expected {
@@ -48,6 +48,18 @@ fn expectations() -> Vec<Expected> {
             wire: Wire::Openai,
             has: json!({ "max_completion_tokens": 5000, "role": "developer" }),
             lacks: &["max_tokens", "temperature"],
+        },
+        Expected {
+            model: "o1",
+            wire: Wire::Responses,
+            has: json!({ "max_output_tokens": 5000, "role": "developer", "store": false }),
+            lacks: &["max_tokens", "max_completion_tokens", "temperature"],
+        },
+        Expected {
+            model: "gpt-4o",
+            wire: Wire::Responses,
+            has: json!({ "max_output_tokens": 5000, "role": "system", "temperature": 0.2 }),
+            lacks: &["max_tokens", "max_completion_tokens", "include"],
         },
         Expected {
             model: "claude-3-5-sonnet-20241022",
@@ -95,7 +107,8 @@ fn config(url: &str, model: &str, wire: Wire) -> Config {
 fn answer(wire: Wire) -> Reply {
     match wire {
         Wire::Anthropic => anthropic::says("hello"),
-        _ => says("hello"),
+        Wire::Responses => responses::says("hello"),
+        Wire::Openai | Wire::Ollama => says("hello"),
     }
 }
 
@@ -131,12 +144,14 @@ async fn every_model_is_asked_under_the_names_that_it_takes() {
         assert_eq!(requests.len(), 1, "{model} takes the first request");
         let body = &requests[0].body;
         assert_eq!(body["model"], model);
+        let told = if wire == Wire::Responses {
+            "input"
+        } else {
+            "messages"
+        };
+        let role = &body[told][0]["role"];
         for (name, value) in has.as_object().expect("an object") {
-            let found = if name == "role" {
-                &body["messages"][0]["role"]
-            } else {
-                &body[name]
-            };
+            let found = if name == "role" { role } else { &body[name] };
             assert_eq!(found, value, "{model}: {name}");
         }
         for name in lacks {

@@ -7,7 +7,9 @@ mod calling;
 mod capabilities;
 mod fallback;
 mod faults;
+mod matrix;
 mod ollama;
+mod responses;
 mod tasks;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,377 @@
+//! The same faults on every wire: bytes split anywhere, drips, cuts, refusals, pages, redirects and lines without end;
+//! and the prefix that stays the same from call to call.
+
+use std::time::Duration;
+
+use meliora::config::{Config, Wire};
+use meliora::llm::dialect::{Dialect, Settings};
+use meliora::llm::error::Error;
+use meliora::llm::message::{Answer, Finish, Message, Request};
+use meliora::llm::sse::{EVENT_BYTES_MAX, Event};
+use meliora::llm::{ndjson, openai, responses, sse};
+use meliora::tools::registry;
+use serde_json::{Value, json};
+
+use super::scripted::{End, Reply, Server, refuses, stream};
+use super::way;
+
+const KEY: &str = "key-with-9-lives-and-more";
+
+/// What every recorded answer says before it calls `read_file` and `problems`.
+const SAID: &str = "Ich lese 😀 nach.";
+
+/// A wire with an answer that was recorded on it.
+#[derive(Debug, Clone, Copy)]
+struct Tongue {
+    wire: Wire,
+    recorded: &'static str,
+}
+
+const TONGUES: [Tongue; 4] = [
+    Tongue {
+        wire: Wire::Openai,
+        recorded: include_str!("../../../fixtures/wires/openai-tools.sse"),
+    },
+    Tongue {
+        wire: Wire::Responses,
+        recorded: include_str!("../../../fixtures/wires/responses-tools.sse"),
+    },
+    Tongue {
+        wire: Wire::Anthropic,
+        recorded: include_str!("../../../fixtures/wires/anthropic-tools.sse"),
+    },
+    Tongue {
+        wire: Wire::Ollama,
+        recorded: include_str!("../../../fixtures/wires/ollama-tools.ndjson"),
+    },
+];
+
+impl Tongue {
+    fn config(self, url: &str) -> Config {
+        let mut config = super::config(url);
+        let provider = config.llm.providers.get_mut("scripted");
+        let provider = provider.expect("it is configured");
+        provider.wire = Some(self.wire);
+        KEY.clone_into(&mut provider.api_key);
+        config
+    }
+
+    fn reply(self, pieces: Vec<Vec<u8>>) -> Reply {
+        let content_type = match self.wire {
+            Wire::Ollama => "application/x-ndjson",
+            Wire::Openai | Wire::Anthropic | Wire::Responses => "text/event-stream",
+        };
+        Reply {
+            content_type,
+            pieces,
+            ..stream(&[])
+        }
+    }
+
+    fn whole(self) -> Reply {
+        self.reply(vec![self.recorded.as_bytes().to_vec()])
+    }
+
+    fn decode(self, parts: &[&[u8]]) -> Vec<Event> {
+        let mut events = Vec::new();
+        if self.wire == Wire::Ollama {
+            let mut decoder = ndjson::Decoder::default();
+            for part in parts {
+                decoder.push(part, &mut events).expect("short enough");
+            }
+            events.extend(decoder.finish());
+        } else {
+            let mut decoder = sse::Decoder::default();
+            for part in parts {
+                decoder.push(part, &mut events).expect("short enough");
+            }
+            events.extend(decoder.finish());
+        }
+        events
+    }
+
+    async fn asked(self, script: Vec<Reply>) -> (Result<(Answer, String), Error>, Server) {
+        let server = Server::start(script).await;
+        let asked = way(&self.config(&server.url), &[]).ask(&question()).await;
+        (asked, server)
+    }
+}
+
+fn question() -> Request {
+    Request {
+        messages: vec![
+            Message::System {
+                text: "be brief".to_owned(),
+            },
+            Message::User {
+                text: "hello".to_owned(),
+            },
+        ],
+        tools: registry::specs(),
+    }
+}
+
+fn assert_recorded(answer: &Answer, tongue: Tongue) {
+    assert_eq!(
+        (answer.text.as_str(), answer.finish),
+        (SAID, Finish::Tools),
+        "{tongue:?}"
+    );
+    let calls: Vec<(&str, Value)> = answer
+        .calls
+        .iter()
+        .map(|call| (call.name.as_str(), call.parsed().expect("JSON")))
+        .collect();
+    let expected = [
+        (
+            "read_file",
+            json!({ "path": "src/größe.rs", "start_line": 3 }),
+        ),
+        ("problems", json!({})),
+    ];
+    assert_eq!(calls, expected, "{tongue:?}");
+    let usage = answer.usage;
+    assert_eq!(
+        (usage.tokens_in, usage.tokens_out, usage.reported),
+        (472, 89, true)
+    );
+    if tongue.wire != Wire::Ollama {
+        assert_eq!(usage.tokens_cached, 400, "{tongue:?}");
+    }
+}
+
+#[test]
+fn a_recorded_stream_has_the_same_events_at_every_byte_boundary() {
+    for tongue in TONGUES {
+        let whole = tongue.decode(&[tongue.recorded.as_bytes()]);
+        assert!(whole.len() >= 6, "{tongue:?}");
+        for text in [
+            tongue.recorded.to_owned(),
+            tongue.recorded.replace('\n', "\r\n"),
+        ] {
+            let bytes = text.as_bytes();
+            for split in 0..=bytes.len() {
+                let (left, right) = bytes.split_at(split);
+                let events = tongue.decode(&[left, right]);
+                assert!(events == whole, "{tongue:?} split at {split}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_drips_byte_by_byte_is_the_same() {
+    for tongue in TONGUES {
+        let text = tongue.recorded.replace('\n', "\r\n");
+        let drip = tongue.reply(text.as_bytes().chunks(1).map(<[u8]>::to_vec).collect());
+        let (asked, _server) = tongue.asked(vec![drip]).await;
+        let (answer, seen) = asked.expect("an answer");
+        assert_recorded(&answer, tongue);
+        assert_eq!(seen, SAID, "{tongue:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_was_cut_keeps_its_text_and_gives_out_no_call() {
+    for tongue in TONGUES {
+        // In the second call; and before the end, when both calls are there and nothing says that they are all.
+        let second = tongue.recorded.find("problems").expect("it calls it");
+        let last = match tongue.wire {
+            Wire::Openai => tongue.recorded.find("\"finish_reason\":\"tool_calls\""),
+            Wire::Responses => tongue.recorded.find("response.completed"),
+            Wire::Anthropic => tongue.recorded.find("\"stop_reason\":\"tool_use\""),
+            Wire::Ollama => tongue.recorded.find("\"done\":true"),
+        };
+        for cut in [second, last.expect("it ends")] {
+            for end in [End::Close, End::Reset] {
+                let reply = Reply {
+                    pause: Duration::from_millis(20),
+                    end,
+                    ..tongue.reply(vec![tongue.recorded.as_bytes()[..cut].to_vec()])
+                };
+                let (asked, server) = tongue.asked(vec![reply]).await;
+                let error = asked.expect_err("half an answer is none");
+                assert!(error.is_cut(), "{tongue:?}: {error}");
+                assert_eq!(error.partial_text(), SAID, "{tongue:?}");
+                assert_eq!(server.requests().len(), 1, "{tongue:?}");
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn passing_refusals_are_asked_again_however_they_say_when() {
+    for tongue in TONGUES {
+        let script = vec![
+            refuses("429 Too Many Requests", "slow down", &["Retry-After: 0"]),
+            refuses("429 Too Many Requests", "slow down", &["retry-after-ms: 5"]),
+            refuses(
+                "429 Too Many Requests",
+                "slow down",
+                &["Retry-After: Sun, 22 Nov 2015 10:00:00 GMT"],
+            ),
+            refuses("529 Overloaded", "Please try again in 5ms.", &[]),
+            tongue.whole(),
+        ];
+        let (asked, server) = tongue.asked(script).await;
+        assert_recorded(&asked.expect("it answers at last").0, tongue);
+        assert_eq!(server.requests().len(), 5, "{tongue:?}");
+    }
+}
+
+#[tokio::test]
+async fn pages_are_no_answers_and_redirects_do_not_get_the_key() {
+    for tongue in TONGUES {
+        let page = Reply {
+            content_type: "text/html",
+            pieces: vec![b"<html>It works!</html>".to_vec()],
+            ..stream(&[])
+        };
+        let (asked, _server) = tongue.asked(vec![page]).await;
+        let error = asked.expect_err("a page is no answer");
+        assert!(
+            matches!(error, Error::NotAModel { .. }),
+            "{tongue:?}: {error}"
+        );
+        let page = tongue.reply(vec![b"<html>It works!</html>\n\n".to_vec()]);
+        let (asked, _server) = tongue.asked(vec![page]).await;
+        assert!(asked.is_err(), "{tongue:?}");
+
+        let other = Server::start(vec![tongue.whole()]).await;
+        let redirect = Reply {
+            headers: vec![format!("Location: {}/elsewhere", other.url)],
+            ..refuses("307 Temporary Redirect", "", &[])
+        };
+        let (asked, server) = tongue.asked(vec![redirect]).await;
+        let error = asked.expect_err("redirects are refused");
+        assert!(
+            matches!(error, Error::Redirected { .. }),
+            "{tongue:?}: {error}"
+        );
+        assert!(server.requests()[0].head.contains(KEY) && !error.to_string().contains(KEY));
+        assert!(other.requests().is_empty(), "{tongue:?}");
+    }
+}
+
+#[tokio::test]
+async fn large_events_are_taken_and_lines_without_end_refused() {
+    for tongue in TONGUES {
+        let large = tongue
+            .recorded
+            .replace("Ich lese", &"x".repeat(3 * 1024 * 1024));
+        let (asked, _server) = tongue
+            .asked(vec![tongue.reply(vec![large.into_bytes()])])
+            .await;
+        let (answer, _) = asked.expect("3 MiB in one event are understood");
+        assert!(answer.text.len() > 3 * 1024 * 1024, "{tongue:?}");
+
+        let mut pieces = vec![b"data: \"".to_vec()];
+        pieces.resize(EVENT_BYTES_MAX / (1024 * 1024) + 2, vec![b'x'; 1024 * 1024]);
+        let endless = Reply {
+            end: End::Hang,
+            ..tongue.reply(pieces)
+        };
+        let (asked, _server) = tongue.asked(vec![endless]).await;
+        let error = asked.expect_err("nobody reads such a line");
+        assert!(matches!(error, Error::Endless), "{tongue:?}: {error}");
+    }
+}
+
+#[tokio::test]
+async fn two_requests_of_a_conversation_begin_with_the_same_bytes() {
+    for tongue in TONGUES {
+        let server = Server::start(vec![tongue.whole()]).await;
+        let mut way = way(&tongue.config(&server.url), &[]);
+        let mut request = question();
+        let (answer, _) = way.ask(&request).await.expect("an answer");
+        let results = answer.calls.iter().map(|call| Message::Tool {
+            call: call.id.clone(),
+            name: call.name.clone(),
+            text: "nothing".to_owned(),
+        });
+        let results: Vec<Message> = results.collect();
+        request.messages.push(Message::Assistant {
+            text: answer.text,
+            calls: answer.calls,
+            thoughts: answer.thoughts,
+        });
+        request.messages.extend(results);
+        way.ask(&request).await.expect("an answer");
+
+        let mut bodies = server
+            .requests()
+            .into_iter()
+            .map(|seen| unmarked(seen.body));
+        let (first, second) = (bodies.next().expect("two"), bodies.next().expect("two"));
+        for part in ["tools", "system", "instructions", "model"] {
+            assert_eq!(first[part], second[part], "{tongue:?}: {part}");
+        }
+        let turns = |body: &Value| {
+            let turns = body.get("messages").or(body.get("input"));
+            turns.expect("it has turns").to_string()
+        };
+        let (first, second) = (turns(&first), turns(&second));
+        let beginning = first.strip_suffix(']').expect("a list");
+        assert!(
+            second.starts_with(beginning),
+            "{tongue:?}:\n{first}\n{second}"
+        );
+        assert!(second.len() > first.len());
+    }
+}
+
+/// A body without the marks that say how far the provider is to keep it, which move on.
+fn unmarked(mut body: Value) -> Value {
+    match &mut body {
+        Value::Object(fields) => {
+            fields.remove("cache_control");
+            for field in fields.values_mut() {
+                *field = unmarked(field.take());
+            }
+        }
+        Value::Array(items) => {
+            for item in items {
+                *item = unmarked(item.take());
+            }
+        }
+        _ => {}
+    }
+    body
+}
+
+#[test]
+fn a_conversation_keeps_its_name_for_the_cache_and_shares_it_with_no_other() {
+    let settings = Settings {
+        model: "m",
+        tokens_out_max: 7,
+        temperature: None,
+        window: 0,
+    };
+    let dialect = Dialect {
+        cache_key: true,
+        ..Dialect::default()
+    };
+    let first = question();
+    let mut second = question();
+    second.messages.push(Message::Assistant {
+        text: "hello".to_owned(),
+        calls: Vec::new(),
+        thoughts: meliora::llm::message::Thoughts::default(),
+    });
+    let mut other = question();
+    other.messages.push(Message::User {
+        text: "something else".to_owned(),
+    });
+    for body in [openai::body, responses::body] {
+        let name = |request| body(request, settings, dialect)["prompt_cache_key"].clone();
+        assert!(name(&first).is_string());
+        assert_eq!(name(&first), name(&second));
+        assert_ne!(name(&first), name(&other));
+        let plain = body(&first, settings, Dialect::default());
+        assert_eq!(
+            plain["prompt_cache_key"],
+            Value::Null,
+            "only for who knows it"
+        );
+    }
+}
