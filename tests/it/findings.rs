@@ -304,3 +304,25 @@ fn a_server_that_wants_to_be_asked_is_asked_for_an_editor_that_is_told() {
     peer.notify("textDocument/didClose", &of_a());
     assert_eq!(words(&published(&mut peer, 1), "message"), ["told"]);
 }
+
+#[test]
+fn what_a_server_tells_that_the_user_keeps_from_diagnostics_is_not_shown() {
+    let text = json!({ "textDocumentSync": 1 });
+    let tells =
+        |message: &str| json!({ "textDocument/didOpen": publication(&[finding(message, 0)]) });
+    let kept = Canned {
+        settings: "except_features = [\"diagnostics\"]",
+        ..server("kept", text.clone(), tells("one"))
+    };
+    let mut peer = prepared(&[kept, server("other", text, tells("two"))]);
+    peer.greet(&editor(&json!(false)));
+    open(&mut peer);
+    assert_eq!(words(&published(&mut peer, 1), "message"), ["two"]);
+    // Nothing of the first one comes later either.
+    peer.request("textDocument/hover", &here());
+    let more = peer.until_now();
+    assert!(
+        !more.iter().any(|message| message["method"] == PUBLISH),
+        "{more:?}"
+    );
+}

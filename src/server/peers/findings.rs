@@ -31,6 +31,9 @@ use crate::text::json::{at, is_true};
 /// The method by which a server is asked.
 pub(super) const ASK: &str = "textDocument/diagnostic";
 
+/// The notification by which a server tells by itself.
+const TOLD: &str = "textDocument/publishDiagnostics";
+
 impl Session {
     /// Decides how diagnostics reach the editor, and says what it is told of that. `announced` are the answers of the
     /// servers to `initialize`.
@@ -73,6 +76,10 @@ impl Session {
 
     /// A server published diagnostics.
     pub(in crate::server) fn published(&mut self, server: usize, body: Bytes) {
+        let behind = self.servers.get(server);
+        if behind.is_some_and(|behind| !behind.spec.takes_part(TOLD)) {
+            return;
+        }
         let joins = self.joins();
         if !joins {
             self.tell(body.clone());
