@@ -189,6 +189,13 @@ impl Post {
         self.alternatives.iter().all(|server| server.is_complement)
     }
 
+    /// Sorts posts best first: those that complement others come last, and what the user prefers first.
+    pub fn rank(&self) -> (bool, std::cmp::Reverse<i32>) {
+        let priority = self.alternatives.iter().map(|server| server.priority);
+        let priority = priority.max().unwrap_or_default();
+        (self.is_complement(), std::cmp::Reverse(priority))
+    }
+
     fn is_everywhere(&self) -> bool {
         self.alternatives.iter().all(|server| server.is_everywhere)
     }
@@ -357,8 +364,8 @@ pub fn posts(servers: &[Server]) -> Vec<Post> {
     result
 }
 
-/// The posts that a workspace has, best first: those with a root pattern in the root folder, then those with files below
-/// it; what only complements others comes last. Those in the root folder are needed; where there are none, the one with
+/// The posts that a workspace has, best first: what the user prefers, then those with a root pattern in the root folder,
+/// then those with files below it; what only complements others comes last. Those in the root folder are needed; where there are none, the one with
 /// the most files.
 pub fn wanted(servers: &[Server], root: &Path) -> Vec<Post> {
     let is_at_root = |post: &Post| {
@@ -389,7 +396,7 @@ pub fn wanted(servers: &[Server], root: &Path) -> Vec<Post> {
     for post in &mut result {
         post.is_needed &= !post.is_complement();
     }
-    result.sort_by_key(Post::is_complement);
+    result.sort_by_key(Post::rank);
     result
 }
 

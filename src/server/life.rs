@@ -176,7 +176,7 @@ impl Session {
                 }
             }
         }
-        wanted.sort_by_key(|(post, _)| post.is_complement());
+        wanted.sort_by_key(|(post, _)| post.rank());
         wanted
     }
 

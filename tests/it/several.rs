@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::canned::{Canned, ask, heard, here, start};
+use crate::canned::{Canned, ask, heard, here, open, prepared, start};
 use crate::wire_peer::{Peer, eventually};
 
 fn both(capabilities: &Value, first: Value, second: Value) -> Peer {
@@ -608,4 +608,42 @@ fn semantic_tokens_come_from_the_server_whose_legend_was_announced() {
     assert_eq!(tokens, Value::Null);
     let asked = heard(&peer, "second", "textDocument/semanticTokens/full");
     assert_eq!(asked, Vec::<Value>::new());
+}
+
+#[test]
+fn who_is_best_is_what_the_user_says_and_not_the_order_of_the_entries() {
+    let capabilities = |unit: &str, kind: &str| {
+        json!({ "textDocumentSync": 2, "positionEncoding": unit, "workspaceSymbolProvider": true,
+            "semanticTokensProvider": { "full": true, "legend": { "tokenTypes": [kind], "tokenModifiers": [] } } })
+    };
+    let range =
+        json!({ "start": { "line": 0, "character": 0 }, "end": { "line": 0, "character": 1 } });
+    let symbol = |name: &str| {
+        let location = json!({ "uri": "file:///b", "range": range });
+        json!({ "workspace/symbol": { "result": [{ "name": name, "kind": 1, "location": location }] } })
+    };
+    let servers = [
+        Canned {
+            name: "first",
+            settings: "",
+            capabilities: capabilities("utf-16", "worse"),
+            methods: symbol("worse"),
+        },
+        Canned {
+            name: "second",
+            settings: "priority = 1",
+            capabilities: capabilities("utf-8", "better"),
+            methods: symbol("better"),
+        },
+    ];
+    let mut peer = prepared(&servers);
+    let encodings = json!({ "general": { "positionEncodings": ["utf-8", "utf-16"] } });
+    let greeting = peer.greet(&encodings);
+    let ours = &greeting["result"]["capabilities"];
+    assert_eq!(ours["positionEncoding"], "utf-8");
+    let legend = &ours["semanticTokensProvider"]["legend"];
+    assert_eq!(legend["tokenTypes"], json!(["better"]));
+    open(&mut peer);
+    let symbols = ask(&mut peer, "workspace/symbol");
+    assert_eq!(titles(&symbols, "name"), ["better", "worse"]);
 }

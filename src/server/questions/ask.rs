@@ -66,7 +66,10 @@ impl Session {
         let known = protocol::method(method);
         let servers = match known.map(|known| known.scope) {
             Some(Scope::Item) => return self.ask_maker(method, message, then),
-            Some(Scope::Workspace) => self.takers(method, 0..self.servers.len(), None),
+            Some(Scope::Workspace) => {
+                let all = self.best_first((0..self.servers.len()).collect());
+                self.takers(method, all.into_iter(), None)
+            }
             _ => match document_of(&message.body, method) {
                 Some(uri) => self.takers_of_document(method, &uri),
                 None => self.owner_of(method).into_iter().collect(),
@@ -289,13 +292,16 @@ impl Session {
             behind.is_some_and(|behind| behind.speaks(language))
                 && self.is_home(*server, file, &roots)
         };
-        let mut found: Vec<usize> = (0..self.servers.len()).filter(speaks).collect();
+        self.best_first((0..self.servers.len()).filter(speaks).collect())
+    }
+
+    fn best_first(&self, mut servers: Vec<usize>) -> Vec<usize> {
         let priority = |server: &usize| {
             let behind = self.servers.get(*server);
             std::cmp::Reverse(behind.map_or(0, |behind| behind.spec.priority))
         };
-        found.sort_by_key(priority);
-        found
+        servers.sort_by_key(priority);
+        servers
     }
 
     pub(in crate::server) fn takers_of_document(&self, method: &str, uri: &str) -> Vec<usize> {
