@@ -152,7 +152,7 @@ fn listing(wire: Wire, endpoint: &str) -> String {
     match wire {
         Wire::Ollama => format!("{base}/api/tags"),
         Wire::Anthropic => format!("{base}/v1/models"),
-        Wire::Openai => format!("{endpoint}/models"),
+        Wire::Openai | Wire::Responses => format!("{endpoint}/models"),
     }
 }
 
