@@ -6,6 +6,8 @@ use serde_json::Value;
 
 use super::paint;
 use crate::config::host::Host;
+#[cfg(unix)]
+use crate::server::insight::control;
 
 /// What a process answered, or why it did not, in words.
 type Answer = Result<Value, String>;
@@ -40,8 +42,10 @@ pub fn gather(
 /// Asks every process that serves a workspace which `path` is in. Those that do not answer any more are left out.
 #[cfg(unix)]
 fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<Answer> {
-    let sockets = path.ancestors().flat_map(|folder| {
-        let entries = std::fs::read_dir(host.control_folder(folder));
+    let folders = path.ancestors().map(|folder| host.control_folder(folder));
+    let ours = folders.filter(|folder| control::is_ours(folder));
+    let sockets = ours.flat_map(|folder| {
+        let entries = std::fs::read_dir(folder);
         let mut paths: Vec<_> = entries
             .into_iter()
             .flatten()
@@ -49,7 +53,7 @@ fn ask_all(host: &Host, path: &Path, method: &str, params: &Value) -> Vec<Answer
             .map(|entry| entry.path())
             .filter(|path| {
                 let ending = path.extension();
-                ending.is_some_and(|ending| ending == crate::server::insight::control::ENDING)
+                ending.is_some_and(|ending| ending == control::ENDING)
             })
             .collect();
         paths.sort();
@@ -82,9 +86,9 @@ mod unix {
     /// Time that a process gets to answer.
     const PATIENCE: Duration = Duration::from_secs(15);
 
-    /// `None`: nobody is there.
+    /// `None`: nobody of the user's is there.
     pub(super) fn ask(socket: &Path, method: &str, params: &Value) -> Option<Answer> {
-        let mut stream = UnixStream::connect(socket).ok()?;
+        let mut stream = UnixStream::connect(socket).ok().filter(is_user)?;
         let request = json!({ "jsonrpc": "2.0", "id": 1, "method": method, "params": params });
         let body = request.to_string();
         let answer = stream
@@ -102,6 +106,19 @@ mod unix {
         } else {
             Err(failure.to_owned())
         })
+    }
+
+    /// Whether the process that listens is the user's.
+    #[cfg(target_os = "linux")]
+    fn is_user(stream: &UnixStream) -> bool {
+        let peer = rustix::net::sockopt::socket_peercred(stream);
+        peer.is_ok_and(|peer| peer.uid == rustix::process::geteuid())
+    }
+
+    /// Whether the process that listens is the user's: the folder tells, where the system does not.
+    #[cfg(not(target_os = "linux"))]
+    fn is_user(_: &UnixStream) -> bool {
+        true
     }
 
     fn read(stream: &mut UnixStream) -> std::io::Result<Value> {

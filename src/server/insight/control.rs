@@ -47,6 +47,13 @@ impl Control {
             .mode(0o700)
             .create(folder)?;
         std::fs::set_permissions(folder, std::fs::Permissions::from_mode(0o700))?;
+        if !is_ours(folder) {
+            let text = "it, or the folder that it is in, belongs to somebody else";
+            return Err(std::io::Error::new(
+                std::io::ErrorKind::PermissionDenied,
+                text,
+            ));
+        }
         remove_stale(folder);
         let path = folder.join(format!("{}.{ENDING}", std::process::id()));
         // One of the same number is of a process that is gone.
@@ -75,6 +82,23 @@ impl Drop for Control {
     }
 }
 
+/// Whether a folder of sockets and the one that it is in belong to the user: then nobody else puts anything in their
+/// place.
+#[cfg(unix)]
+pub fn is_ours(folder: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let ours = rustix::process::geteuid().as_raw();
+    let is_owned = |path: &Path| std::fs::metadata(path).is_ok_and(|found| found.uid() == ours);
+    is_owned(folder) && folder.parent().is_some_and(is_owned)
+}
+
+/// Whether the process at the other end is the user's.
+#[cfg(unix)]
+pub fn is_user(stream: &tokio::net::UnixStream) -> bool {
+    let ours = rustix::process::geteuid().as_raw();
+    stream.peer_cred().is_ok_and(|peer| peer.uid() == ours)
+}
+
 /// Removes sockets that nobody serves.
 #[cfg(unix)]
 fn remove_stale(folder: &Path) {
@@ -95,8 +119,7 @@ fn remove_stale(folder: &Path) {
 async fn accept(listener: tokio::net::UnixListener, events: mpsc::Sender<Event>) {
     let mut clients = JoinSet::new();
     while let Ok((stream, _)) = listener.accept().await {
-        let ours = rustix::process::geteuid().as_raw();
-        if stream.peer_cred().is_ok_and(|peer| peer.uid() == ours) {
+        if is_user(&stream) {
             clients.spawn(serve(stream, events.clone()));
         }
         while clients.len() >= CLIENTS_MAX {
@@ -172,4 +195,36 @@ async fn answer(body: &Bytes, events: &mpsc::Sender<Event>) -> Option<Bytes> {
         Some(Err(text)) => messages::failure(&raw_id, Failure::InvalidRequest, &text),
         None => messages::failure(&raw_id, Failure::Failed, "the session is ending"),
     })
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::chown;
+
+    use super::*;
+
+    /// A folder of somebody else, in a folder of ours.
+    fn foreign(folder: &Path) -> PathBuf {
+        let path = folder.join("theirs");
+        std::fs::create_dir(&path).expect("created");
+        match chown(&path, Some(4_321), None) {
+            Ok(()) => path,
+            // Only root gives folders away, and only root has these.
+            Err(_) => PathBuf::from("/usr"),
+        }
+    }
+
+    #[tokio::test]
+    async fn sockets_are_only_in_folders_of_the_user_that_nobody_else_can_replace() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let (ours, theirs) = (folder.path().join("a/b"), foreign(folder.path()));
+        let (events, _nobody) = mpsc::channel(1);
+        let opened = Control::open(&ours, events.clone()).expect("it is ours");
+        assert!(is_ours(&ours) && !is_ours(&theirs) && !is_ours(&ours.join("nowhere")));
+        for folder in [theirs.join("b"), theirs] {
+            assert!(Control::open(&folder, events.clone()).is_err());
+            assert!(!is_ours(&folder));
+        }
+        drop(opened);
+    }
 }

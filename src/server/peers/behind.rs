@@ -283,7 +283,8 @@ impl Behind {
             self.spec = spec.clone();
         }
         self.attempt += 1;
-        self.holder = at(host, "/pid").as_u64();
+        // Whatever it says, it is not us.
+        self.holder = Some(at(host, "/pid").as_u64().unwrap_or_default());
         self.holder_alive = (Instant::now(), None);
         let program = PathBuf::from(text(host, "/program"));
         let streams = (line.input, line.output);
@@ -455,11 +456,23 @@ impl Behind {
         self.encoding = columns::encoding_of(&answer);
         self.answer = answer;
         self.phase = Phase::Running;
-        self.proven = self.program().map(|program| registry::Candidate {
-            program: program.to_owned(),
-            server: self.spec.clone(),
-        });
+        self.proven = self.works();
         self.waiting.take()
+    }
+
+    /// The program that works. Another process that runs it may say anything: it is one of those that we would start.
+    fn works(&self) -> Option<registry::Candidate> {
+        let program = self.program()?;
+        if self.holder.is_none() {
+            return Some(registry::Candidate {
+                program: program.to_owned(),
+                server: self.spec.clone(),
+            });
+        }
+        let same_name = |own: &&registry::Candidate| own.server.name == self.spec.name;
+        let mut own = self.candidates.iter().filter(same_name);
+        let same = own.clone().find(|own| own.program == program);
+        same.or_else(|| own.next()).cloned()
     }
 
     /// Sends it a message, or queues it until it has answered `initialize`.
@@ -615,4 +628,55 @@ fn last_line(text: &str) -> String {
         .unwrap_or_default()
         .trim()
         .to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use serde_json::json;
+
+    use super::*;
+
+    /// Another process says what it runs; when it is gone, what we start is our own choice.
+    #[tokio::test]
+    async fn what_another_process_says_that_it_runs_is_not_started_here() {
+        let machine = Host::from_environment(PathBuf::from("/meliora"), BTreeMap::new());
+        let server = registry::named("own", "/bin/sh", &[]);
+        let post = registry::posts(&[server])
+            .pop()
+            .expect("one server, one post");
+        let root = PathBuf::from("/");
+        let home = Home {
+            root: root.clone(),
+            is_own: false,
+            directory: root,
+        };
+        let greeting = Bytes::from_static(b"{}");
+        let recorder = Recorder::new(0, 0, None);
+        let mut behind = Behind::new(post, &machine, None, home, greeting.clone(), recorder);
+        for host in [
+            json!({ "name": "own", "program": "/bin/false", "pid": 1 }),
+            json!({ "name": "own", "program": "/bin/false" }),
+        ] {
+            let line = Line {
+                input: Box::new(tokio::io::empty()),
+                output: Box::new(tokio::io::sink()),
+            };
+            let (events, _nobody) = tokio::sync::mpsc::channel(8);
+            behind.attach(line, &host, |attempt| {
+                Feed::new(events.clone(), move |incoming| Event::Server {
+                    server: 0,
+                    attempt,
+                    incoming,
+                })
+            });
+            behind.initialized(json!({ "capabilities": {} }));
+            assert_eq!(behind.program(), Some(Path::new("/bin/false")));
+            behind.pass_over(Instant::now());
+            behind.prepare(&machine, None, greeting.clone());
+            let next: Vec<_> = behind.candidates.iter().map(|it| &it.program).collect();
+            assert_eq!(next, [Path::new("/bin/sh")]);
+        }
+    }
 }

@@ -310,6 +310,9 @@ impl Search {
         let socket = self.folder.join(format!("{holder}.{}", control::ENDING));
         let connected = tokio::net::UnixStream::connect(socket).await;
         let mut stream = connected.map_err(|_| Refusal::Gone)?;
+        if !control::is_user(&stream) {
+            return Err(refused("it belongs to somebody else"));
+        }
         let mut request = wire::header(self.request.len()).into_bytes();
         request.extend_from_slice(&self.request);
         let mut decoder = wire::Decoder::default();
