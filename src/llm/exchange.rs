@@ -356,7 +356,7 @@ mod tests {
                 r#"[{"role":"user","content":[{"type":"image_url","image_url":{}}]}]"#,
                 "message 1 has a part of type `image_url`",
             ),
-            (&"[".repeat(100_000), "recursion limit"),
+            (&"[".repeat(100_000), "cannot be read"),
         ] {
             let error = read(text).expect_err("it is none").to_string();
             assert!(error.contains(expected), "{error}");
