@@ -117,7 +117,14 @@ impl Book {
                 archive.keep(kept(first, Origin::Shipped, None))?;
                 standing.trail.push(first.version.digest.clone());
             }
-            let parent = standing.trail.last().cloned();
+            // A file that changed follows the file, also when something else was in force until it was trusted.
+            let versions = versions(archive, name);
+            let is_alike = |digest: &&String| {
+                let mut alike = versions.iter().filter(|kept| kept.origin == active.origin);
+                alike.any(|kept| kept.digest == **digest)
+            };
+            let before = standing.trail.iter().rev().find(is_alike);
+            let parent = before.or(standing.trail.last()).cloned();
             archive.keep(kept(&active.template, active.origin, parent))?;
             standing.trail.push(digest.clone());
             archive.stand(name, standing)?;
