@@ -4,20 +4,18 @@
 //! user trusts it; trust is bound to the content, as it is for settings.
 
 use std::collections::BTreeMap;
-use std::io::{self, Read};
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use super::file;
 use super::host::Host;
 
 /// The folder of a workspace that holds them.
 pub const FOLDER: &str = ".agent/prompts";
-
-/// Bytes of a file at most.
-const FILE_BYTES_MAX: u64 = 1 << 20;
 
 /// Files that are looked at.
 const FILES_MAX: usize = 64;
@@ -33,7 +31,8 @@ pub struct PromptFiles {
 pub fn read(workspace: &Path) -> PromptFiles {
     let texts = paths(workspace).into_iter().filter_map(|path| {
         let name = path.file_stem()?.to_str()?.to_owned();
-        Some((name, read_small(&path).map_err(|error| error.to_string())))
+        let text = file::read_text(&path).map_err(|error| error.to_string());
+        Some((name, text.transpose()?))
     });
     PromptFiles {
         texts: texts.collect(),
@@ -107,21 +106,6 @@ fn record(host: &Host, workspace: &Path) -> PathBuf {
     host.state_of(workspace).join("trusted-prompts")
 }
 
-/// Reads a file that is one: no link, no pipe, no device, and not larger than a file of ours is.
-pub fn read_small(path: &Path) -> io::Result<String> {
-    let refuse = |why: &str| Err(io::Error::new(io::ErrorKind::InvalidInput, why));
-    let seen = path.symlink_metadata()?;
-    if !seen.is_file() {
-        return refuse("it is no regular file");
-    }
-    let mut text = String::new();
-    let file = std::fs::File::open(path)?;
-    if file.take(FILE_BYTES_MAX + 1).read_to_string(&mut text)? as u64 > FILE_BYTES_MAX {
-        return refuse("it is larger than 1 MiB");
-    }
-    Ok(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -152,20 +136,5 @@ mod tests {
         );
         revoke(&host, &work).expect("revoked");
         assert!(!seen.are_trusted(&host, &work));
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn only_regular_files_of_a_sensible_size_are_read() {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let large = folder.path().join("large.md");
-        std::fs::write(&large, "x".repeat(1 << 20)).expect("written");
-        assert!(read_small(&large).is_ok());
-        std::fs::write(&large, "x".repeat((1 << 20) + 1)).expect("written");
-        assert!(read_small(&large).is_err());
-        let link = folder.path().join("link.md");
-        std::os::unix::fs::symlink("/dev/zero", &link).expect("linked");
-        assert!(read_small(&link).is_err());
-        assert!(read_small(Path::new("/dev/null")).is_err());
     }
 }

@@ -10,8 +10,8 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::durable;
+use crate::config::file;
 use crate::config::host::Host;
-use crate::config::prompt_files::read_small;
 
 /// Versions of one prompt that are remembered to have been in force.
 const TRAIL_MAX: usize = 200;
@@ -94,7 +94,7 @@ impl Archive {
         let paths = files.filter_map(|file| Some(file.ok()?.path()));
         let mut versions: Vec<Kept> = paths
             .filter(|path| path.file_name().is_some_and(|name| name != "standing.json"))
-            .filter_map(|path| serde_json::from_str(&read_small(&path).ok()?).ok())
+            .filter_map(|path| serde_json::from_str(&file::read_text(&path).ok()??).ok())
             .filter(|version: &Kept| version.name == name)
             .collect();
         versions.sort_by(|one, other| {
@@ -105,7 +105,7 @@ impl Archive {
 
     /// Which version of a prompt is in force.
     pub fn standing(&self, name: &str) -> Standing {
-        let text = read_small(&self.standing_file(name)).ok();
+        let text = file::read_text(&self.standing_file(name)).ok().flatten();
         text.and_then(|text| serde_json::from_str(&text).ok())
             .unwrap_or_default()
     }
