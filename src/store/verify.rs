@@ -375,7 +375,7 @@ mod tests {
         let mut store = Store::open(&host(folder.path()), folder.path(), redactor);
         let event = RunEvent::Step {
             what: format!("say {secret}"),
-            reason: "sk-ant-abcdefghijklmnopqrstuvwxyz".to_owned(),
+            reason: "sk-ant-q8Zt3vLm0xWc5RbN7yKd2HfJ".to_owned(),
         };
         store.append(&RunId::new(RUN, 1), &event);
         store.redact_with(Arc::new(Redactor::new(["learned-later".to_owned()])));
