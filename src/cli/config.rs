@@ -9,7 +9,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, place};
+use super::{EXIT_DONE, EXIT_PROBLEMS, place};
 use crate::config::host::Host;
 use crate::config::layers::{self, Loaded, Origin};
 use crate::config::schema::{self, Place};
@@ -90,24 +90,13 @@ struct File {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(&arguments.what) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(&arguments.what))
 }
 
 /// Prints the schema.
 pub fn print_schema() -> ExitCode {
-    match paint::say_json(schema::document()) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    let said = paint::say_json(schema::document());
+    paint::ended(said.map(|()| EXIT_DONE).map_err(Into::into))
 }
 
 fn answer(what: &What) -> anyhow::Result<u8> {

@@ -5,9 +5,12 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
 use serde::Serialize;
+
+use super::EXIT_MISSING;
 
 /// Headings and names.
 pub const STRONG: Style = Style::new().bold();
@@ -54,6 +57,17 @@ pub fn remark(text: impl fmt::Display) {
 /// Writes why a command could not do what was asked to standard error.
 pub fn complain(error: impl fmt::Display) {
     anstream::eprintln!("{} {error}", paint(BAD, "error:"));
+}
+
+/// The exit code of a command, which says why it could not do what was asked.
+pub fn ended(answer: anyhow::Result<u8>) -> ExitCode {
+    match answer {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(plain(&format!("{error:#}")));
+            ExitCode::from(EXIT_MISSING)
+        }
+    }
 }
 
 /// Writes one JSON document for machines to standard output.

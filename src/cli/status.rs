@@ -8,7 +8,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, remote};
+use super::{EXIT_DONE, remote};
 use crate::text::json::{at, list, text};
 
 /// Methods that are shown for each server; `--json` has all.
@@ -29,13 +29,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(arguments))
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {

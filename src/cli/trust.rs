@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::paint::{self, paint};
 use super::session::{self, Session};
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::config::prompt_files::{self, PromptFiles};
 use crate::config::trust::{self, Review, Setting};
 use crate::event::{Outcome, RunEvent};
@@ -53,13 +53,7 @@ struct Document<'seen> {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(arguments))
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {

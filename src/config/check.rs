@@ -36,6 +36,21 @@ pub enum Severity {
 }
 
 impl Finding {
+    fn new(severity: Severity, span: Range<usize>, key: &str, message: String) -> Self {
+        Self {
+            span,
+            key: key.to_owned(),
+            message,
+            severity,
+        }
+    }
+
+    /// What the parser or the reader says.
+    fn of(error: &toml::de::Error) -> Self {
+        let span = error.span().unwrap_or_default();
+        Self::new(Severity::Broken, span, "", error.message().to_owned())
+    }
+
     /// The number of its line, from 1.
     pub fn line(&self, text: &str) -> usize {
         let before = text.get(..self.span.start).unwrap_or_default();
@@ -56,15 +71,7 @@ impl Finding {
 /// Everything that is wrong with a configuration file, in the order of its text.
 pub fn check(text: &str) -> Vec<Finding> {
     let (table, errors) = DeTable::parse_recoverable(text);
-    let mut findings: Vec<Finding> = errors
-        .iter()
-        .map(|error| Finding {
-            span: error.span().unwrap_or_default(),
-            key: String::new(),
-            message: error.message().to_owned(),
-            severity: Severity::Broken,
-        })
-        .collect();
+    let mut findings: Vec<Finding> = errors.iter().map(Finding::of).collect();
     section(table.get_ref(), schema::root(), "", &mut findings);
     if findings
         .iter()
@@ -72,12 +79,7 @@ pub fn check(text: &str) -> Vec<Finding> {
         && let Err(error) = toml::from_str::<Config>(text)
     {
         // What the schema cannot say is found by reading.
-        findings.push(Finding {
-            span: error.span().unwrap_or_default(),
-            key: String::new(),
-            message: error.message().to_owned(),
-            severity: Severity::Broken,
-        });
+        findings.push(Finding::of(&error));
     }
     findings.sort_by_key(|finding| finding.span.start);
     findings
@@ -93,12 +95,10 @@ fn section(table: &DeTable<'_>, place: Place, path: &str, findings: &mut Vec<Fin
         match place.entered(name.get_ref()) {
             Some(place) => value(inner.get_ref(), inner.span(), place, &key, findings),
             None if place.is_open() => {}
-            None => findings.push(Finding {
-                span: name.span(),
-                message: unknown(name.get_ref(), place),
-                key: path.to_owned(),
-                severity: Severity::Unused,
-            }),
+            None => {
+                let message = unknown(name.get_ref(), place);
+                findings.push(Finding::new(Severity::Unused, name.span(), path, message));
+            }
         }
     }
 }
@@ -122,12 +122,10 @@ fn value(
                         chosen(entry_value, entry.span(), place, key, findings);
                         endanger(entry_value, entry.span(), key, findings);
                     }
-                    (_, Some(_)) => findings.push(Finding {
-                        span: entry.span(),
-                        key: key.to_owned(),
-                        message: format!("expected a section, written as `[[{key}]]`"),
-                        severity: Severity::Broken,
-                    }),
+                    (_, Some(_)) => {
+                        let message = format!("expected a section, written as `[[{key}]]`");
+                        findings.push(Finding::new(Severity::Broken, entry.span(), key, message));
+                    }
                 }
             }
         }
@@ -135,12 +133,10 @@ fn value(
             chosen(other, span.clone(), place, key, findings);
             endanger(other, span, key, findings);
         }
-        other => findings.push(Finding {
-            span,
-            key: key.to_owned(),
-            message: format!("expected {}, found {}", place.kind(), plain(other)),
-            severity: Severity::Broken,
-        }),
+        other => {
+            let message = format!("expected {}, found {}", place.kind(), plain(other));
+            findings.push(Finding::new(Severity::Broken, span, key, message));
+        }
     }
 }
 
@@ -168,12 +164,8 @@ fn chosen(
         "value"
     };
     let names = choices.iter().map(|(name, _)| *name);
-    findings.push(Finding {
-        span,
-        key: key.to_owned(),
-        message: names::unknown(what, &word, names),
-        severity: Severity::Broken,
-    });
+    let message = names::unknown(what, &word, names);
+    findings.push(Finding::new(Severity::Broken, span, key, message));
 }
 
 /// What an unknown key is answered with: the section it belongs to, or the nearest one.
@@ -198,12 +190,7 @@ fn unknown(name: &str, place: Place) -> String {
 /// Complains of a value that is dangerous as it is.
 fn endanger(value: &DeValue<'_>, span: Range<usize>, key: &str, findings: &mut Vec<Finding>) {
     if let Some(message) = danger(value, key) {
-        findings.push(Finding {
-            span,
-            key: key.to_owned(),
-            message,
-            severity: Severity::Dangerous,
-        });
+        findings.push(Finding::new(Severity::Dangerous, span, key, message));
     }
 }
 

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 use super::editor::{HeadlessEditor, profile};
 use super::headless::{self, Progress};
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, session};
+use super::{EXIT_DONE, EXIT_PROBLEMS, session};
 use crate::agent::task::Repair;
 use crate::config::host::Host;
 use crate::event::{Outcome, Proof, RunEvent};
@@ -51,13 +51,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match show(arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(show(arguments))
 }
 
 /// What the demo found and did.

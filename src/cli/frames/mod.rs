@@ -15,7 +15,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, remote};
+use super::{EXIT_DONE, remote};
 use crate::downstream::recorder::recording::{self, Recording};
 use crate::downstream::recorder::tape;
 use crate::text::json::text;
@@ -67,18 +67,11 @@ struct Dump {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let ended = match &arguments.command {
+    paint::ended(match &arguments.command {
         Command::Dump(arguments) => dump(arguments),
         Command::Show(arguments) => show::run(arguments),
         Command::Replay(arguments) => again::run(arguments),
-    };
-    match ended {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(paint::plain(&format!("{error:#}")));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    })
 }
 
 fn dump(arguments: &Dump) -> anyhow::Result<u8> {

@@ -106,12 +106,7 @@ impl Session {
     }
 
     fn advance(&mut self, id: &RunId) {
-        let Some(delivery) = self
-            .runs
-            .working
-            .get_mut(id)
-            .and_then(|run| run.delivery.as_mut())
-        else {
+        let Some(delivery) = self.runs.delivery(id) else {
             return;
         };
         let turn = delivery.turn(&self.documents, &self.profile, Instant::now());
@@ -143,12 +138,7 @@ impl Session {
             let reason = reason.into_iter().find(|reason| !reason.is_empty());
             Err(reason.unwrap_or("it gave no reason").to_owned())
         };
-        let Some(delivery) = self
-            .runs
-            .working
-            .get_mut(id)
-            .and_then(|run| run.delivery.as_mut())
-        else {
+        let Some(delivery) = self.runs.delivery(id) else {
             return;
         };
         match delivery.answered(result, &self.documents, Instant::now()) {

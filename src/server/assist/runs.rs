@@ -67,6 +67,11 @@ impl Runs {
         waits.then(|| looked + LOOK_EVERY)
     }
 
+    /// The delivery of a run that works.
+    pub(super) fn delivery(&mut self, id: &RunId) -> Option<&mut Delivery> {
+        self.working.get_mut(id)?.delivery.as_mut()
+    }
+
     /// Ends the runs: their children end with them, and what they did is written down.
     pub(in crate::server) async fn farewell(&mut self) {
         self.working.clear();
