@@ -32,7 +32,6 @@ fn early_and_late() -> (Peer, TempDir) {
             methods: json!({
                 "initialize": { "unless": gate },
                 "textDocument/completion": { "result": item },
-                "test/die": { "die": true },
             }),
         },
     ]);
@@ -103,10 +102,8 @@ fn what_a_late_server_can_do_is_registered_once_and_the_rest_is_in_the_status() 
     );
 
     // In its next life it can do the same, of which the editor knows.
-    peer.ask(
-        "test/die",
-        &json!({ "textDocument": { "uri": "file:///a" } }),
-    );
+    let restart = json!({ "command": "meliora.restart", "arguments": ["late"] });
+    peer.request("workspace/executeCommand", &restart);
     eventually("its return", || {
         heard(&peer, "late", "initialized").len() == 2
     });
