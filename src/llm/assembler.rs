@@ -132,6 +132,11 @@ impl Assembler {
         Ok(added)
     }
 
+    /// Whether the answer is complete, whatever still comes.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// Whether nothing of an answer has come yet.
     pub fn is_blank(&self) -> bool {
         self.text.is_empty() && self.calls.is_empty()

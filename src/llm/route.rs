@@ -20,6 +20,9 @@ use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
 
+/// How long the end of a connection is waited for after the end of an answer: one that ends properly can be used again.
+const END_WAIT: Duration = Duration::from_millis(20);
+
 /// Time to reach the endpoint at all.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -347,6 +350,11 @@ impl Route {
                 .map_err(|TooLong| Error::Endless)?;
             for event in events.drain(..) {
                 self.take(&event, assembler, on_text)?;
+            }
+            if assembler.is_done() {
+                // What the connection does after that changes nothing about the answer.
+                let _ = tokio::time::timeout(END_WAIT, response.chunk()).await;
+                return Ok(());
             }
         }
         let left = match frames {

@@ -543,3 +543,30 @@ fn set_key(config: &mut Config, key: &str) {
         .expect("it is configured");
     key.clone_into(&mut provider.api_key);
 }
+
+#[tokio::test]
+async fn a_whole_answer_counts_whatever_the_connection_does_after_it() {
+    for end in [End::Hang, End::Reset] {
+        let reply = Reply {
+            end,
+            pause: Duration::from_millis(1),
+            ..says("hello")
+        };
+        let server = Server::start(vec![reply]).await;
+        let started = Instant::now();
+        let (answer, _) = way(&config(&server.url), &[])
+            .ask(&question("hello"))
+            .await
+            .expect("it is whole");
+        assert_eq!(
+            (answer.text.as_str(), answer.usage.tokens_in),
+            ("hello", 20)
+        );
+        assert!(
+            started.elapsed() < Duration::from_secs(5),
+            "{:?}",
+            started.elapsed()
+        );
+        assert_eq!(server.requests().len(), 1);
+    }
+}

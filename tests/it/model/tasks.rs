@@ -372,6 +372,7 @@ async fn a_model_that_never_ends_is_stopped() {
 
     let silent = Reply {
         end: End::Hang,
+        pieces: Vec::new(),
         ..stream(&[])
     };
     let sleeper = Server::start(vec![silent]).await;
