@@ -10,11 +10,12 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::task::{Report, Services, Task};
-use super::{fix, state, verify};
+use super::task::{Kind, Report, Services, Task};
+use super::{fix, intent, plan, state, verify};
+use crate::config::spending::Job;
 use crate::event::RunEvent;
 use crate::llm;
-use crate::llm::gateway::Gateway;
+use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
@@ -100,6 +101,40 @@ pub(super) struct Work<'run> {
     versions: BTreeSet<PromptVersion>,
 }
 
+/// The way to the model for what the task is; who watches the run sees when a call waits.
+fn gateway(
+    task: &Task,
+    services: &Services,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Gateway, llm::Error> {
+    let Services {
+        host,
+        config,
+        redactor,
+        ..
+    } = services;
+    let job = match &task.kind {
+        Kind::Do(text) if plan::plan(&intent::read(text)).may_only_answer => Job::Explain,
+        Kind::Do(_) | Kind::Fix(_) => Job::Edit,
+    };
+    let caller = Caller {
+        job,
+        run: task.run.to_string(),
+        prompt: String::new(),
+    };
+    let mut gateway = Gateway::open_for(caller, host, config, redactor)?;
+    let reports = reports.clone();
+    gateway.on_wait = Some(OnWait(Box::new(move |what, wait| {
+        let step = RunEvent::Step {
+            what: format!("waiting {:.0} s for the model", wait.as_secs_f64()),
+            reason: what.to_owned(),
+        };
+        // Somebody who does not read fast enough misses a line about waiting.
+        let _ = reports.try_send(Report::Event(step));
+    })));
+    Ok(gateway)
+}
+
 impl<'run> Work<'run> {
     /// Prepares a conversation; nothing is sent.
     pub(super) fn open(
@@ -107,18 +142,13 @@ impl<'run> Work<'run> {
         services: &'run Services,
         reports: &'run mpsc::Sender<Report>,
     ) -> Result<Self, Error> {
-        let Services {
-            host,
-            config,
-            redactor,
-            ..
-        } = services;
+        let Services { host, config, .. } = services;
         let mut book = Book::open(host, &task.workspace);
         let bytes_max = config.safety.max_file_size_mb.saturating_mul(1_000_000);
         Ok(Self {
             staging: Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max),
             policy: Policy::new(host, config, &task.workspace),
-            gateway: Gateway::open(host, config, redactor)?,
+            gateway: gateway(task, services, reports)?,
             services,
             reports,
             messages: Vec::new(),
@@ -232,6 +262,8 @@ impl<'run> Work<'run> {
             })
             .await;
             let permit = safety::permit(&self.policy, action)?;
+            let prompts = self.versions.iter().map(ToString::to_string);
+            self.gateway.caller.prompt = prompts.collect::<Vec<_>>().join(" ");
             let started = Instant::now();
             let asked = self.gateway.ask(&permit, &request, &mut |_| {}).await;
             let usage = asked

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::paint::{self, paint};
 use super::{EXIT_DONE, EXIT_PROBLEMS, place};
+use crate::config::doors;
 use crate::config::host::Host;
 use crate::config::layers::{self, Loaded, Origin};
 use crate::config::schema::{self, Place};
@@ -210,6 +211,10 @@ fn masked(key: &str, value: &Value) -> Value {
         {
             Value::from(redact::MASK)
         }
+        Value::String(url) if name == "base_url" => match doors::credentials(url) {
+            Some(credentials) => url.replace(credentials, redact::MASK).into(),
+            None => value.clone(),
+        },
         value => value.clone(),
     }
 }

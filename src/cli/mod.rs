@@ -4,6 +4,7 @@
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
 pub mod config;
+pub mod cost;
 pub mod demo;
 pub mod doctor;
 pub mod editor;
@@ -77,6 +78,7 @@ enum Command {
     Config(config::Arguments),
     Model(model::Arguments),
     Prompts(prompts::Arguments),
+    Cost(cost::Arguments),
     /// Print the JSON Schema of the configuration, for editors and other programs.
     Schema,
     Doctor(doctor::Arguments),
@@ -111,6 +113,7 @@ pub fn main() -> ExitCode {
         Some(Command::History(arguments)) => history::run(&arguments),
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Config(arguments)) => config::run(&arguments),
+        Some(Command::Cost(arguments)) => cost::run(&arguments),
         Some(Command::Model(arguments)) => model::run(&arguments),
         Some(Command::Prompts(arguments)) => prompts::run(&arguments),
         Some(Command::Schema) => config::print_schema(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use clap::Args;
 
@@ -32,6 +33,9 @@ pub struct Arguments {
     /// Apply also when tests fail afterwards (they may have failed before)
     #[arg(long, requires = "apply")]
     despite_tests: bool,
+    /// Add what is said to and by the model to a recording, without secrets
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -53,7 +57,11 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         !arguments.task.trim().is_empty(),
         "the task is empty: say what to do"
     );
-    let session = session::open(&arguments.path)?;
+    let mut session = session::open(&arguments.path)?;
+    if let Some(file) = &arguments.record {
+        let config = Arc::make_mut(&mut session.services.config);
+        config.llm.record.clone_from(file);
+    }
     let services = &session.services;
     // Without a model nothing can begin; the run would only say the same later.
     if let Err(error) = Gateway::open(&services.host, &services.config, &services.redactor) {

@@ -72,13 +72,10 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
 
 /// Values that never leave the process: secret variables, and keys that stand in the settings themselves.
 pub(super) fn secrets(host: &Host, config: &Config) -> Vec<String> {
-    let keys = config
-        .llm
-        .providers
-        .values()
-        .map(|provider| &provider.api_key);
-    let written = keys.filter(|key| !key.contains("${")).cloned();
-    host.secrets().into_iter().chain(written).collect()
+    host.secrets()
+        .into_iter()
+        .chain(config.llm.secrets())
+        .collect()
 }
 
 impl Session {

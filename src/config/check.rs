@@ -205,6 +205,9 @@ fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
         ("base_url", DeValue::String(url)) if url.starts_with("http://") && !is_loopback(url) => {
             Some("the key and your code would travel unencrypted: use https".to_owned())
         }
+        ("base_url", DeValue::String(url)) if super::doors::credentials(url).is_some() => {
+            Some("a password in an address is seen by many: use api_key".to_owned())
+        }
         ("unconfined", DeValue::Boolean(true)) => Some(
             "code of the project runs with all your rights where it cannot be confined".to_owned(),
         ),
@@ -313,6 +316,10 @@ mod tests {
             (
                 "[safety]\nprotected_paths = ['src/**', 'src/[a']\n",
                 "2: this protects nothing: unclosed character class; missing ']' (in `safety.protected_paths`)",
+            ),
+            (
+                "[llm.providers.x]\nbase_url = 'https://me:hunter2@example.org'\n",
+                "2: a password in an address is seen by many: use api_key (in `llm.providers.x.base_url`)",
             ),
             ("[llm\n", "1: unclosed table, expected `]`"),
         ] {

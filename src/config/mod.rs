@@ -5,6 +5,7 @@
 //! folder and `cli/` look at the process environment.
 
 pub mod check;
+pub mod doors;
 pub mod edit;
 pub mod features;
 pub mod file;
@@ -14,6 +15,7 @@ pub mod names;
 pub mod prompt_files;
 pub mod schema;
 pub mod servers;
+pub mod spending;
 pub mod tools;
 pub mod trust;
 pub mod wire;
@@ -133,6 +135,16 @@ pub struct Llm {
     pub providers: BTreeMap<String, Provider>,
     /// Who is asked when the provider does not answer.
     pub fallback: Fallback,
+    /// What may be spent.
+    pub budget: spending::Budget,
+    /// What models cost, by their names.
+    pub prices: BTreeMap<String, spending::Price>,
+    /// Which model is asked for what.
+    pub routes: spending::Routes,
+    /// File to which every exchange with a model is added, without secrets, for bug reports and tests; empty: none.
+    pub record: String,
+    /// Such a file, from which the provider `replay` answers; nobody is asked then.
+    pub replay: String,
 }
 
 /// `[llm.fallback]`: who is asked when the provider does not answer, for the rest of the run.
@@ -159,6 +171,11 @@ impl Default for Llm {
             idle_timeout: 120,
             providers: BTreeMap::new(),
             fallback: Fallback::default(),
+            budget: spending::Budget::default(),
+            prices: BTreeMap::new(),
+            routes: spending::Routes::default(),
+            record: String::new(),
+            replay: String::new(),
         }
     }
 }
@@ -187,6 +204,12 @@ pub struct Provider {
     /// `OpenAI` that reason by `responses`, every other by chat completions.
     #[schemars(with = "Wire")]
     pub wire: Option<Wire>,
+    /// Several addresses or keys, which share the work; without any, `base_url` and `api_key` are the only ones.
+    pub endpoints: Vec<doors::Endpoint>,
+    /// Requests that may be sent in a minute, over all processes; others wait. 0: any number.
+    pub requests_per_minute: u64,
+    /// Tokens, sent and received, that may be used in a minute; requests wait for it. 0: any number.
+    pub tokens_per_minute: u64,
 }
 
 impl std::fmt::Debug for Provider {
@@ -201,7 +224,7 @@ impl std::fmt::Debug for Provider {
             .field("api_key", &key)
             .field("base_url", &self.base_url)
             .field("wire", &self.wire)
-            .finish()
+            .finish_non_exhaustive()
     }
 }
 

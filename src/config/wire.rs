@@ -25,14 +25,11 @@ impl Llm {
         self.endpoint_of(&self.provider)
     }
 
-    /// Base URLs of everybody who may be asked: the provider's and, when it is enabled, the fallback's.
+    /// Base URLs of everybody who may be asked.
     pub fn endpoints(&self) -> Vec<String> {
-        let Some(endpoint) = self.endpoint() else {
-            return Vec::new();
-        };
-        let fallback = Some(&self.fallback).filter(|fallback| fallback.enabled);
-        let fallback = fallback.and_then(|fallback| self.endpoint_of(&fallback.provider));
-        std::iter::once(endpoint).chain(fallback).collect()
+        let providers = self.providers_in_use();
+        let doors = providers.into_iter().flat_map(|name| self.doors(name));
+        doors.map(|(url, _)| url).collect()
     }
 
     /// Base URL of a provider, or `None` when nobody knows one.
@@ -40,6 +37,7 @@ impl Llm {
         let built_in = match provider {
             "openai" => "https://api.openai.com/v1",
             "anthropic" => "https://api.anthropic.com",
+            "replay" => "replay://recorded",
             "ollama" if self.wire_of(provider) == Wire::Openai => "http://127.0.0.1:11434/v1",
             "ollama" => "http://127.0.0.1:11434",
             _ => "",

@@ -3,6 +3,8 @@
 use reqwest::StatusCode;
 
 use super::assembler::Fault;
+use super::price::is_loopback;
+use super::retry;
 
 /// Bytes of an answer that are read.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -41,16 +43,71 @@ pub enum Error {
     /// The permit is for something else.
     #[error("the permit is not for {0}")]
     NotPermitted(String),
-    /// The run used what it may use.
+    /// An address has a password in it, which many would see.
     #[error(
-        "the run used its {tokens_max} tokens (agent.tokens_max); the next call needs about {tokens_needed} more"
+        "the base_url of provider `{0}` has a user or a password in it: give the key as api_key"
+    )]
+    CredentialsInUrl(String),
+    /// A route names nobody.
+    #[error("`{0}` in [llm.routes] names no model: write provider/model, such as openai/gpt-4o")]
+    Route(String),
+    /// The tokens that may be used are used.
+    #[error(
+        "what {key} allows ({tokens_max} tokens) is used; the next call needs about {tokens_needed} more"
     )]
     Budget {
-        /// Tokens that the run may use.
+        /// What the limit is called in the settings.
+        key: &'static str,
+        /// Tokens that may be used.
         tokens_max: u64,
         /// Tokens that the next call would have used at least.
         tokens_needed: u64,
     },
+    /// The money that may be spent is spent.
+    #[error(
+        "what {key} allows (${usd_max:.2}) is spent but for ${usd_left:.4}; the next call may cost ${usd_needed:.4}. \
+         See `meliora cost`; raise the limit, or use a model that costs less"
+    )]
+    Money {
+        /// What the limit is called in the settings.
+        key: &'static str,
+        /// The limit.
+        usd_max: f64,
+        /// What is left of it.
+        usd_left: f64,
+        /// What the next call may cost at least.
+        usd_needed: f64,
+    },
+    /// Money is limited, and nobody knows what the call costs.
+    #[error(
+        "what the model {0} costs is not known, and [llm.budget] limits money: set \
+         [llm.prices.\"{0}\"] input = …, output = … (dollars for a million tokens; 0 for what costs nothing)"
+    )]
+    PriceUnknown(String),
+    /// A day is limited, and nobody knows what is spent.
+    #[error(
+        "what was spent today cannot be known from {path} ({reason}), and [llm.budget] limits a day",
+        path = path.display()
+    )]
+    Ledger {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The endpoint failed again and again.
+    #[error("{url} failed several times in a row and is asked again in {seconds} s")]
+    Resting {
+        /// The address.
+        url: String,
+        /// Until it is asked again.
+        seconds: u64,
+    },
+    /// The provider's limits leave no room for too long.
+    #[error(
+        "{0} has no room within requests_per_minute and tokens_per_minute of [llm.providers.{0}]: others use it all"
+    )]
+    Crowded(String),
     /// The request is longer than the model may be sent.
     #[error(
         "the request has about {tokens} tokens, more than the {tokens_max} that fit into llm.context_tokens_max and the model"
@@ -101,6 +158,25 @@ pub enum Error {
         /// What a base URL normally looks like.
         base: &'static str,
     },
+    /// A file is no recording of exchanges, or cannot be one.
+    #[error("cannot use {path} as a recording: {reason}", path = path.display())]
+    Recording {
+        /// The file.
+        path: std::path::PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Every recorded answer was given.
+    #[error("the recording {path} has no more than {count} answers", path = path.display())]
+    ReplayEnded {
+        /// The file.
+        path: std::path::PathBuf,
+        /// Its answers.
+        count: usize,
+    },
+    /// What was recorded is an error.
+    #[error("{0}")]
+    Replayed(String),
     /// The endpoint does not say which models it has.
     #[error("{0} answered with something else than a list of models")]
     NotAList(String),
@@ -140,17 +216,39 @@ impl Error {
         }
     }
 
+    /// Whether it says that the endpoint is in trouble, rather than that it refuses.
+    pub(super) fn is_of_endpoint(&self) -> bool {
+        match self {
+            // A server on this machine that is not running may be started at any moment, and asking it costs nothing.
+            Self::Unreachable { url, .. } => !is_loopback(url),
+            Self::Status { status, .. } => retry::is_passing(*status),
+            Self::Idle(_) | Self::Cut { .. } => true,
+            Self::Fault(fault) => matches!(fault, Fault::Cut { .. } | Fault::Passing(_)),
+            _ => false,
+        }
+    }
+
     /// Whether it is the provider that fails, so that another one may answer.
     pub fn is_of_provider(&self) -> bool {
         match self {
             Self::NotConfigured
             | Self::FallbackIncomplete
             | Self::NoEndpoint(_)
+            | Self::CredentialsInUrl(_)
+            | Self::Route(_)
             | Self::NotPermitted(_)
             | Self::Budget { .. }
+            | Self::Money { .. }
+            | Self::PriceUnknown(_)
+            | Self::Ledger { .. }
             | Self::TooLong { .. }
+            | Self::Recording { .. }
+            | Self::ReplayEnded { .. }
             | Self::Client(_) => false,
-            Self::KeyMissing { .. }
+            Self::Resting { .. }
+            | Self::Crowded(_)
+            | Self::Replayed(_)
+            | Self::KeyMissing { .. }
             | Self::KeyInvalid(_)
             | Self::Unreachable { .. }
             | Self::Status { .. }

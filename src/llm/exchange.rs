@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::gateway::Gateway;
 use super::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec, Usage};
+use super::price;
 
 /// What somebody asks, and the settings that they ask it with.
 #[derive(Debug, Default)]
@@ -273,8 +275,11 @@ pub struct Answered {
     pub calls: Vec<Wanted>,
     /// Why it stopped.
     pub finish: Finish,
-    /// What it cost.
+    /// What it used.
     pub usage: Usage,
+    /// What that cost in US dollars, when the price is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub usd: Option<f64>,
 }
 
 /// A tool call for scripts.
@@ -289,8 +294,8 @@ pub struct Wanted {
 }
 
 impl Answered {
-    /// The answer of a provider's model.
-    pub fn new(provider: &str, model: &str, answer: Answer) -> Self {
+    /// The answer that came by this way.
+    pub fn new(gateway: &Gateway, answer: Answer) -> Self {
         let calls = answer.calls.into_iter().map(|call| Wanted {
             arguments: call
                 .parsed()
@@ -299,8 +304,9 @@ impl Answered {
             name: call.name,
         });
         Self {
-            provider: provider.to_owned(),
-            model: model.to_owned(),
+            provider: gateway.provider().to_owned(),
+            model: gateway.model().to_owned(),
+            usd: gateway.nano_usd(answer.usage).map(price::usd),
             text: answer.text,
             calls: calls.collect(),
             finish: answer.finish,

@@ -2,40 +2,90 @@
 //!
 //! Nothing leaves before a provider was chosen. Every text is redacted here, at the exit. A request is sent again only
 //! while no byte of an answer has come; redirects are never followed, so the key stays with the host it was meant for;
-//! tokens are reserved before a call and settled after it. Dropping the future of a call closes its socket. When the
-//! model does not answer, whoever asked may turn to the fallback: the conversation goes on there with the results that
-//! it has, so nothing that was carried out is carried out again.
+//! tokens and money are reserved before a call and settled after it, in the budget of the run and in the [`ledger`] of
+//! the day. Dropping the future of a call closes its socket. When the model does not answer, whoever asked may turn to
+//! the next one: the conversation goes on there with the results that it has, so nothing that was carried out is
+//! carried out again.
+//!
+//! [`ledger`]: super::ledger
 
+use std::collections::VecDeque;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 use reqwest::StatusCode;
+use tokio::time::Instant;
 
 use super::actions;
-use super::assembler::{Assembler, Fault};
+use super::assembler::Fault;
+use super::bill::Bill;
+use super::breaker::Sign;
+use super::budget::{Budget, Demand, Limit, Spent};
 use super::dialect::Style;
 use super::error::Error;
+use super::ledger::{Ledger, Limits, Slip, Verdict, Who};
 use super::message::{Answer, Finish, Message, Request, Usage};
-use super::route::{Refused, Route};
+use super::price::Price;
+use super::replay::Recorder;
+use super::route::{self, Opening, Refused, Route};
 use super::tokens::Estimator;
-use super::{budget::Budget, retry};
+use super::{replay, retry};
 use crate::config::host::Host;
-use crate::config::{ActionStyle, Config};
+use crate::config::spending::{Job, Order};
+use crate::config::{ActionStyle, Config, Llm};
 use crate::permit::{Action, Permit};
 use crate::redact::Redactor;
 
 /// Changes of dialect that one call may need.
 const DIALECTS_MAX: u32 = 5;
 
+/// Tokens that a provider may put around a conversation on its own.
+const FRAME_TOKENS: u64 = 32;
+
+/// Time that a call waits for room in the limits per minute.
+const ROOM_WAIT_MAX: Duration = Duration::from_secs(600);
+
 /// One run's way to its model.
 #[derive(Debug)]
 pub struct Gateway {
+    /// On whose behalf it is asked.
+    pub caller: Caller,
+    /// Is told when a call has to wait.
+    pub on_wait: Option<OnWait>,
     pub(super) route: Route,
-    other: Option<Route>,
+    others: VecDeque<Route>,
     tokens_out_max: u64,
     context_tokens_max: u64,
     may_change_style: bool,
     estimator: Estimator,
     budget: Budget,
+    day: Limit,
+    ledger: Ledger,
+    recorder: Option<Recorder>,
+}
+
+/// On whose behalf a model is asked.
+#[derive(Debug, Clone, Default)]
+pub struct Caller {
+    /// What for.
+    pub job: Job,
+    /// Name of the run; empty for a raw call.
+    pub run: String,
+    /// Version of the prompt; empty when nobody said.
+    pub prompt: String,
+}
+
+/// Takes what a call waits for, in words for people, and how long.
+pub type Tell = dyn Fn(&str, Duration) + Send + Sync;
+
+/// Is told when a call waits.
+pub struct OnWait(pub Box<Tell>);
+
+impl std::fmt::Debug for OnWait {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str("OnWait")
+    }
 }
 
 /// What one call did so far to be answered.
@@ -48,26 +98,55 @@ struct Patience {
 impl Gateway {
     /// Prepares the way to the configured model; nothing is sent.
     pub fn open(host: &Arc<Host>, config: &Config, redactor: &Redactor) -> Result<Self, Error> {
+        Self::open_for(Caller::default(), host, config, redactor)
+    }
+
+    /// Prepares the way to the model for what it is asked for; nothing is sent.
+    pub fn open_for(
+        caller: Caller,
+        host: &Arc<Host>,
+        config: &Config,
+        redactor: &Redactor,
+    ) -> Result<Self, Error> {
         let llm = &config.llm;
-        if llm.provider.is_empty() || llm.model.is_empty() {
-            return Err(Error::NotConfigured);
+        let mut ledger = Ledger::new(&host.state);
+        let mut opening = Opening {
+            host,
+            llm,
+            redactor,
+            clients: [None, None],
+        };
+        let mut routes = VecDeque::new();
+        for (provider, model) in chosen(llm, caller.job)? {
+            let mut doors = llm.doors(provider);
+            if doors.is_empty() {
+                return Err(Error::NoEndpoint(provider.to_owned()));
+            }
+            // Whoever does not rest and was asked the least comes first; of equals, any.
+            doors.sort_by_cached_key(|(url, key)| {
+                let name = route::door_name(url, key);
+                (ledger.load(&name), crate::store::salt())
+            });
+            for door in doors {
+                routes.push_back(Route::open(&mut opening, (provider, model), door)?);
+            }
         }
-        let fallback = &llm.fallback;
-        if fallback.enabled && (fallback.provider.is_empty() || fallback.model.is_empty()) {
-            return Err(Error::FallbackIncomplete);
-        }
-        let other = fallback
-            .enabled
-            .then(|| Route::open(host, llm, &fallback.provider, &fallback.model, redactor));
-        let route = Route::open(host, llm, &llm.provider, &llm.model, redactor)?;
+        let route = routes.pop_front().ok_or(Error::NotConfigured)?;
         Ok(Self {
-            other: other.transpose()?,
+            caller,
+            on_wait: None,
+            estimator: Estimator::measured(ledger.measure(&route.model)),
             tokens_out_max: route.tokens_out_max,
             context_tokens_max: route.tokens_in_max,
             route,
+            others: routes,
             may_change_style: llm.actions == ActionStyle::Auto,
-            estimator: Estimator::default(),
-            budget: Budget::new(config.agent.tokens_max),
+            budget: Budget::new(Limit::of_run(llm, config.agent.tokens_max)),
+            day: Limit::of_day(llm),
+            ledger,
+            recorder: (!llm.record.is_empty())
+                .then(|| Recorder::open(Path::new(&llm.record)))
+                .transpose()?,
         })
     }
 
@@ -93,21 +172,26 @@ impl Gateway {
         format!("{} of {}", self.route.model, self.route.provider)
     }
 
-    /// Turns to the fallback for the rest of the run, when `error` is one that it may not have; `false` when there is
-    /// none, or no longer. What is asked next needs a permit of its own.
+    /// Turns to who is asked next for the rest of the run, when `error` is one that it may not have; `false` when there
+    /// is nobody, or nobody left. What is asked next needs a permit of its own.
     pub fn fall_back(&mut self, error: &Error) -> bool {
         if !error.is_of_provider() {
             return false;
         }
-        let Some(mut other) = self.other.take() else {
+        let Some(mut other) = self.others.pop_front() else {
             return false;
         };
         other.redactor.clone_from(&self.route.redactor);
         self.tokens_out_max = other.tokens_out_max;
         self.context_tokens_max = other.tokens_in_max;
         self.route = other;
-        self.estimator = Estimator::default();
+        self.estimator = Estimator::measured(self.ledger.measure(&self.route.model));
         true
+    }
+
+    /// What an answer with this usage cost; `None` when nobody knows the price.
+    pub fn nano_usd(&self, usage: Usage) -> Option<u64> {
+        self.route.price.map(|price| price.cost(usage))
     }
 
     /// Tokens that a conversation may still have, by the limits of the model and of the run.
@@ -144,60 +228,131 @@ impl Gateway {
                 tokens_max: self.context_tokens_max,
             });
         }
-        // Reserved now and settled when the answer is here: a call that is dropped half-way stays paid for.
-        let tokens_out_max = self.budget.reserve(tokens_in, self.tokens_out_max)?;
+        let (slip, tokens_out_max) = self.pay(tokens_in).await?;
+        let mut bill = Bill::new(slip, &self.route, tokens_in);
+        let mut pieces = Vec::new();
+        let is_recorded = self.recorder.is_some();
+        let on_text = &mut |text: &str| {
+            on_text(text);
+            if is_recorded {
+                pieces.push(text.to_owned());
+            }
+        };
+        let answered = self
+            .exchange(&request, tokens_out_max, authorization, &mut bill, on_text)
+            .await;
+        if let Some(recorder) = &mut self.recorder {
+            let Route {
+                provider,
+                model,
+                redactor,
+                ..
+            } = &self.route;
+            recorder.note(
+                (provider, model),
+                &request,
+                pieces,
+                answered.as_ref(),
+                redactor,
+            );
+        }
+        let mut answer = match answered {
+            Ok(answer) => answer,
+            Err(error) => {
+                self.budget.settle(bill.spent());
+                bill.fail(&self.route.redactor.clean(&error.to_string()), &error);
+                return Err(error);
+            }
+        };
+        let mut measure = None;
+        if answer.usage.reported {
+            measure = self.estimator.observe(&request, answer.usage.tokens_in);
+        } else {
+            answer.usage = Usage {
+                tokens_in,
+                tokens_out: answer.usage.tokens_out.max(bill.heard),
+                ..Usage::default()
+            };
+        }
+        answer.thoughts.model.clone_from(&self.route.model);
+        self.budget.settle(Spent {
+            tokens: answer.usage.total(),
+            nano_usd: self.nano_usd(answer.usage).unwrap_or_default(),
+        });
+        bill.write(answer.usage, Sign::Good, measure, String::new());
+        Ok(self.with_actions(answer, &request))
+    }
+
+    /// Pays for a request of so many tokens, from the money of the run and of the day; says how long the answer may be.
+    /// It is reserved here and settled when the answer is there: a call that is dropped half-way stays paid for.
+    async fn pay(&mut self, tokens_in: u64) -> Result<(Slip, u64), Error> {
+        let mut demand = Demand {
+            model: &self.route.model,
+            price: self.route.price,
+            // What a provider counts may be more than what we count.
+            tokens_in: tokens_in + tokens_in / 5 + FRAME_TOKENS,
+            tokens_out: self.tokens_out_max,
+        };
+        demand.tokens_out = self.budget.reserve(&demand)?;
+        let (route, on_wait) = (&self.route, self.on_wait.as_ref());
+        let admitted = admit(
+            &mut self.ledger,
+            route,
+            &self.caller,
+            on_wait,
+            demand,
+            self.day,
+        );
+        let admitted = admitted.await;
+        if admitted.is_err() {
+            self.budget.settle(Spent::default());
+        }
+        admitted
+    }
+
+    /// Sends the request until an answer begins, and reads it.
+    async fn exchange(
+        &mut self,
+        request: &Request,
+        tokens_out_max: u64,
+        authorization: Option<route::Authorization>,
+        bill: &mut Bill,
+        on_text: &mut (dyn FnMut(&str) + Send),
+    ) -> Result<Answer, Error> {
+        if let Some(replay) = &mut self.route.replay {
+            return replay.answer(request, on_text);
+        }
         let mut patience = Patience::default();
-        let (assembler, read) = loop {
+        let read = loop {
+            bill.begin();
             let sent = self
                 .route
-                .send(&request, tokens_out_max, authorization.clone());
+                .send(request, tokens_out_max, authorization.clone());
             let refused = match sent.await {
                 Err(refused) => refused,
                 Ok(response) => {
-                    let mut assembler = Assembler::new(self.route.wire);
-                    let read = self.route.read(response, &mut assembler, on_text).await;
-                    match read {
+                    let assembler = &mut bill.assembler;
+                    match self.route.read(response, assembler, on_text).await {
                         Err(error @ Error::Fault(Fault::Passing(_))) if assembler.is_blank() => {
                             let asked = retry::asked_in_words(&error.to_string());
                             Refused::Passing { asked, error }
                         }
-                        read => break (assembler, read),
+                        read => break read,
                     }
                 }
             };
-            if let Err(error) = self.outlast(refused, &request, &mut patience).await {
-                self.budget.settle(0);
-                return Err(error);
-            }
+            bill.refused();
+            self.outlast(refused, request, &mut patience).await?;
         };
-        let tokens_out = assembler.tokens_so_far();
-        let read = read.map_err(|error| match error {
+        let assembler = bill.end();
+        read.map_err(|error| match error {
             Error::Cut { reason, .. } | Error::Fault(Fault::Passing(reason)) => Error::Cut {
                 text: assembler.text().to_owned(),
                 reason,
             },
             error => error,
-        });
-        let answer = read.and_then(|()| assembler.finish().map_err(Error::Fault));
-        let mut answer = match answer {
-            Ok(answer) => answer,
-            Err(error) => {
-                self.budget.settle(tokens_in + tokens_out);
-                return Err(error);
-            }
-        };
-        if answer.usage.reported {
-            self.estimator.observe(&request, answer.usage.tokens_in);
-        } else {
-            answer.usage = Usage {
-                tokens_in,
-                tokens_out: answer.usage.tokens_out.max(tokens_out),
-                ..Usage::default()
-            };
-        }
-        answer.thoughts.model.clone_from(&self.route.model);
-        self.budget.settle(answer.usage.total());
-        Ok(self.with_actions(answer, &request))
+        })?;
+        assembler.finish().map_err(Error::Fault)
     }
 
     /// Text that is an action becomes one, where the style allows it.
@@ -269,10 +424,10 @@ impl Gateway {
             }
         };
         patience.retries += 1;
-        let wait_max = if self.other.is_some() {
-            retry::WAIT_MAX
-        } else {
+        let wait_max = if self.others.is_empty() {
             retry::ASKED_WAIT_MAX
+        } else {
+            retry::WAIT_MAX
         };
         if patience.retries > retry::RETRIES_MAX || wait.is_some_and(|wait| wait > wait_max) {
             return Err(error);
@@ -282,7 +437,99 @@ impl Gateway {
         let _ = getrandom::fill(&mut chance);
         let [chance] = chance;
         let wait = wait.unwrap_or_else(|| retry::own_wait(patience.retries, chance));
+        tell(
+            self.on_wait.as_ref(),
+            &format!("asking again, because {error}"),
+            wait,
+        );
         tokio::time::sleep(wait).await;
         Ok(())
+    }
+}
+
+/// Who is asked for a job, in order: the list of its route, or the provider's model; then the fallback.
+fn chosen(llm: &Llm, job: Job) -> Result<Vec<(&str, &str)>, Error> {
+    if llm.provider == replay::PROVIDER {
+        // A recording is complete: nobody is asked beside it.
+        return Ok(vec![(&llm.provider, &llm.model)]);
+    }
+    let named = llm.routes.of(job).iter().map(|route| {
+        let (provider, model) = route.split_once('/').unwrap_or_default();
+        let is_named = !provider.is_empty() && !model.is_empty();
+        is_named
+            .then_some((provider, model))
+            .ok_or_else(|| Error::Route(route.clone()))
+    });
+    let mut named = named.collect::<Result<Vec<_>, _>>()?;
+    if llm.routes.order == Order::Cheapest {
+        named.sort_by_key(|(provider, model)| {
+            Price::of(llm, provider, model).map_or(u64::MAX, |price| price.blended())
+        });
+    }
+    if named.is_empty() {
+        if llm.provider.is_empty() || llm.model.is_empty() {
+            return Err(Error::NotConfigured);
+        }
+        named.push((&llm.provider, &llm.model));
+    }
+    let fallback = &llm.fallback;
+    if fallback.enabled {
+        if fallback.provider.is_empty() || fallback.model.is_empty() {
+            return Err(Error::FallbackIncomplete);
+        }
+        let last = (fallback.provider.as_str(), fallback.model.as_str());
+        if !named.contains(&last) {
+            named.push(last);
+        }
+    }
+    Ok(named)
+}
+
+/// Pays for a call, when there is room for it within a minute and a day.
+async fn admit(
+    ledger: &mut Ledger,
+    route: &Route,
+    caller: &Caller,
+    on_wait: Option<&OnWait>,
+    demand: Demand<'_>,
+    day: Limit,
+) -> Result<(Slip, u64), Error> {
+    if route.replay.is_some() {
+        return Ok((Slip::unrecorded(), demand.tokens_out));
+    }
+    let (requests_per_minute, tokens_per_minute) = route.pace;
+    let limits = Limits {
+        day,
+        requests_per_minute,
+        tokens_per_minute,
+    };
+    let who = Who {
+        run: caller.run.clone(),
+        prompt: caller.prompt.clone(),
+        provider: route.provider.clone(),
+        endpoint: route.name(),
+        model: route.model.clone(),
+    };
+    let deadline = Instant::now() + ROOM_WAIT_MAX;
+    loop {
+        let wait = match ledger.reserve(&who, &demand, &limits).await? {
+            Verdict::Go(slip, tokens_out) => return Ok((slip, tokens_out)),
+            Verdict::Wait(wait) => wait,
+        };
+        if Instant::now() + wait > deadline {
+            return Err(Error::Crowded(route.provider.clone()));
+        }
+        tell(
+            on_wait,
+            "waiting for room within the provider's limits",
+            wait,
+        );
+        tokio::time::sleep(wait).await;
+    }
+}
+
+fn tell(on_wait: Option<&OnWait>, what: &str, wait: Duration) {
+    if let Some(OnWait(tell)) = on_wait {
+        tell(what, wait);
     }
 }

@@ -102,13 +102,14 @@ pub struct Request {
 }
 
 /// A complete answer.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Answer {
     /// What the model said.
     pub text: String,
     /// What it wants to do, in order. Never calls whose stream was cut.
     pub calls: Vec<ToolCall>,
     /// What it thought, when the provider wants that back.
+    #[serde(default)]
     pub thoughts: Thoughts,
     /// Why it stopped.
     pub finish: Finish,
@@ -132,6 +133,7 @@ pub enum Finish {
 
 /// Tokens of one exchange.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Tokens sent.
     pub tokens_in: u64,

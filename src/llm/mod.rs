@@ -6,22 +6,28 @@
 //! it into their wires, in the [`dialect`] that a server understands and within what [`models`] knows of the model;
 //! [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and [`tokens`]
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
-//! [`discover`] lists models, also those that run on this machine.
+//! [`discover`] lists models, also those that run on this machine. [`ledger`] keeps what every call cost by its
+//! [`price`], for all processes of the user together. [`replay`] writes exchanges down and answers from them.
 
 pub mod actions;
 pub mod anthropic;
 pub mod assembler;
+mod bill;
+mod breaker;
 mod budget;
 pub mod dialect;
 pub mod discover;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+pub mod ledger;
 pub mod message;
 pub mod models;
 pub mod ndjson;
 pub mod ollama;
 pub mod openai;
+pub mod price;
+mod replay;
 pub mod responses;
 mod retry;
 mod route;

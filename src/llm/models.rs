@@ -107,6 +107,19 @@ fn once() -> f64 {
 }
 
 impl Prices {
+    /// Prices that are the same for every exchange.
+    pub(super) const fn flat(input: f64, output: f64, cached: Option<f64>) -> Self {
+        Self {
+            input,
+            cached,
+            write: None,
+            output,
+            long: None,
+            long_input: 1.0,
+            long_output: 1.0,
+        }
+    }
+
     /// What an exchange costs, in millionths of a dollar, rounded up.
     pub fn microdollars(&self, usage: Usage) -> u64 {
         let cached = usage.tokens_cached.min(usage.tokens_in);

@@ -3,6 +3,7 @@
 //!
 //! Redirects are never followed, so the key stays with the host it was meant for.
 
+use std::path::Path;
 use std::sync::{Arc, Once};
 use std::time::Duration;
 
@@ -14,8 +15,11 @@ use super::assembler::{Assembler, Fault};
 use super::dialect::{Dialect, Settings, Style};
 use super::error::{ANSWER_BYTES_MAX, Error};
 use super::message::Request;
+use super::price::Price;
+use super::replay::{self, Replay};
 use super::sse::{self, Event, TooLong};
 use super::{anthropic, models, ndjson, ollama, openai, responses, retry};
+use crate::config::doors;
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
@@ -52,20 +56,51 @@ pub(super) struct Route {
     pub(super) model: String,
     pub(super) dialect: Dialect,
     pub(super) redactor: Redactor,
+    pub(super) price: Option<Price>,
+    /// The recording that answers in the endpoint's place.
+    pub(super) replay: Option<Replay>,
+    /// Requests and tokens of the provider in a minute; 0: any number.
+    pub(super) pace: (u64, u64),
+}
+
+/// What a way is opened with.
+#[derive(Debug)]
+pub(super) struct Opening<'gateway> {
+    pub(super) host: &'gateway Arc<Host>,
+    pub(super) llm: &'gateway Llm,
+    pub(super) redactor: &'gateway Redactor,
+    /// Clients that exist already, for plain and for encrypted connections: making one takes longer than a request.
+    pub(super) clients: [Option<Client>; 2],
+}
+
+impl Opening<'_> {
+    fn client(&mut self, endpoint: &str) -> Result<Client, Error> {
+        let [plain, encrypted] = &mut self.clients;
+        let place = if endpoint.starts_with("https://") {
+            encrypted
+        } else {
+            plain
+        };
+        match place {
+            Some(client) => Ok(client.clone()),
+            None => Ok(place.insert(client(endpoint)?).clone()),
+        }
+    }
 }
 
 impl Route {
-    /// Prepares the way to a model of a provider; nothing is sent.
+    /// Prepares the way to a model of a provider at one of its endpoints; nothing is sent.
     pub(super) fn open(
-        host: &Arc<Host>,
-        llm: &Llm,
-        provider: &str,
-        model: &str,
-        redactor: &Redactor,
+        opening: &mut Opening<'_>,
+        (provider, model): (&str, &str),
+        (endpoint, key): (String, String),
     ) -> Result<Self, Error> {
-        let endpoint = llm
-            .endpoint_of(provider)
-            .ok_or_else(|| Error::NoEndpoint(provider.to_owned()))?;
+        if doors::credentials(&endpoint).is_some() {
+            return Err(Error::CredentialsInUrl(provider.to_owned()));
+        }
+        let client = opening.client(&endpoint)?;
+        let llm = opening.llm;
+        let settings = llm.providers.get(provider);
         let facts = models::facts(model);
         let is_openai = endpoint.contains("://api.openai.com");
         let wire = match llm.chosen_wire(provider) {
@@ -94,9 +129,16 @@ impl Route {
         let tokens_out_max = u64::from(llm.max_tokens).min(answer).min(context / 2);
         let tokens_in_max = llm.context_tokens_max.min(context - tokens_out_max);
         Ok(Self {
-            client: client(&endpoint)?,
-            host: Arc::clone(host),
-            key: llm.key_of(provider).to_owned(),
+            client,
+            host: Arc::clone(opening.host),
+            key,
+            price: Price::of(llm, provider, model),
+            replay: (provider == replay::PROVIDER)
+                .then(|| Replay::open(Path::new(&llm.replay)))
+                .transpose()?,
+            pace: settings.map_or((0, 0), |provider| {
+                (provider.requests_per_minute, provider.tokens_per_minute)
+            }),
             temperature: llm.temperature,
             idle_timeout: Duration::from_secs(llm.idle_timeout.max(1)),
             // The same for every call: a local server loads its model anew for another one.
@@ -117,8 +159,13 @@ impl Route {
                 thoughts: facts.responses,
                 cache_key: is_openai,
             },
-            redactor: redactor.clone(),
+            redactor: opening.redactor.clone(),
         })
+    }
+
+    /// Name of the endpoint in the ledger.
+    pub(super) fn name(&self) -> String {
+        door_name(&self.endpoint, &self.key)
     }
 
     /// The header with the key, looked up now: a key is an error only when it is needed.
@@ -436,6 +483,14 @@ pub(super) enum Refused {
     Final(Error),
 }
 
+/// A name for an address with a key: the key's variable tells several at one address apart, the key is not in it.
+pub(super) fn door_name(url: &str, key: &str) -> String {
+    match key.strip_prefix("${").and_then(|key| key.strip_suffix('}')) {
+        Some(variable) => format!("{url} {variable}"),
+        None => url.to_owned(),
+    }
+}
+
 /// What a base URL normally looks like.
 fn base_hint(wire: Wire) -> &'static str {
     match wire {
@@ -456,7 +511,7 @@ pub(super) fn client(endpoint: &str) -> Result<Client, Error> {
         .user_agent(concat!("meliora/", env!("CARGO_PKG_VERSION")))
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(CONNECT_TIMEOUT);
-    if endpoint.starts_with("http://") {
+    if !endpoint.starts_with("https://") {
         // Without TLS no certificates are needed, and machines without any can use a local model.
         builder = builder.tls_certs_only([]).no_proxy();
     }

@@ -11,6 +11,10 @@ const MESSAGE_TOKENS: u64 = 4;
 /// Weight of a new observation in the correction.
 const WEIGHT: f64 = 0.5;
 
+/// A ratio further off says that the provider counts something else, not that our estimate is bad.
+const RATIO_MIN: f64 = 0.5;
+const RATIO_MAX: f64 = 2.0;
+
 /// Estimates tokens, corrected by what a provider reported.
 #[derive(Debug, Clone)]
 pub struct Estimator {
@@ -34,15 +38,21 @@ impl Estimator {
         self.scale(count(text))
     }
 
-    /// Learns from the tokens that a provider reported for a request.
-    pub fn observe(&mut self, request: &Request, reported: u64) {
+    /// An estimator that was corrected before.
+    pub fn measured(correction: Option<f64>) -> Self {
+        let correction = correction.map_or(1.0, |ratio| ratio.clamp(RATIO_MIN, RATIO_MAX));
+        Self { correction }
+    }
+
+    /// Learns from the tokens that a provider reported for a request; gives what they were to counted ones.
+    pub fn observe(&mut self, request: &Request, reported: u64) -> Option<f64> {
         let raw = raw_request(request);
         if raw == 0 || reported == 0 {
-            return;
+            return None;
         }
-        // A ratio far off says that the provider counts something else, not that our estimate is bad.
-        let ratio = (to_f64(reported) / to_f64(raw)).clamp(0.5, 2.0);
+        let ratio = (to_f64(reported) / to_f64(raw)).clamp(RATIO_MIN, RATIO_MAX);
         self.correction = self.correction * (1.0 - WEIGHT) + ratio * WEIGHT;
+        Some(ratio)
     }
 
     fn scale(&self, raw: u64) -> u64 {

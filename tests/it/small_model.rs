@@ -159,6 +159,23 @@ async fn a_dropped_call_frees_the_real_server() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_model_is_not_asked_beyond_the_budget() {
+    let model = SmallModel::start(&[]);
+    let mut config = model.config();
+    config.agent.tokens_max = 300;
+    let mut way = way(&config, &[]);
+    let mut used = 0;
+    let error = loop {
+        match way.ask(&question("Say something about the sea.")).await {
+            Ok((answer, _)) => used += answer.usage.total(),
+            Err(error) => break error,
+        }
+    };
+    assert!(error.to_string().contains("agent.tokens_max"), "{error}");
+    assert!(used > 100 && used <= 300, "{used}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_real_server_refuses_a_wrong_key_and_takes_the_right_one() {
     let model = SmallModel::start(&["the-right-key-1"]);
     let mut config = model.config();

@@ -4,11 +4,12 @@ use std::io::{IsTerminal, Read, Write};
 use std::path::PathBuf;
 
 use anyhow::{Context, bail};
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 
 use super::{Choice, Desk, Failure};
 use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, session};
+use crate::config::spending::Job;
 use crate::llm::exchange::{self, Answered, Question};
 
 /// Bytes of a question that are read.
@@ -26,8 +27,35 @@ pub(super) struct Arguments {
     /// Print the text of the answer as it comes, instead of JSON at the end
     #[arg(long)]
     stream: bool,
+    /// Ask the model that `llm.routes` names for this
+    #[arg(long, value_name = "JOB", value_enum, default_value = "edit")]
+    job: For,
+    /// Add the exchange to a recording, which the provider `replay` answers from
+    #[arg(long, value_name = "FILE")]
+    record: Option<String>,
     #[command(flatten)]
     choice: Choice,
+}
+
+/// What models are asked for.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum For {
+    /// Changing code
+    Edit,
+    /// Questions about code
+    Explain,
+    /// Completing what is typed
+    Completion,
+}
+
+impl From<For> for Job {
+    fn from(job: For) -> Self {
+        match job {
+            For::Edit => Self::Edit,
+            For::Explain => Self::Explain,
+            For::Completion => Self::Completion,
+        }
+    }
 }
 
 /// Runs the command.
@@ -35,9 +63,12 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let question = exchange::read(&written(arguments)?)?;
     let mut desk = Desk::open(&arguments.choice)?;
     let llm = &mut desk.config.llm;
+    if let Some(file) = &arguments.record {
+        llm.record.clone_from(file);
+    }
     llm.max_tokens = question.max_tokens.unwrap_or(llm.max_tokens);
     llm.temperature = question.temperature.or(llm.temperature);
-    session::block_on(call(&desk, &question, arguments.stream))?
+    session::block_on(call(&desk, &question, arguments))?
 }
 
 fn written(arguments: &Arguments) -> anyhow::Result<String> {
@@ -62,8 +93,9 @@ fn written(arguments: &Arguments) -> anyhow::Result<String> {
     Ok(text)
 }
 
-async fn call(desk: &Desk, question: &Question, stream: bool) -> anyhow::Result<u8> {
-    let mut gateway = desk.gateway().await?;
+async fn call(desk: &Desk, question: &Question, arguments: &Arguments) -> anyhow::Result<u8> {
+    let stream = arguments.stream;
+    let mut gateway = desk.gateway(arguments.job.into()).await?;
     let mut said = String::new();
     let mut on_text = |text: &str| {
         said.push_str(text);
@@ -90,8 +122,7 @@ async fn call(desk: &Desk, question: &Question, stream: bool) -> anyhow::Result<
             Ok(EXIT_DONE)
         }
         Ok(answer) => {
-            let answered = Answered::new(gateway.provider(), gateway.model(), answer);
-            paint::say_json(&answered)?;
+            paint::say_json(&Answered::new(&gateway, answer))?;
             Ok(EXIT_DONE)
         }
         Err(Failure::Refused(refusal)) => Err(refusal.into()),

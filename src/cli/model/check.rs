@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::{Choice, Desk};
 use crate::cli::paint::{self, paint};
 use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, session};
+use crate::config::spending::Job;
 use crate::llm::message::{Message, Request, Usage};
 
 /// Tokens that the answer may have: enough for models that think before they speak.
@@ -61,7 +62,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 async fn test(desk: &Desk) -> anyhow::Result<Finding> {
-    let mut gateway = desk.gateway().await?;
+    let mut gateway = desk.gateway(Job::default()).await?;
     let request = Request {
         messages: vec![Message::User {
             text: "Say hello in one short sentence.".to_owned(),

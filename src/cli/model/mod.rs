@@ -15,8 +15,9 @@ use super::{EXIT_MISSING, paint, place, session};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
+use crate::config::spending::{Job, Routes};
 use crate::llm::discover::{self, Offer};
-use crate::llm::gateway::Gateway;
+use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Request};
 use crate::llm::{self, Error};
 use crate::redact::Redactor;
@@ -111,6 +112,9 @@ impl Desk {
         };
         chosen(&choice.provider, &mut config.llm.provider);
         chosen(&choice.model, &mut config.llm.model);
+        if choice.provider.is_some() || choice.model.is_some() {
+            config.llm.routes = Routes::default();
+        }
         let workspace = root.map_or_else(|| Path::new(".").canonicalize(), Ok)?;
         Ok(Self {
             redactor: Redactor::new(session::secrets(&host, &config)),
@@ -125,10 +129,19 @@ impl Desk {
     }
 
     /// The way to the model; where none is configured, the error also says what runs on this machine.
-    async fn gateway(&self) -> anyhow::Result<Gateway> {
-        match Gateway::open(&self.host, &self.config, &self.redactor) {
+    async fn gateway(&self, job: Job) -> anyhow::Result<Gateway> {
+        let caller = Caller {
+            job,
+            ..Caller::default()
+        };
+        match Gateway::open_for(caller, &self.host, &self.config, &self.redactor) {
             Err(error) => Err(explained(&self.host, error).await),
-            Ok(gateway) => Ok(gateway),
+            Ok(mut gateway) => {
+                gateway.on_wait = Some(OnWait(Box::new(|what, wait| {
+                    paint::remark(format!("{what}: {:.0} s", wait.as_secs_f64().ceil()));
+                })));
+                Ok(gateway)
+            }
         }
     }
 }

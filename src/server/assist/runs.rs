@@ -106,12 +106,7 @@ impl Session {
         let (host, config) = (&self.host, &self.config);
         let known = &mut self.runs.keys;
         let services = self.runs.services.get_or_insert_with(|| {
-            let keys = config
-                .llm
-                .providers
-                .values()
-                .map(|provider| provider.api_key.clone());
-            known.extend(keys.filter(|key| !key.starts_with("${")));
+            known.extend(config.llm.secrets());
             let redactor = Redactor::new(host.secrets().into_iter().chain(known.iter().cloned()));
             let mut services =
                 Services::new(host.as_ref().clone(), config.as_ref().clone(), redactor);

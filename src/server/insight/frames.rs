@@ -114,9 +114,7 @@ impl Session {
 
     /// Knows the secrets of the environment and of the settings.
     pub(in crate::server) fn secrets_of_all(&self) -> Redactor {
-        let keys = self.config.llm.providers.values();
-        let keys = keys.map(|provider| provider.api_key.clone());
-        let keys = keys.filter(|key| !key.starts_with("${"));
+        let keys = self.config.llm.secrets();
         let of_servers = self.servers.iter().flat_map(|server| {
             let variables = server.spec.environment.iter();
             variables.filter(|(name, _)| crate::redact::names_a_secret(name))

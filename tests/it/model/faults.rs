@@ -570,3 +570,23 @@ async fn a_whole_answer_counts_whatever_the_connection_does_after_it() {
         assert_eq!(server.requests().len(), 1);
     }
 }
+
+#[tokio::test]
+async fn an_address_with_a_password_is_refused_and_shown_nowhere() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let host = host(folder.path(), &[]);
+    let config = config("https://me:hunter2-long@models.example/v1");
+    let error = Gateway::open(&host, &config, &Redactor::default()).expect_err("it is refused");
+    let error = error.to_string();
+    assert!(
+        error.contains("api_key") && !error.contains("hunter2"),
+        "{error}"
+    );
+    let ground = super::tasks::Ground::new(&[("a.py", "x = 1\n")]);
+    let ended = ground.run(config, "what is x?").await;
+    let told = format!("{:?} {}", ended.events, ended.failure());
+    assert!(
+        told.contains("api_key") && !told.contains("hunter2"),
+        "{told}"
+    );
+}

@@ -9,7 +9,9 @@ mod fallback;
 mod faults;
 mod matrix;
 mod ollama;
+mod replaying;
 mod responses;
+mod spending;
 mod tasks;
 
 use std::collections::BTreeMap;

@@ -1,0 +1,117 @@
+//! Where the models of a provider are reached, and with which keys (spec: LLM Gateway, load balancing).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Llm;
+
+/// `[[llm.providers.NAME.endpoints]]`: one of several addresses or keys of a provider, which share the work.
+#[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Endpoint {
+    /// Base URL; that of the provider when empty.
+    pub base_url: String,
+    /// A key, normally `${VARIABLE}`; that of the provider when empty.
+    pub api_key: String,
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter
+            .debug_struct("Endpoint")
+            .field("base_url", &self.base_url)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Llm {
+    /// The addresses of a provider and the keys for them, as they are configured.
+    pub fn doors(&self, provider: &str) -> Vec<(String, String)> {
+        let main = self.endpoint_of(provider);
+        let key = self.key_of(provider);
+        let endpoints = self.providers.get(provider);
+        let endpoints = endpoints
+            .map(|entry| entry.endpoints.as_slice())
+            .unwrap_or_default();
+        if endpoints.is_empty() {
+            return main.map(|url| (url, key.to_owned())).into_iter().collect();
+        }
+        let doors = endpoints.iter().filter_map(|endpoint| {
+            let url = match endpoint.base_url.trim_end_matches('/') {
+                "" => main.clone()?,
+                url => url.to_owned(),
+            };
+            let key = match endpoint.api_key.as_str() {
+                "" => key,
+                own => own,
+            };
+            Some((url, key.to_owned()))
+        });
+        doors.collect()
+    }
+
+    /// What stands in the settings and nobody may see: keys that are no reference to a variable, and passwords in
+    /// addresses.
+    pub fn secrets(&self) -> impl Iterator<Item = String> {
+        let doors = self.providers.values().flat_map(|provider| {
+            let more = provider.endpoints.iter();
+            let more = more.map(|endpoint| (&endpoint.base_url, &endpoint.api_key));
+            std::iter::once((&provider.base_url, &provider.api_key)).chain(more)
+        });
+        doors.flat_map(|(url, key)| {
+            let key = Some(key).filter(|key| !key.is_empty() && !key.contains("${"));
+            let credentials = credentials(url);
+            let password = credentials.and_then(|credentials| credentials.split_once(':'));
+            let password = password.map(|(_, password)| password.to_owned());
+            key.cloned().into_iter().chain(password)
+        })
+    }
+}
+
+/// The user and password in an address: `a:b` of `https://a:b@host/v1`.
+pub fn credentials(url: &str) -> Option<&str> {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#']).next()?;
+    Some(authority.rsplit_once('@')?.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Provider;
+
+    #[test]
+    fn endpoints_take_from_their_provider_what_they_do_not_say() {
+        let mut llm = Llm::default();
+        let endpoint = |url: &str, key: &str| Endpoint {
+            base_url: url.to_owned(),
+            api_key: key.to_owned(),
+        };
+        let provider = Provider {
+            api_key: "${FIRST}".to_owned(),
+            base_url: "https://one.example/v1/".to_owned(),
+            endpoints: vec![
+                endpoint("", ""),
+                endpoint("", "${SECOND}"),
+                endpoint("https://me:hunter2@two.example/v1/", "literal"),
+            ],
+            ..Provider::default()
+        };
+        llm.providers.insert("mine".to_owned(), provider);
+        let doors = llm.doors("mine");
+        let doors: Vec<(&str, &str)> = doors
+            .iter()
+            .map(|(url, key)| (url.as_str(), key.as_str()))
+            .collect();
+        let expected = [
+            ("https://one.example/v1", "${FIRST}"),
+            ("https://one.example/v1", "${SECOND}"),
+            ("https://me:hunter2@two.example/v1", "literal"),
+        ];
+        assert_eq!(doors, expected);
+        let secrets: Vec<String> = llm.secrets().collect();
+        assert_eq!(secrets, ["literal", "hunter2"]);
+        assert_eq!(llm.doors("nobody"), []);
+        assert_eq!(llm.doors("openai").len(), 1);
+    }
+}

@@ -1,0 +1,101 @@
+//! What may be spent on models, what they cost, and which of them is asked for what (spec: LLM Gateway, routing; Resource
+//! limits).
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::Llm;
+
+/// `[llm.budget]`: what may be spent on models, beside `agent.tokens_max`. A call whose price is not known is refused
+/// while money is limited. Days are days of UTC and count for all workspaces and processes of the user.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Budget {
+    /// US dollars that one run may cost; unset: no limit.
+    pub run_usd_max: Option<f64>,
+    /// US dollars that a day may cost; unset: no limit.
+    pub day_usd_max: Option<f64>,
+    /// Tokens, sent and received, that a day may use; unset: no limit.
+    pub day_tokens_max: Option<u64>,
+}
+
+/// `[llm.prices.MODEL]`: what a model costs, in US dollars for a million tokens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Price {
+    /// For what is sent.
+    pub input: f64,
+    /// For what is received.
+    pub output: f64,
+    /// For what is sent and was in the provider's cache; like `input` when unset.
+    pub cached: Option<f64>,
+}
+
+/// What a model is asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Job {
+    /// Changing code: tasks in the user's words, and repairs.
+    #[default]
+    Edit,
+    /// Answering questions about code.
+    Explain,
+    /// Completing what somebody types.
+    Completion,
+}
+
+/// `[llm.routes]`: which model is asked for what, as `provider/model`. Those after the first are asked when the one
+/// before does not answer, and `llm.fallback` at last. An empty list: `llm.provider` and `llm.model`.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Routes {
+    /// For changing code.
+    pub edit: Vec<String>,
+    /// For answering questions about code.
+    pub explain: Vec<String>,
+    /// For completing what somebody types.
+    pub completion: Vec<String>,
+    /// Which one of a list comes first.
+    pub order: Order,
+}
+
+/// Which model of a list is asked first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Order {
+    /// The first one in the list.
+    #[default]
+    Listed,
+    /// The one with the lowest price; those whose price is not known come last.
+    Cheapest,
+}
+
+impl Routes {
+    /// The list for a job.
+    pub fn of(&self, job: Job) -> &[String] {
+        match job {
+            Job::Edit => &self.edit,
+            Job::Explain => &self.explain,
+            Job::Completion => &self.completion,
+        }
+    }
+}
+
+impl Llm {
+    /// Names of all providers that may be asked.
+    pub fn providers_in_use(&self) -> Vec<&str> {
+        let jobs = [Job::Edit, Job::Explain, Job::Completion];
+        let listed = jobs.into_iter().flat_map(|job| self.routes.of(job));
+        let listed = listed.filter_map(|route| Some(route.split_once('/')?.0));
+        let fallback = Some(&self.fallback).filter(|fallback| fallback.enabled);
+        let fallback = fallback.map(|fallback| fallback.provider.as_str());
+        let mut names: Vec<&str> = std::iter::once(self.provider.as_str())
+            .chain(listed)
+            .chain(fallback)
+            .filter(|name| !name.is_empty())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+}
