@@ -15,7 +15,11 @@ use crate::server::messages::{self, Failure};
 /// Time that servers get to answer after the first one has.
 pub const LATE: Duration = Duration::from_millis(1500);
 
-/// Time that the best server has for itself before the next one is asked beside it.
+/// Longest answer that is read before the others are there, to see whether it only says that there is none.
+const FAILURE_BYTES_MAX: usize = 1024;
+
+/// Time that the best server has for itself before the next one is asked beside it, and that the others have after one
+/// that failed.
 pub const ALONE: Duration = Duration::from_secs(5);
 
 /// A request that several servers have, or will get.
@@ -131,10 +135,12 @@ impl Fan {
 
     /// Takes a server's answer.
     pub fn answered(&mut self, server: usize, body: Bytes, now: Instant) -> Step {
-        self.note(server, State::Answered(body));
         if self.order == Order::AtOnce {
-            self.deadline.get_or_insert(now + LATE);
+            let patience = if is_failure(&body) { ALONE } else { LATE };
+            let due = now + patience;
+            self.deadline = Some(self.deadline.map_or(due, |known| known.min(due)));
         }
+        self.note(server, State::Answered(body));
         self.next_step(now)
     }
 
@@ -272,5 +278,33 @@ pub fn said_in(body: &[u8]) -> Said<'_> {
             (None, None) => Said::Result(RawValue::NULL),
         },
         None => Said::Nothing,
+    }
+}
+
+/// Whether an answer says only that there is none: the others are worth waiting for.
+fn is_failure(body: &[u8]) -> bool {
+    body.len() <= FAILURE_BYTES_MAX
+        && messages::response(body).is_none_or(|answer| answer.error.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::downstream::protocol;
+
+    #[test]
+    fn an_error_leaves_the_others_more_time_than_an_answer() {
+        let method = protocol::method("textDocument/references").expect("known");
+        let servers = (0..3).map(|server| (server, 0));
+        let mut fan = Fan::new(method, Order::of(method), servers);
+        let now = Instant::now();
+        let failed = Bytes::from_static(br#"{"id":1,"error":{"code":-32603,"message":"no"}}"#);
+        let result = Bytes::from_static(br#"{"id":1,"result":[]}"#);
+        fan.answered(0, failed, now);
+        assert_eq!(fan.overdue(now + LATE), Step::Wait);
+        fan.answered(1, result, now);
+        assert_eq!(fan.deadline(), Some(now + LATE));
+        assert_eq!(fan.overdue(now + LATE), Step::Finish);
+        assert_eq!(fan.overdue(now + ALONE), Step::Finish);
     }
 }
