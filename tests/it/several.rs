@@ -647,3 +647,51 @@ fn who_is_best_is_what_the_user_says_and_not_the_order_of_the_entries() {
     let symbols = ask(&mut peer, "workspace/symbol");
     assert_eq!(titles(&symbols, "name"), ["better", "worse"]);
 }
+
+#[test]
+fn cells_of_a_notebook_are_counted_as_each_server_counts() {
+    let server = |name: &'static str, settings: &'static str, unit: &str| Canned {
+        name,
+        settings,
+        capabilities: json!({ "textDocumentSync": 2, "positionEncoding": unit, "hoverProvider": true,
+            "notebookDocumentSync": { "notebookSelector": [{ "cells": [{ "language": "canned" }] }] } }),
+        methods: json!({ "textDocument/hover": { "result": { "contents": name } } }),
+    };
+    let mut peer = prepared(&[
+        server("first", "priority = 1", "utf-16"),
+        server("second", "", "utf-8"),
+    ]);
+    peer.greet(&json!({ "general": { "positionEncodings": ["utf-16", "utf-8"] } }));
+    open(&mut peer);
+    let uri = "vscode-notebook-cell:/n.ipynb#a";
+    let notebook =
+        |version: u32| json!({ "uri": "file:///n.ipynb", "notebookType": "j", "version": version });
+    let mut opened = notebook(1);
+    opened["cells"] = json!([{ "kind": 2, "document": uri }]);
+    let text =
+        json!({ "uri": uri, "languageId": "canned", "version": 1, "text": "one\né😀x = 1\n" });
+    let params = json!({ "notebookDocument": opened, "cellTextDocuments": [text] });
+    peer.notify("notebookDocument/didOpen", &params);
+    let at = |column: u32| json!({ "line": 1, "character": column });
+    let change = |from: u32, to: u32, text: &str| json!({ "range": { "start": at(from), "end": at(to) }, "text": text });
+    // The second change is counted in what the first one left.
+    let told = |changes: Value| {
+        let contents = json!([{ "document": { "uri": uri, "version": 2 }, "changes": changes }]);
+        json!({ "notebookDocument": notebook(2), "change": { "cells": { "textContent": contents } } })
+    };
+    let params = told(json!([change(3, 4, "漢"), change(4, 4, "!")]));
+    peer.notify("notebookDocument/didChange", &params);
+    let asked = json!({ "textDocument": { "uri": uri }, "position": at(5) });
+    let hover = peer.request("textDocument/hover", &asked).to_string();
+    assert!(
+        hover.contains("first") && hover.contains("second"),
+        "{hover}"
+    );
+    let expected = told(json!([change(6, 7, "漢"), change(9, 9, "!")]));
+    for (name, changed, column) in [("first", params, 5), ("second", expected, 10)] {
+        let changes = heard(&peer, name, "notebookDocument/didChange");
+        assert_eq!(changes[0]["params"], changed, "{name}");
+        let asked = heard(&peer, name, "textDocument/hover");
+        assert_eq!(asked[0]["params"]["position"], at(column), "{name}");
+    }
+}

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::columns::{self, Counter};
 use super::walk::{self, Walk};
-use super::{Part, Replacement, Text, Turn, spliced};
+use super::{Part, Replacement, Text, Texts, Turn, spliced};
 use crate::downstream::protocol::{self, Shape};
 use crate::text::json::readable;
 use crate::text::position::Span;
@@ -26,15 +26,51 @@ pub fn changes(body: &Bytes, before: &Text<'_>, turn: Turn) -> Bytes {
     if turn.is_none() {
         return body.clone();
     }
-    match replacements(body, before, turn) {
+    let list = walk::value_at(body, Part::Params, &["contentChanges"]);
+    match list.and_then(|list| replacements(body, list.start, before, turn)) {
         Some(replacements) => spliced(body, replacements),
         None => body.clone(),
     }
 }
 
-fn replacements(body: &[u8], before: &Text<'_>, turn: Turn) -> Option<Vec<Replacement>> {
-    let whole = walk::value_at(body, Part::Params, &["contentChanges"])?;
-    let places = walk::elements(body, whole.start)?;
+/// A `notebookDocument/didChange` with the positions in its cells counted in the receiver's encoding; `before` gives the
+/// texts of cells before it. What is said of a cell without a text stays as it is.
+pub fn cell_changes(body: &Bytes, before: &mut Texts<'_, '_>, turn: Turn) -> Bytes {
+    if turn.is_none() {
+        return body.clone();
+    }
+    match replacements_in_cells(body, before, turn) {
+        Some(replacements) => spliced(body, replacements),
+        None => body.clone(),
+    }
+}
+
+fn replacements_in_cells(
+    body: &[u8],
+    before: &mut Texts<'_, '_>,
+    turn: Turn,
+) -> Option<Vec<Replacement>> {
+    let cells = walk::value_at(body, Part::Params, &["change", "cells", "textContent"])?;
+    let mut numbers = Vec::new();
+    for cell in walk::elements(body, cells.start)? {
+        let uri = walk::string_in(body, cell.start, &["document", "uri"])?;
+        let uri = walk::unescaped(body, uri)?;
+        if let Some(text) = before(&uri) {
+            let list = walk::place_in(body, cell.start, &["changes"])?;
+            numbers.extend(replacements(body, list, &text, turn)?);
+        }
+    }
+    Some(numbers)
+}
+
+/// The numbers that change in the list of changes of a text that begins at a byte.
+fn replacements(
+    body: &[u8],
+    list: usize,
+    before: &Text<'_>,
+    turn: Turn,
+) -> Option<Vec<Replacement>> {
+    let places = walk::elements(body, list)?;
     let mut changes = Vec::with_capacity(places.len());
     for place in places {
         let change = read(body.get(place.clone())?)?;

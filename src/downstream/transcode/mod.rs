@@ -21,7 +21,7 @@ use super::protocol::{Leaf, Leaves, Method, Shape};
 use crate::text::documents::Document;
 use crate::text::position::{Encoding, Lines, Position};
 
-pub use changes::changes;
+pub use changes::{cell_changes, changes};
 pub use tokens::Memory;
 use walk::{Site, Slot, Walk};
 

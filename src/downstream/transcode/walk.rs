@@ -367,11 +367,16 @@ fn seek(scanner: &mut Scanner<'_>, wanted: &str) -> Option<bool> {
 
 /// Moves to the end of a way through a part of the message; `None` when there is no such way.
 fn seek_way(scanner: &mut Scanner<'_>, part: Part, way: &[&str]) -> Option<()> {
-    let mut found = seek_part(scanner, part)?;
+    seek_part(scanner, part)?.then_some(())?;
+    follow(scanner, way)
+}
+
+/// Moves to the end of a way through the object that begins here.
+fn follow(scanner: &mut Scanner<'_>, way: &[&str]) -> Option<()> {
     for key in way {
-        found = found && seek(scanner, key)?;
+        seek(scanner, key)?.then_some(())?;
     }
-    found.then_some(())
+    Some(())
 }
 
 /// The text at the end of a way through a part of a message, without its quotes.
@@ -388,6 +393,20 @@ pub(super) fn value_at(body: &[u8], part: Part, way: &[&str]) -> Option<Range<us
     let start = scanner.at;
     scanner.skip()?;
     Some(start..scanner.at)
+}
+
+/// The text at the end of a way through the object that begins at a byte of a message, without its quotes.
+pub(super) fn string_in(body: &[u8], at: usize, way: &[&str]) -> Option<Range<usize>> {
+    let mut scanner = Scanner { body, at };
+    follow(&mut scanner, way)?;
+    scanner.string()
+}
+
+/// Where the value begins at the end of a way through the object that begins at a byte of a message.
+pub(super) fn place_in(body: &[u8], at: usize, way: &[&str]) -> Option<usize> {
+    let mut scanner = Scanner { body, at };
+    follow(&mut scanner, way)?;
+    Some(scanner.at)
 }
 
 /// The places of the elements of the list that begins at a byte of a message.

@@ -10,6 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
+use super::notebooks::Notebooks;
 use super::waiting::is_told_on_return;
 use crate::downstream::capabilities;
 use crate::downstream::protocol::{self, Method, Scope};
@@ -142,11 +143,23 @@ impl Session {
                 None => body,
             };
         }
+        if name == "notebookDocument/didChange" {
+            return transcode::cell_changes(
+                &body,
+                &mut reader(&self.documents, &self.notebooks),
+                turn,
+            );
+        }
         let place = Place {
             document: self.around(server, method, document.as_deref()),
             ..Place::params(method)
         };
-        let counted = transcode::message(&body, place, turn, &mut reader(&self.documents));
+        let counted = transcode::message(
+            &body,
+            place,
+            turn,
+            &mut reader(&self.documents, &self.notebooks),
+        );
         if let (Some(uri), "textDocument/didClose") = (&document, name) {
             if let Some(memory) = self.columns.tokens.get_mut(&server) {
                 memory.forget(uri);
@@ -171,7 +184,12 @@ impl Session {
             return match protocol::method(envelope.method(&body)) {
                 Some(method) => {
                     let place = Place::params(method);
-                    transcode::message(&body, place, turn, &mut reader(&self.documents))
+                    transcode::message(
+                        &body,
+                        place,
+                        turn,
+                        &mut reader(&self.documents, &self.notebooks),
+                    )
                 }
                 None => body,
             };
@@ -196,11 +214,16 @@ impl Session {
             let params: Value = messages::params(&asked).unwrap_or_default();
             let previous = at(&params, "/previousResultId").as_str();
             let memory = self.columns.tokens.entry(server).or_default();
-            let texts = &mut reader(&self.documents);
+            let texts = &mut reader(&self.documents, &self.notebooks);
             return memory.answer(&body, &document, previous, turn, texts);
         }
         let place = Place::result(method, document);
-        transcode::message(&body, place, turn, &mut reader(&self.documents))
+        transcode::message(
+            &body,
+            place,
+            turn,
+            &mut reader(&self.documents, &self.notebooks),
+        )
     }
 
     /// A server's answer to what it was asked about a document, or about all of them, as the editor counts.
@@ -216,7 +239,7 @@ impl Session {
             return body.clone();
         };
         let place = Place::result(method, uri);
-        let texts = &mut reader(&self.documents);
+        let texts = &mut reader(&self.documents, &self.notebooks);
         transcode::message(body, place, turn.back(), texts)
     }
 
@@ -268,11 +291,14 @@ impl Session {
     }
 }
 
-/// Gives the texts of documents: those that are open, else from disk.
-fn reader<'text>(documents: &'text Documents) -> impl FnMut(&str) -> Option<Text<'text>> {
+/// Gives the texts of documents: those that are open, also as cells of notebooks, else from disk.
+fn reader<'text>(
+    documents: &'text Documents,
+    notebooks: &'text Notebooks,
+) -> impl FnMut(&str) -> Option<Text<'text>> {
     let mut bytes_left = FILE_BYTES_MAX;
     move |uri| {
-        if let Some(document) = documents.get(uri) {
+        if let Some(document) = documents.get(uri).or_else(|| notebooks.cell(uri)) {
             return Some(Text::of(document));
         }
         let path = location::to_path(uri)?;

@@ -1,7 +1,8 @@
 //! The notebooks that the editor has open (spec: LSP Client, document sync).
 //!
 //! A notebook is opened with the texts of its cells and changes in pieces, so a server that comes back has to be told of
-//! it as it is by then. Nothing else is done with it here: its messages pass as they come.
+//! it as it is by then. Its messages pass as they come, to servers that count columns otherwise with the columns of its
+//! cells counted anew; what is asked about a cell is asked of the servers that have its notebook.
 
 use std::collections::BTreeMap;
 
@@ -11,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::roots;
 use crate::server::messages;
-use crate::text::documents::Documents;
+use crate::text::documents::{Document, Documents};
 use crate::text::json::{at, list, set, take, text};
 use crate::text::position::Encoding;
 
@@ -51,6 +52,19 @@ impl Notebooks {
             "notebookDocument/didClose" => drop(self.open.remove(&uri)),
             _ => {}
         }
+    }
+
+    /// The text of a cell of an open notebook.
+    pub(in crate::server) fn cell(&self, uri: &str) -> Option<&Document> {
+        let mut all = self.open.values();
+        all.find_map(|notebook| notebook.texts.get(uri))
+    }
+
+    /// The open notebook that a cell is of.
+    pub(in crate::server) fn of_cell(&self, uri: &str) -> Option<&str> {
+        let mut all = self.open.iter();
+        let found = all.find(|(_, notebook)| notebook.texts.get(uri).is_some());
+        found.map(|(notebook, _)| notebook.as_str())
     }
 
     /// The notifications that open as they are those whose URI somebody wants.

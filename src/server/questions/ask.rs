@@ -22,7 +22,7 @@ use crate::downstream::{registry, tagged};
 use crate::server::from_editor::Message;
 use crate::server::messages;
 use crate::server::peers::behind::Behind;
-use crate::server::peers::tokens;
+use crate::server::peers::{notebooks, tokens};
 use crate::server::session::Session;
 use crate::text::json::{at, list, set};
 use crate::text::location;
@@ -324,6 +324,11 @@ impl Session {
                     .collect();
             }
             return takers;
+        }
+        if let Some(notebook) = self.notebooks.of_cell(uri) {
+            let takes = |server: &usize| self.takes_notebook(*server, notebooks::OPENED, notebook);
+            let all = self.best_first((0..self.servers.len()).filter(takes).collect());
+            return self.takers(method, all.into_iter(), None);
         }
         if let Some(server) = self.traces.scheme(uri) {
             return vec![server];
