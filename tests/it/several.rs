@@ -695,3 +695,31 @@ fn cells_of_a_notebook_are_counted_as_each_server_counts() {
         assert_eq!(asked[0]["params"]["position"], at(column), "{name}");
     }
 }
+
+#[test]
+fn items_that_come_back_are_never_parts_of_a_result() {
+    let quiet = Canned {
+        name: "first",
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2 }),
+        methods: json!({}),
+    };
+    let asked = Canned {
+        name: "second",
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2, "referencesProvider": true,
+            "completionProvider": { "resolveProvider": true } }),
+        methods: json!({ "textDocument/completion": { "result": [] }, "textDocument/references": { "result": [] } }),
+    };
+    let mut peer = start(&[quiet, asked]);
+    let mut params = here();
+    params["partialResultToken"] = json!("parts");
+    for (method, token) in [
+        ("textDocument/completion", Value::Null),
+        ("textDocument/references", json!("parts")),
+    ] {
+        peer.request(method, &params);
+        let heard = heard(&peer, "second", method);
+        assert_eq!(heard[0]["params"]["partialResultToken"], token, "{method}");
+    }
+}

@@ -221,7 +221,7 @@ impl Session {
 }
 
 /// Whether the items of a method's result come back as the subject of another request.
-fn comes_back(method: &Method) -> bool {
+pub(super) fn comes_back(method: &Method) -> bool {
     let registration = method.registration;
     !registration.is_empty()
         && protocol::methods()

@@ -14,6 +14,7 @@ use serde_json::Value;
 use serde_json::json;
 use serde_json::value::RawValue;
 
+use super::answers;
 use super::fan::{Fan, Order};
 use super::highlights;
 use super::requests::{Asked, FromEditor, Then};
@@ -117,7 +118,11 @@ impl Session {
             }
         } else if let Some(server) = best {
             let body = known.map(|method| self.body_for(server, method, &message.body));
-            let body = body.unwrap_or_else(|| message.body.clone());
+            let mut body = body.unwrap_or_else(|| message.body.clone());
+            if known.is_some_and(answers::comes_back) {
+                // Items in parts of a result would not say who made them.
+                body = without_tokens(&body, &["partialResultToken"]);
+            }
             return self.ask_server(server, Message { body, ..message }, then);
         } else {
             self.answer_nothing(&message.raw_id, then);
