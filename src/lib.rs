@@ -37,6 +37,8 @@ pub mod syntax;
 
 pub mod safety;
 
+pub mod secrets;
+
 pub mod downstream;
 
 pub mod semantics;

@@ -65,6 +65,8 @@ pub enum Purpose {
     Format,
     /// A look at what is installed (`--version` and the like).
     Probe,
+    /// A command of the user that prints a key.
+    KeyCommand,
 }
 
 /// What the policy says of an action.

@@ -20,6 +20,7 @@ pub mod proxy;
 pub mod redact;
 pub mod remote;
 pub mod run;
+pub mod secret;
 pub mod serve;
 pub mod session;
 pub mod status;
@@ -83,6 +84,7 @@ enum Command {
     Schema,
     Doctor(doctor::Arguments),
     Redact(redact::Arguments),
+    Secret(secret::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -119,6 +121,7 @@ pub fn main() -> ExitCode {
         Some(Command::Schema) => config::print_schema(),
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Redact(arguments)) => redact::run(&arguments),
+        Some(Command::Secret(arguments)) => secret::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

@@ -70,11 +70,12 @@ pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
     })
 }
 
-/// Values that never leave the process: secret variables, and keys that stand in the settings themselves.
+/// Values that never leave the process: secret variables, kept secrets, and keys that stand in the settings.
 pub(super) fn secrets(host: &Host, config: &Config) -> Vec<String> {
     host.secrets()
         .into_iter()
         .chain(config.llm.secrets())
+        .chain(crate::secrets::values(host))
         .collect()
 }
 

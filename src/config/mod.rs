@@ -196,8 +196,10 @@ pub enum ActionStyle {
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Provider {
-    /// A key, normally `${VARIABLE}`: the variable is looked up when the key is used.
+    /// A key, normally `${VARIABLE}` or `${secret:NAME}` of what `meliora secret set` keeps; looked up when it is used.
     pub api_key: String,
+    /// A command that prints the key, when `api_key` is empty: program and arguments.
+    pub key_command: Vec<String>,
     /// Base URL, for example `http://127.0.0.1:11434/v1`.
     pub base_url: String,
     /// How it is spoken to; by its name when unset: `anthropic` and `ollama` in their own ways, models of
@@ -222,6 +224,7 @@ impl std::fmt::Debug for Provider {
         formatter
             .debug_struct("Provider")
             .field("api_key", &key)
+            .field("key_command", &self.key_command)
             .field("base_url", &self.base_url)
             .field("wire", &self.wire)
             .finish_non_exhaustive()

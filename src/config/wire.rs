@@ -56,6 +56,7 @@ impl Llm {
         let configured = self.configured(provider, |entry| entry.api_key.as_str());
         match provider {
             _ if !configured.is_empty() => configured,
+            _ if !self.key_command_of(provider).is_empty() => "",
             "openai" => "${OPENAI_API_KEY}",
             "anthropic" => "${ANTHROPIC_API_KEY}",
             _ => "",
@@ -65,6 +66,12 @@ impl Llm {
     /// How the configuration says that a provider is spoken to, if it does.
     pub fn chosen_wire(&self, provider: &str) -> Option<Wire> {
         self.providers.get(provider)?.wire
+    }
+
+    /// The command that prints the key of a provider; empty when there is none.
+    pub fn key_command_of(&self, provider: &str) -> &[String] {
+        let provider = self.providers.get(provider);
+        provider.map_or(&[], |provider| &provider.key_command)
     }
 
     /// How a provider is spoken to, unless its model is better spoken to in another way.

@@ -5,6 +5,7 @@ use reqwest::StatusCode;
 use super::assembler::Fault;
 use super::price::is_loopback;
 use super::retry;
+use crate::secrets;
 
 /// Bytes of an answer that are read.
 pub(super) const ANSWER_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -27,15 +28,13 @@ pub enum Error {
         "the provider `{0}` has no address: set base_url in [llm.providers.{0}], for example http://127.0.0.1:8080/v1"
     )]
     NoEndpoint(String),
-    /// The key names a variable that is not set.
-    #[error(
-        "the key of provider `{provider}` is ${{{variable}}}, which is not set: export {variable}"
-    )]
+    /// The key cannot be had.
+    #[error("the key of provider `{provider}` is {reason}")]
     KeyMissing {
         /// The provider.
         provider: String,
-        /// The variable.
-        variable: String,
+        /// Why.
+        reason: secrets::Error,
     },
     /// The key cannot stand in a header.
     #[error("the key of provider `{0}` has characters that no key has")]

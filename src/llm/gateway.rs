@@ -219,7 +219,7 @@ impl Gateway {
         if *permit.action() != self.action() {
             return Err(Error::NotPermitted(self.route.url.clone()));
         }
-        let authorization = self.route.authorization()?;
+        let authorization = self.route.authorization().await?;
         let request = self.redacted(request);
         let tokens_in = self.estimator.request(&request);
         if tokens_in > self.context_tokens_max {

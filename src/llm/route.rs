@@ -5,7 +5,7 @@
 
 use std::path::Path;
 use std::sync::{Arc, Once};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Client, Response, StatusCode};
@@ -23,6 +23,7 @@ use crate::config::doors;
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::Redactor;
+use crate::secrets::{self, Secret};
 
 /// How long the end of a connection is waited for after the end of an answer: one that ends properly can be used again.
 const END_WAIT: Duration = Duration::from_millis(20);
@@ -34,6 +35,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_CHARACTERS_MAX: usize = 400;
 
+/// Time after which a key is looked up again: what a command prints may not be good for longer.
+const KEY_FRESH: Duration = Duration::from_secs(300);
+
 /// The header that identifies us.
 pub(super) type Authorization = (HeaderName, HeaderValue);
 
@@ -42,7 +46,10 @@ pub(super) type Authorization = (HeaderName, HeaderValue);
 pub(super) struct Route {
     client: Client,
     host: Arc<Host>,
-    key: String,
+    key: Secret,
+    key_command: Vec<String>,
+    /// The header, and when its key was looked up.
+    known: Option<(Instant, Authorization)>,
     temperature: Option<f64>,
     idle_timeout: Duration,
     window: u64,
@@ -131,7 +138,9 @@ impl Route {
         Ok(Self {
             client,
             host: Arc::clone(opening.host),
-            key,
+            key: Secret::new(key),
+            key_command: llm.key_command_of(provider).to_vec(),
+            known: None,
             price: Price::of(llm, provider, model),
             replay: (provider == replay::PROVIDER)
                 .then(|| Replay::open(Path::new(&llm.replay)))
@@ -165,33 +174,25 @@ impl Route {
 
     /// Name of the endpoint in the ledger.
     pub(super) fn name(&self) -> String {
-        door_name(&self.endpoint, &self.key)
+        door_name(&self.endpoint, self.key.expose())
     }
 
-    /// The header with the key, looked up now: a key is an error only when it is needed.
-    pub(super) fn authorization(&mut self) -> Result<Option<Authorization>, Error> {
-        let mut key = self.key.clone();
-        while let Some(start) = key.find("${") {
-            let Some(length) = key.get(start..).and_then(|rest| rest.find('}')) else {
-                break;
-            };
-            let name = key
-                .get(start + 2..start + length)
-                .unwrap_or_default()
-                .to_owned();
-            let value = self.host.variable(&name).ok_or_else(|| Error::KeyMissing {
-                provider: self.provider.clone(),
-                variable: name.clone(),
-            })?;
-            key.replace_range(start..=start + length, value);
-            if value.contains("${") {
-                break;
-            }
+    /// The header with the key, looked up when it is needed first: a key is an error only then.
+    pub(super) async fn authorization(&mut self) -> Result<Option<Authorization>, Error> {
+        if let Some((at, known)) = &self.known
+            && at.elapsed() < KEY_FRESH
+        {
+            return Ok(Some(known.clone()));
         }
+        let key = secrets::look_up(&self.host, &self.key, &self.key_command, &self.redactor).await;
+        let key = key.map_err(|reason| Error::KeyMissing {
+            provider: self.provider.clone(),
+            reason,
+        })?;
         if key.is_empty() {
             return Ok(None);
         }
-        self.redactor = self.redactor.knowing(&key);
+        let key = key.expose();
         let key = key.trim();
         let (name, value) = match self.wire {
             Wire::Openai | Wire::Ollama | Wire::Responses => {
@@ -202,7 +203,9 @@ impl Route {
         let mut value =
             HeaderValue::from_str(&value).map_err(|_| Error::KeyInvalid(self.provider.clone()))?;
         value.set_sensitive(true);
-        Ok(Some((name, value)))
+        let known = (name, value);
+        self.known = Some((Instant::now(), known.clone()));
+        Ok(Some(known))
     }
 
     /// Sends a request once and gives the answer when it begins.
@@ -251,7 +254,7 @@ impl Route {
         if self.wire == Wire::Anthropic {
             get = get.header("anthropic-version", anthropic::VERSION);
         }
-        if let Some((name, value)) = self.authorization()? {
+        if let Some((name, value)) = self.authorization().await? {
             get = get.header(name, value);
         }
         let idle = || Error::Idle(self.idle_timeout.as_secs());

@@ -191,7 +191,7 @@ fn spawn(policy: &Policy, purpose: Purpose, program: &Path, arguments: &[String]
         );
     }
     match purpose {
-        Purpose::LanguageServer | Purpose::Probe => allow("user-program"),
+        Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
         Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Format => allow("proof"),
     }
 }

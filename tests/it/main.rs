@@ -41,6 +41,8 @@ mod pytest_lsp;
 mod redacting;
 mod restart;
 mod roots;
+#[cfg(unix)]
+mod secrets;
 mod seed;
 mod semantics;
 #[cfg(unix)]

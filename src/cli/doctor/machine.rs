@@ -150,12 +150,7 @@ fn named(subject: &str, host: &Host, llm: &Llm, (provider, model): (&str, &str))
 
 /// The variable that the key of a provider is taken from, when that is not set.
 fn unset_key_variable(host: &Host, llm: &Llm, provider: &str) -> Option<String> {
-    let key = llm.key_of(provider);
-    let (_, rest) = key.split_once("${")?;
-    let (variable, _) = rest.split_once('}')?;
-    host.variable(variable)
-        .is_none()
-        .then(|| variable.to_owned())
+    crate::secrets::unset_variable(host, llm.key_of(provider))
 }
 
 fn without_credentials(url: &str) -> String {

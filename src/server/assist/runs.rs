@@ -107,6 +107,7 @@ impl Session {
         let known = &mut self.runs.keys;
         let services = self.runs.services.get_or_insert_with(|| {
             known.extend(config.llm.secrets());
+            known.extend(crate::secrets::values(host));
             let redactor = Redactor::new(host.secrets().into_iter().chain(known.iter().cloned()));
             let mut services =
                 Services::new(host.as_ref().clone(), config.as_ref().clone(), redactor);

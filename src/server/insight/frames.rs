@@ -125,6 +125,7 @@ impl Session {
                 .secrets()
                 .into_iter()
                 .chain(keys)
+                .chain(crate::secrets::values(&self.host))
                 .chain(of_servers),
         )
     }

@@ -1,0 +1,240 @@
+//! Where keys come from, and the only shape in which they travel (spec: Secret Management).
+//!
+//! A setting names a key: `${VARIABLE}` of the environment, `${secret:NAME}` of what `meliora secret set` keeps, or a
+//! command that prints it. The key is looked up when it is used, a [`Secret`] from then on, and known to every exit
+//! before anybody else sees it.
+
+pub mod vault;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use zeroize::Zeroizing;
+
+use crate::config::host::Host;
+use crate::permit::Purpose;
+use crate::process::{self, Command, Environment, Limits};
+use crate::redact::{MASK, Redactor};
+use crate::safety;
+use vault::Vault;
+
+/// Limits of a command that prints a key; some ask the user for a password first.
+const COMMAND_LIMITS: Limits = Limits {
+    timeout: Duration::from_secs(60),
+    output_bytes_max: 64 * 1024,
+};
+
+/// Bytes that the name of a kept secret may have.
+const NAME_BYTES_MAX: usize = 64;
+
+/// A text that nobody prints by accident, and that is wiped from memory when it is no longer needed.
+#[derive(Clone)]
+pub struct Secret(Zeroizing<String>);
+
+impl Secret {
+    /// Makes a secret of a text.
+    pub fn new(text: String) -> Self {
+        Self(Zeroizing::new(text))
+    }
+
+    /// The text, for the one place that needs it.
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.0.trim().is_empty()
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(MASK)
+    }
+}
+
+/// Why a key could not be had; fits after "the key of provider `x` is".
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The variable is not set.
+    #[error("${{{0}}}, which is not set: export {0}")]
+    NotSet(String),
+    /// Nothing is kept under the name.
+    #[error("${{secret:{0}}}, which is not kept: run `meliora secret set {0}`")]
+    NotKept(String),
+    /// The name cannot be one of a kept secret.
+    #[error("named `{0}`: a name has up to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`")]
+    BadName(String),
+    /// The command did not print it.
+    #[error("printed by `{program}` (key_command), which failed: {reason}")]
+    Command {
+        /// The program.
+        program: String,
+        /// What happened.
+        reason: String,
+    },
+    /// The encrypted file cannot be used.
+    #[error("kept in the encrypted file, which cannot be used: {0}")]
+    Vault(#[from] vault::Error),
+}
+
+/// Looks up the key that a setting names: the `template`, in which `${…}` stands for what is meant, or what the
+/// `command` prints. From then on `redactor` knows it.
+pub async fn look_up(
+    host: &Host,
+    template: &Secret,
+    command: &[String],
+    redactor: &Redactor,
+) -> Result<Secret, Error> {
+    let secret = match command.split_first() {
+        Some((program, arguments)) if template.is_empty() => {
+            printed(host, program, arguments).await?
+        }
+        _ => filled(host, template.expose())?,
+    };
+    redactor.learn(secret.expose());
+    Ok(secret)
+}
+
+/// The first name in a template for which there is nothing, without looking into what is encrypted.
+pub fn unset_variable(host: &Host, template: &str) -> Option<String> {
+    let (_, rest) = template.split_once("${")?;
+    let (name, _) = rest.split_once('}')?;
+    (!name.starts_with("secret:") && host.variable(name).is_none()).then(|| name.to_owned())
+}
+
+/// The secret that is kept under a name.
+pub fn kept(host: &Host, name: &str) -> Result<Option<Secret>, Error> {
+    check_name(name)?;
+    Ok(Vault::of(host).get(name)?)
+}
+
+/// The values of everything that is kept, for those who take them out of text; none where they cannot be read.
+pub fn values(host: &Host) -> Vec<String> {
+    let secrets = Vault::of(host).all().unwrap_or_default();
+    let values = secrets.iter().map(|secret| secret.expose().to_owned());
+    values.collect()
+}
+
+/// Whether a name can be one of a kept secret.
+pub fn check_name(name: &str) -> Result<(), Error> {
+    let is_fine = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    if !name.is_empty() && name.len() <= NAME_BYTES_MAX && name.bytes().all(is_fine) {
+        return Ok(());
+    }
+    Err(Error::BadName(name.to_owned()))
+}
+
+/// The template with everything in its place. What is put in is not looked at again.
+fn filled(host: &Host, template: &str) -> Result<Secret, Error> {
+    let mut text = Zeroizing::new(String::new());
+    let mut rest = template;
+    while let Some((before, from)) = rest.split_once("${")
+        && let Some((name, after)) = from.split_once('}')
+    {
+        text.push_str(before);
+        match name.strip_prefix("secret:") {
+            Some(name) => {
+                let secret = kept(host, name)?.ok_or_else(|| Error::NotKept(name.to_owned()))?;
+                text.push_str(secret.expose());
+            }
+            None => text.push_str(
+                host.variable(name)
+                    .ok_or_else(|| Error::NotSet(name.to_owned()))?,
+            ),
+        }
+        rest = after;
+    }
+    text.push_str(rest);
+    Ok(Secret(text))
+}
+
+/// What a command of the user prints: its first line.
+async fn printed(host: &Host, program: &str, arguments: &[String]) -> Result<Secret, Error> {
+    let failed = |reason: String| Error::Command {
+        program: program.to_owned(),
+        reason,
+    };
+    let found = host.programs(program).into_iter().next();
+    let found = found.ok_or_else(|| failed("it is not on PATH".to_owned()))?;
+    let permit = safety::permit_user_program(
+        Purpose::KeyCommand,
+        found.clone(),
+        arguments.to_vec(),
+        host.home.clone(),
+    );
+    let command = Command {
+        program: found,
+        arguments: arguments.to_vec(),
+        directory: host.home.clone(),
+        environment: Environment::Inherited(BTreeMap::new()),
+        confinement: None,
+        launcher: PathBuf::from(&host.executable),
+    };
+    let finished = process::run(&command, &permit, b"", COMMAND_LIMITS)
+        .await
+        .map_err(|error| failed(error.to_string()))?;
+    let stdout = Zeroizing::new(finished.stdout.clone());
+    if finished.timed_out {
+        return Err(failed(format!(
+            "it took longer than {:?}",
+            COMMAND_LIMITS.timeout
+        )));
+    }
+    if !finished.success() {
+        let said = String::from_utf8_lossy(&finished.stderr);
+        let said = said.lines().next().unwrap_or("it said nothing");
+        let code = finished
+            .code
+            .map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
+        return Err(failed(format!("{code}: {said}")));
+    }
+    let text = String::from_utf8_lossy(&stdout);
+    let line = text.lines().next().unwrap_or_default().trim();
+    if line.is_empty() {
+        return Err(failed("it printed nothing".to_owned()));
+    }
+    Ok(Secret::new(line.to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn host(environment: &[(&str, &str)]) -> Host {
+        let environment = environment
+            .iter()
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()));
+        Host::from_environment("/nowhere/meliora".into(), environment.collect())
+    }
+
+    #[test]
+    fn a_template_is_filled_once_and_what_is_missing_is_named() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = folder.path().display().to_string();
+        let host = host(&[("HOME", &home), ("A", "one"), ("B", "${A}")]);
+        for (template, expected) in [
+            ("plain", "plain"),
+            ("${A}", "one"),
+            ("x-${A}-${B}-y", "x-one-${A}-y"),
+            ("${A", "${A"),
+        ] {
+            let secret = filled(&host, template).expect(template);
+            assert_eq!(secret.expose(), expected);
+            assert_eq!(format!("{secret:?}"), MASK);
+        }
+        for (template, said) in [
+            ("${C}", "${C}, which is not set: export C"),
+            (
+                "${secret:mine}",
+                "${secret:mine}, which is not kept: run `meliora secret set mine`",
+            ),
+            ("${secret:../x}", "named `../x`"),
+        ] {
+            let error = filled(&host, template).expect_err(template).to_string();
+            assert!(error.contains(said), "{error}");
+        }
+    }
+}
