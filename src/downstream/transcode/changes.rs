@@ -66,11 +66,11 @@ fn replacements_in_cells(
 /// The numbers that change in the list of changes of a text that begins at a byte.
 fn replacements(
     body: &[u8],
-    list: usize,
+    start: usize,
     before: &Text<'_>,
     turn: Turn,
 ) -> Option<Vec<Replacement>> {
-    let places = walk::elements(body, list)?;
+    let places = walk::elements(body, start)?;
     let mut changes = Vec::with_capacity(places.len());
     for place in places {
         let change = read(body.get(place.clone())?)?;
