@@ -219,7 +219,8 @@ async fn planted_secrets_appear_in_no_output_of_a_run() {
             json!({ "value": value }),
             BASE64.encode(format!("u:{value}").as_bytes()),
         );
-        everything += &format!("plain {value} json {json} base64 {base64}\n");
+        let line = format!("plain {value} json {json} base64 {base64}\n");
+        everything.push_str(&line);
     }
     place.write("work/pyproject.toml", "[project]\nname = \"x\"\n");
     place.write("work/notes.txt", &everything);
