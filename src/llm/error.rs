@@ -179,6 +179,12 @@ pub enum Error {
     /// The endpoint does not say which models it has.
     #[error("{0} answered with something else than a list of models")]
     NotAList(String),
+    /// The model does not fill gaps, or not there.
+    #[error(
+        "{0} fills no gaps here: choose a model that was trained to, such as qwen2.5-coder, codestral or starcoder2, \
+         with a server that runs it as it is"
+    )]
+    NoMiddle(String),
     /// Nothing came for too long.
     #[error("the model sent nothing for {0} seconds (llm.idle_timeout)")]
     Idle(u64),
@@ -243,6 +249,7 @@ impl Error {
             | Self::TooLong { .. }
             | Self::Recording { .. }
             | Self::ReplayEnded { .. }
+            | Self::NoMiddle(_)
             | Self::Client(_) => false,
             Self::Resting { .. }
             | Self::Crowded(_)

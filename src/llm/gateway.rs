@@ -30,7 +30,7 @@ use super::price::Price;
 use super::replay::Recorder;
 use super::route::{self, Opening, Refused, Route};
 use super::tokens::Estimator;
-use super::{replay, retry};
+use super::{middle, replay, retry};
 use crate::config::host::Host;
 use crate::config::spending::{Job, Order};
 use crate::config::{ActionStyle, Config, Llm};
@@ -58,11 +58,13 @@ pub struct Gateway {
     tokens_out_max: u64,
     context_tokens_max: u64,
     may_change_style: bool,
-    estimator: Estimator,
-    budget: Budget,
+    pub(super) estimator: Estimator,
+    pub(super) budget: Budget,
     day: Limit,
     ledger: Ledger,
     recorder: Option<Recorder>,
+    /// How the endpoint is asked to fill gaps, once one was filled.
+    pub(super) middle: Option<middle::Way>,
 }
 
 /// On whose behalf a model is asked.
@@ -147,6 +149,7 @@ impl Gateway {
             recorder: (!llm.record.is_empty())
                 .then(|| Recorder::open(Path::new(&llm.record)))
                 .transpose()?,
+            middle: None,
         })
     }
 
@@ -186,6 +189,7 @@ impl Gateway {
         self.context_tokens_max = other.tokens_in_max;
         self.route = other;
         self.estimator = Estimator::measured(self.ledger.measure(&self.route.model));
+        self.middle = None;
         true
     }
 
@@ -285,7 +289,7 @@ impl Gateway {
 
     /// Pays for a request of so many tokens, from the money of the run and of the day; says how long the answer may be.
     /// It is reserved here and settled when the answer is there: a call that is dropped half-way stays paid for.
-    async fn pay(&mut self, tokens_in: u64) -> Result<(Slip, u64), Error> {
+    pub(super) async fn pay(&mut self, tokens_in: u64) -> Result<(Slip, u64), Error> {
         let mut demand = Demand {
             model: &self.route.model,
             price: self.route.price,

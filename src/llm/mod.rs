@@ -8,6 +8,7 @@
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
 //! [`discover`] lists models, also those that run on this machine. [`ledger`] keeps what every call cost by its
 //! [`price`], for all processes of the user together. [`replay`] writes exchanges down and answers from them.
+//! [`middle`] asks for what belongs between two texts.
 
 pub mod actions;
 pub mod anthropic;
@@ -22,6 +23,7 @@ pub mod exchange;
 pub mod gateway;
 pub mod ledger;
 pub mod message;
+pub mod middle;
 pub mod models;
 pub mod ndjson;
 pub mod ollama;

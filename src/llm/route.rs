@@ -18,7 +18,7 @@ use super::message::Request;
 use super::price::Price;
 use super::replay::{self, Replay};
 use super::sse::{self, Event, TooLong};
-use super::{anthropic, models, ndjson, ollama, openai, responses, retry};
+use super::{anthropic, assembler, models, ndjson, ollama, openai, responses, retry};
 use crate::config::doors;
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
@@ -52,7 +52,7 @@ pub(super) struct Route {
     known: Option<(Instant, Authorization)>,
     temperature: Option<f64>,
     idle_timeout: Duration,
-    window: u64,
+    pub(super) window: u64,
     pub(super) tokens_in_max: u64,
     pub(super) tokens_out_max: u64,
     pub(super) provider: String,
@@ -264,15 +264,45 @@ impl Route {
             url: url.to_owned(),
             reason: innermost(&error),
         })?;
-        let response = self
-            .judge(response)
-            .await
-            .map_err(|refused| match refused {
-                Refused::Passing { error, .. } | Refused::Final(error) => error,
-                Refused::ByDialect(message) => self.status(StatusCode::BAD_REQUEST, &message),
-            })?;
+        let judged = self.judge(response).await;
+        let response = judged.map_err(|refused| self.error(refused))?;
         let body = tokio::time::timeout(self.idle_timeout, capped(response, bytes_max));
         body.await.map_err(|_| idle())
+    }
+
+    /// Sends a body to `url` once and gives the answer, which comes in one piece.
+    pub(super) async fn post(
+        &self,
+        url: &str,
+        body: &Value,
+        authorization: Option<Authorization>,
+    ) -> Result<Value, Refused> {
+        let mut post = self.client.post(url).json(body);
+        if let Some((name, value)) = authorization {
+            post = post.header(name, value);
+        }
+        let idle = || Refused::Final(Error::Idle(self.idle_timeout.as_secs()));
+        let asked = tokio::time::timeout(self.idle_timeout, post.send());
+        let response = asked.await.map_err(|_| idle())?;
+        let response = response.map_err(|error| {
+            Refused::Final(Error::Unreachable {
+                url: url.to_owned(),
+                reason: innermost(&error),
+            })
+        })?;
+        let response = self.judge(response).await?;
+        let body = tokio::time::timeout(self.idle_timeout, capped(response, ANSWER_BYTES_MAX));
+        let body = body.await.map_err(|_| idle())?;
+        serde_json::from_str(&body)
+            .map_err(|_| Refused::Final(self.fault(assembler::malformed(&body))))
+    }
+
+    /// A refusal that is not answered with another try.
+    pub(super) fn error(&self, refused: Refused) -> Error {
+        match refused {
+            Refused::Passing { error, .. } | Refused::Final(error) => error,
+            Refused::ByDialect(message) => self.status(StatusCode::BAD_REQUEST, &message),
+        }
     }
 
     /// Lets an answer pass and says of anything else what it means.

@@ -2,6 +2,7 @@
 
 mod call;
 mod check;
+mod fill;
 mod list;
 
 use std::path::{Path, PathBuf};
@@ -29,7 +30,7 @@ const EXAMPLES: &str = r#"Examples:
   meliora model test                        whether the chosen model works
   echo '[{"role": "user", "content": "Say hello"}]' | meliora model call"#;
 
-/// List models, test the chosen one, or call it.
+/// List models, test the chosen one, call it, or let it fill a gap.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -42,6 +43,7 @@ enum What {
     List(list::Arguments),
     Test(check::Arguments),
     Call(call::Arguments),
+    Fill(fill::Arguments),
 }
 
 /// Another model than the configured one, for this call.
@@ -61,6 +63,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         What::List(arguments) => list::run(arguments),
         What::Test(arguments) => check::run(arguments),
         What::Call(arguments) => call::run(arguments),
+        What::Fill(arguments) => fill::run(arguments),
     };
     match answered {
         Ok(code) => ExitCode::from(code),

@@ -7,6 +7,7 @@ mod calling;
 mod capabilities;
 mod fallback;
 mod faults;
+mod gaps;
 mod matrix;
 mod ollama;
 mod replaying;
