@@ -1,6 +1,6 @@
 //! An editor that writes its session down: the frames that it sends, and the answers that come.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -22,6 +22,10 @@ pub(crate) struct Client {
     pub(crate) answers: Vec<(String, String)>,
     /// The last published diagnostics of each document.
     pub(crate) published: BTreeMap<String, String>,
+    /// What the server registered for after the greeting.
+    pub(crate) registered: BTreeSet<String>,
+    /// Whether the editor asks for diagnostics.
+    is_asking: bool,
     /// Methods of the server's own requests and notifications, with the bytes that came last.
     pub(crate) heard: BTreeMap<String, String>,
 }
@@ -34,6 +38,8 @@ impl Client {
             next_id: 1,
             answers: Vec::new(),
             published: BTreeMap::new(),
+            registered: BTreeSet::new(),
+            is_asking: false,
             heard: BTreeMap::new(),
         }
     }
@@ -42,7 +48,8 @@ impl Client {
         format!("file://{}/{file}", self.root)
     }
 
-    pub(crate) fn greet(&mut self, editor: &Value, options: &Value) {
+    /// Greets a server, and gives what it is and can do.
+    pub(crate) fn greet(&mut self, editor: &Value, options: &Value) -> Value {
         let folder = format!("file://{}", self.root);
         let params = json!({
             "processId": std::process::id(),
@@ -54,12 +61,23 @@ impl Client {
             "initializationOptions": options,
             "trace": "off",
         });
-        self.ask("initialize", &params);
+        let greeting = self.ask("initialize", &params);
         self.notify("initialized", &json!({}));
+        let asking = editor.pointer("/capabilities/textDocument/diagnostic");
+        self.is_asking = asking.is_some();
+        greeting
+    }
+
+    /// Whether this editor asks for diagnostics, and is not told of them.
+    pub(crate) fn asks_for_diagnostics(&self) -> bool {
+        self.is_asking
     }
 
     pub(crate) fn notify(&mut self, method: &str, params: &Value) {
-        let body = json!({ "jsonrpc": "2.0", "method": method, "params": params });
+        let mut body = json!({ "jsonrpc": "2.0", "method": method });
+        if !params.is_null() {
+            body["params"] = params.clone();
+        }
         self.peer.body(body.to_string());
     }
 
@@ -71,6 +89,21 @@ impl Client {
         let result = serde_json::from_str::<Value>(&answer).expect("servers send JSON");
         self.answers.push((method.to_owned(), answer));
         result["result"].clone()
+    }
+
+    /// Asks, and gives the whole answer.
+    pub(crate) fn ask_whole(&mut self, method: &str, params: &Value) -> Value {
+        let id = json!(self.next_id);
+        self.next_id += 1;
+        let answer = self.exchange(&id, method, params);
+        serde_json::from_str(&answer).expect("servers send JSON")
+    }
+
+    /// Hears the next thing that is said by itself, if something is within this time.
+    pub(crate) fn listen(&mut self, patience: Duration) {
+        if let Some(body) = self.peer.next_before(Instant::now() + patience) {
+            self.heard(&body);
+        }
     }
 
     /// Asks under an id of its own until there is something in the answer: how long that takes is no part of the session.
@@ -157,6 +190,14 @@ impl Client {
         if method == "textDocument/publishDiagnostics" {
             let uri = message["params"]["uri"].as_str().expect("it names one");
             self.published.insert(uri.to_owned(), text.clone());
+        }
+        if method == "client/registerCapability" {
+            let all = message["params"]["registrations"].as_array();
+            let methods = all
+                .into_iter()
+                .flatten()
+                .filter_map(|it| it["method"].as_str());
+            self.registered.extend(methods.map(str::to_owned));
         }
         if let Some(id) = message.get("id") {
             let result = match method.as_str() {

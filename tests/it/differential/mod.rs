@@ -1,7 +1,10 @@
 //! Real servers, directly and through us: the same session gives the same bytes.
 
 mod client;
+mod members;
 pub(crate) mod projects;
+mod teams;
+mod union;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
