@@ -159,16 +159,22 @@ async fn printed(host: &Host, program: &str, arguments: &[String]) -> Result<Sec
     };
     let found = host.programs(program).into_iter().next();
     let found = found.ok_or_else(|| failed("it is not on PATH".to_owned()))?;
+    // A user without a home folder has keys too.
+    let directory = if host.home.is_dir() {
+        host.home.clone()
+    } else {
+        PathBuf::from("/")
+    };
     let permit = safety::permit_user_program(
         Purpose::KeyCommand,
         found.clone(),
         arguments.to_vec(),
-        host.home.clone(),
+        directory.clone(),
     );
     let command = Command {
         program: found,
         arguments: arguments.to_vec(),
-        directory: host.home.clone(),
+        directory,
         environment: Environment::Inherited(BTreeMap::new()),
         confinement: None,
         launcher: PathBuf::from(&host.executable),
