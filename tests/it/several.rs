@@ -193,6 +193,24 @@ fn a_server_that_hangs_holds_nobody_up_and_is_told_to_stop() {
 }
 
 #[test]
+fn an_answer_that_lacks_the_part_of_a_server_is_not_kept() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gate = folder.path().join("gate");
+    std::fs::write(&gate, "").expect("written");
+    let capabilities = json!({ "textDocumentSync": 2, "hoverProvider": true });
+    let mut peer = both(
+        &capabilities,
+        json!({ "textDocument/hover": { "unless": gate, "result": { "contents": "one" } } }),
+        json!({ "textDocument/hover": { "result": { "contents": "two" } } }),
+    );
+    let first = ask(&mut peer, "textDocument/hover").to_string();
+    assert!(first.contains("two") && !first.contains("one"), "{first}");
+    std::fs::remove_file(&gate).expect("removed");
+    let again = ask(&mut peer, "textDocument/hover").to_string();
+    assert!(again.contains("one") && again.contains("two"), "{again}");
+}
+
+#[test]
 fn a_cancelled_request_of_several_servers_has_exactly_one_answer() {
     let capabilities = json!({ "textDocumentSync": 2, "hoverProvider": true });
     let never = json!({ "textDocument/hover": { "never": true } });

@@ -110,6 +110,15 @@ impl Session {
         self.known.moment += 1;
     }
 
+    /// What a request is answered with lacks somebody's part: whoever asks the same again asks the servers.
+    pub(in crate::server) fn keep_no_answer(&mut self, request: &mut FromEditor) {
+        if let Some(question) = request.question.take()
+            && request.moment == self.known.moment
+        {
+            self.known.asking.remove(&question);
+        }
+    }
+
     /// Gives an answer to everybody who asked for it, and keeps it while it holds.
     pub(in crate::server) fn deliver_to_all(&mut self, mut request: FromEditor, body: Bytes) {
         let body = if request.is_stale && request.cancelled.is_none() {

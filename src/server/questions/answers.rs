@@ -137,7 +137,7 @@ impl Session {
         }
     }
 
-    fn finish(&mut self, request: FromEditor) {
+    fn finish(&mut self, mut request: FromEditor) {
         let Asked::Several(fan) = &request.asked else {
             return;
         };
@@ -170,6 +170,9 @@ impl Session {
         };
         let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
         let waiting = request.asked.waiting();
+        if !waiting.is_empty() {
+            self.keep_no_answer(&mut request);
+        }
         match how {
             Combine::Diagnostics | Combine::WorkspaceDiagnostics if request.cancelled.is_none() => {
                 self.await_reports(method, &request, waiting);
