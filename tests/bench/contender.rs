@@ -15,6 +15,8 @@ use crate::process::Family;
 pub(crate) enum Way {
     /// The server itself.
     Direct,
+    /// Behind a process that only copies bytes.
+    Copier,
     /// Behind `meliora`, as an editor starts it.
     Ours,
     /// Behind `meliora proxy`, which has no agent.
@@ -29,6 +31,7 @@ impl Way {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Direct => "direct",
+            Self::Copier => "a copier of bytes",
             Self::Ours => "meliora",
             Self::Proxy => "meliora proxy",
             Self::Rass => "rassumfrassum, silent",
@@ -38,7 +41,7 @@ impl Way {
 
     /// Whether what the server wrote must arrive byte for byte.
     pub(crate) fn keeps_bytes(self) -> bool {
-        matches!(self, Self::Direct | Self::Ours | Self::Proxy)
+        matches!(self, Self::Direct | Self::Copier | Self::Ours | Self::Proxy)
     }
 }
 
@@ -46,6 +49,8 @@ impl Way {
 pub(crate) struct Contender {
     pub(crate) way: Way,
     pub(crate) peer: Peer,
+    /// The other servers, where nobody makes one of them.
+    pub(crate) others: Vec<Peer>,
     pub(crate) family: Family,
 }
 
@@ -88,7 +93,7 @@ impl Place {
 
     /// The paths that can be measured here, and what is missing.
     pub(crate) fn ways(&self) -> (Vec<Way>, Vec<&'static str>) {
-        let mut ways = vec![Way::Direct, Way::Ours];
+        let mut ways = vec![Way::Direct, Way::Copier, Way::Ours];
         let mut missing = Vec::new();
         let help = Command::new(&self.meliora)
             .args(["proxy", "--help"])
@@ -111,14 +116,25 @@ impl Place {
 
     /// Starts a path to so many echo servers for one language.
     pub(crate) fn start(&mut self, way: Way, servers: usize) -> Contender {
-        let command = self.command(way, servers);
-        let peer = Peer::start(command, &self.echo, &Value::Null);
+        let mut start = |servers| {
+            let command = self.command(way, servers);
+            Peer::start(command, &self.echo, &Value::Null)
+        };
+        let (peer, others) = match way {
+            Way::Direct => (start(1), (1..servers).map(|_| start(1)).collect()),
+            _ => (start(servers), Vec::new()),
+        };
         let mut roots = vec![peer.id()];
         if way == Way::Lspmux {
             roots.extend(self.daemon.as_ref().map(Child::id));
         }
         let family = Family::of(&roots);
-        Contender { way, peer, family }
+        Contender {
+            way,
+            peer,
+            others,
+            family,
+        }
     }
 
     /// Our program, with a home of its own.
@@ -142,6 +158,11 @@ impl Place {
             Way::Direct => {
                 let mut command = Command::new(&own);
                 command.args(&echo(0)[1..]);
+                command
+            }
+            Way::Copier => {
+                let mut command = Command::new(&own);
+                command.arg("--copy").args(echo(0));
                 command
             }
             Way::Ours => {
@@ -213,6 +234,27 @@ impl Place {
         while !socket.exists() {
             assert!(Instant::now() < deadline, "lspmux does not listen");
             std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+}
+
+impl Contender {
+    /// Asks every server of the path the same, and gives the time until the slowest has answered.
+    pub(crate) fn time_all(&mut self, method: &str, params: &str) -> Duration {
+        let begin = Instant::now();
+        let mut peers: Vec<&mut Peer> = self.others.iter_mut().chain([&mut self.peer]).collect();
+        let asked = peers.iter_mut().map(|peer| peer.ask(method, params));
+        let ids: Vec<u64> = asked.collect();
+        for (peer, id) in peers.into_iter().zip(ids) {
+            peer.answer_to(id);
+        }
+        begin.elapsed()
+    }
+
+    /// Ends its servers.
+    pub(crate) fn stop(self) {
+        for peer in self.others.into_iter().chain([self.peer]) {
+            peer.stop();
         }
     }
 }

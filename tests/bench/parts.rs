@@ -192,10 +192,10 @@ pub(crate) fn throughput(all: &mut [Contender], options: &Options) -> Vec<Table>
 
 /// Three servers whose answers become one.
 pub(crate) fn merged(place: &mut Place, ways: &[Way], options: &Options) -> Vec<Table> {
-    let several = ways.iter().filter(|way| **way != Way::Lspmux);
-    let mut all: Vec<Contender> = several
-        .map(|way| place.start(*way, if *way == Way::Direct { 1 } else { 3 }))
-        .collect();
+    let several = ways
+        .iter()
+        .filter(|way| !matches!(way, Way::Copier | Way::Lspmux));
+    let mut all: Vec<Contender> = several.map(|way| place.start(*way, 3)).collect();
     let uri = format!("file://{}/a.txt", place.echo.display());
     let document = json!({ "uri": uri, "languageId": "plaintext", "version": 1, "text": "text\n" });
     let place_in = json!({ "line": 0, "character": 0 });
@@ -206,9 +206,9 @@ pub(crate) fn merged(place: &mut Place, ways: &[Way], options: &Options) -> Vec<
     });
     let mut answers = Vec::new();
     for contender in &mut all {
-        contender
-            .peer
-            .notify("textDocument/didOpen", &json!({ "textDocument": document }));
+        for peer in contender.others.iter_mut().chain([&mut contender.peer]) {
+            peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+        }
         let answer = contender.peer.call("textDocument/codeAction", &params);
         let actions = answer["result"].as_array().cloned().unwrap_or_default();
         let theirs = |action: &&Value| {
@@ -225,9 +225,7 @@ pub(crate) fn merged(place: &mut Place, ways: &[Way], options: &Options) -> Vec<
         let mut params = params.clone();
         params["range"]["end"]["line"] = json!(line);
         let params = params.to_string();
-        contender
-            .peer
-            .time_request("textDocument/codeAction", &params, None)
+        contender.time_all("textDocument/codeAction", &params)
     };
     let mut rows = turns(
         &mut all,
@@ -240,11 +238,11 @@ pub(crate) fn merged(place: &mut Place, ways: &[Way], options: &Options) -> Vec<
         row[0] = Cell::Count(actions);
     }
     for contender in all {
-        contender.peer.stop();
+        contender.stop();
     }
     vec![Table {
         part: "merged",
-        about: "Code actions of one server directly, and of three servers as one:".to_owned(),
+        about: "Code actions of three servers, asked at once until the slowest has answered, and of three as one:".to_owned(),
         columns: vec![
             "actions",
             "path",
@@ -263,7 +261,7 @@ pub(crate) fn memory(all: &[Contender], fresh: &[Memory]) -> Table {
     let proxies = all
         .iter()
         .zip(fresh)
-        .filter(|(contender, _)| contender.way != Way::Direct);
+        .filter(|(contender, _)| !matches!(contender.way, Way::Direct | Way::Copier));
     let rows = proxies.map(|(contender, fresh)| {
         let now = contender.family.memory();
         vec![
@@ -302,7 +300,7 @@ pub(crate) fn starts(place: &mut Place, ways: &[Way], options: &Options) -> Vec<
             if round > 0 {
                 times[index].push(contender.peer.started_in);
             }
-            contender.peer.stop();
+            contender.stop();
         }
     }
     let direct = percentile(&mut times[0], 50);

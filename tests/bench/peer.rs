@@ -76,10 +76,16 @@ impl Peer {
 
     /// Sends a request and gives the answer to it.
     pub(crate) fn call(&mut self, method: &str, params: &Value) -> Value {
-        let id = self.take_id();
-        self.send(&message(Some(id), method, &params.to_string()));
+        let id = self.ask(method, &params.to_string());
         let body = self.answer_to(id);
         serde_json::from_slice(body).expect("the answer is JSON")
+    }
+
+    /// Sends a request whose parameters are ready as text, and gives its id.
+    pub(crate) fn ask(&mut self, method: &str, params: &str) -> u64 {
+        let id = self.take_id();
+        self.send(&message(Some(id), method, params));
+        id
     }
 
     /// Sends a notification.
@@ -209,7 +215,7 @@ impl Peer {
     }
 
     /// Reads until the answer to `id` comes.
-    fn answer_to(&mut self, id: u64) -> &[u8] {
+    pub(crate) fn answer_to(&mut self, id: u64) -> &[u8] {
         while self.hear() != Some(id) {}
         self.stdout.last()
     }

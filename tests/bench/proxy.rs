@@ -9,6 +9,7 @@
 #![expect(clippy::indexing_slicing, reason = "a bench that panics has failed")]
 
 mod contender;
+mod copy;
 mod echo;
 mod frame;
 mod options;
@@ -28,6 +29,7 @@ fn main() {
     let mut arguments = std::env::args().skip(1);
     match arguments.next().as_deref() {
         Some("--echo") => return echo::serve(&arguments.next().unwrap_or_default()),
+        Some("--copy") => return copy::between(arguments),
         Some("--spin") => loop {
             std::hint::spin_loop();
         },
@@ -70,7 +72,7 @@ fn main() {
             table.print(options.json);
         }
         for contender in all {
-            contender.peer.stop();
+            contender.stop();
         }
     }
     if options.wants("merged") {
