@@ -347,13 +347,12 @@ pub async fn read<T>(mut stream: impl AsyncRead + Unpin, feed: &Feed<T>) -> Stri
     } else {
         Decoder::default()
     };
-    let mut stuck = None;
     loop {
         if let Some(outlet) = &feed.outlet {
             outlet.room().await;
         }
         if let Some(load) = &feed.slowed_by {
-            load.room(&mut stuck).await;
+            load.room().await;
         }
         match stream.read_buf(decoder.space()).await {
             Ok(0) => {

@@ -5,8 +5,8 @@
 //! ([`Queue::room`]).
 
 use std::io::IoSlice;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,7 +25,7 @@ const GATHER_BYTES: usize = 64 * 1024;
 /// Bytes that may wait for all peers of a [`Load`] together before their source is slowed down.
 const LOAD_BYTES_PACE: usize = 16 * 1024 * 1024;
 
-/// Time without a write after which nobody waits for the peers of a [`Load`] any more: one of them does not read.
+/// Time without a write after which nobody waits for those peers of a [`Load`] for which something waits.
 const STUCK: Duration = Duration::from_secs(1);
 
 /// What waits for several peers together, for the source that feeds them.
@@ -35,26 +35,48 @@ pub struct Load(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     waiting: AtomicUsize,
-    writes: AtomicU64,
+    peers: Mutex<Vec<Weak<Gauge>>>,
     freed: Notify,
 }
 
 impl Load {
-    /// Waits while much waits and is being written. A peer that does not read holds the source up once: `stuck`
-    /// remembers at which write.
-    pub async fn room(&self, stuck: &mut Option<u64>) {
+    /// Waits while much waits and is being written. A peer that has written nothing for a while counts only after its
+    /// next write.
+    pub async fn room(&self) {
         let shared = &self.0;
         loop {
             let freed = shared.freed.notified();
-            let writes = shared.writes.load(Ordering::Relaxed);
-            let is_full = shared.waiting.load(Ordering::Relaxed) > LOAD_BYTES_PACE;
-            if !is_full || *stuck == Some(writes) {
+            if shared.waiting.load(Ordering::Relaxed) <= LOAD_BYTES_PACE
+                || self.waits_for_readers() <= LOAD_BYTES_PACE
+            {
                 return;
             }
             if tokio::time::timeout(STUCK, freed).await.is_err() {
-                *stuck = Some(writes);
+                for peer in self.peers() {
+                    peer.is_stuck.store(true, Ordering::Relaxed);
+                }
             }
         }
+    }
+
+    /// What waits for peers that are not stuck.
+    fn waits_for_readers(&self) -> usize {
+        let peers = self.peers().into_iter();
+        let readers = peers.filter(|peer| !peer.is_stuck.load(Ordering::Relaxed));
+        readers
+            .map(|peer| peer.waiting.load(Ordering::Relaxed))
+            .sum()
+    }
+
+    fn peers(&self) -> Vec<Arc<Gauge>> {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.retain(|peer| peer.strong_count() > 0);
+        peers.iter().filter_map(Weak::upgrade).collect()
+    }
+
+    fn join(&self, peer: &Arc<Gauge>) {
+        let mut peers = self.0.peers.lock().unwrap_or_else(PoisonError::into_inner);
+        peers.push(Arc::downgrade(peer));
     }
 
     fn add(&self, bytes: usize) {
@@ -63,7 +85,6 @@ impl Load {
 
     fn take(&self, bytes: usize) {
         self.0.waiting.fetch_sub(bytes, Ordering::Relaxed);
-        self.0.writes.fetch_add(1, Ordering::Relaxed);
         self.0.freed.notify_waiters();
     }
 }
@@ -80,6 +101,8 @@ pub struct Queue {
 pub struct Drain {
     receiver: mpsc::UnboundedReceiver<Item>,
     gauge: Arc<Gauge>,
+    /// Bytes that left the queue and are not written yet.
+    in_hand: usize,
 }
 
 #[derive(Debug)]
@@ -98,6 +121,8 @@ struct Gauge {
     freed: Notify,
     /// Where it counts as well.
     load: Option<Load>,
+    /// Nothing was written for a while although something waits.
+    is_stuck: AtomicBool,
 }
 
 impl Gauge {
@@ -116,10 +141,24 @@ impl Gauge {
     }
 }
 
-impl Drop for Gauge {
+impl Drop for Drain {
     fn drop(&mut self) {
         // What nobody will write any more holds nobody up.
-        self.take(self.waiting.load(Ordering::Relaxed));
+        self.receiver.close();
+        let mut bytes = self.in_hand;
+        while let Ok(item) = self.receiver.try_recv() {
+            bytes += item.bytes();
+        }
+        self.gauge.take(bytes);
+    }
+}
+
+impl Item {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::Body(body) => body.len(),
+            Self::Flow(flow) => flow.bytes(),
+        }
     }
 }
 
@@ -157,32 +196,45 @@ fn new(limit: usize, pace: usize, load: Option<Load>) -> (Queue, Drain) {
         pace,
         freed: Notify::new(),
         load,
+        is_stuck: AtomicBool::new(false),
     });
+    if let Some(load) = &gauge.load {
+        load.join(&gauge);
+    }
     let queue = Queue {
         sender,
         gauge: Arc::clone(&gauge),
     };
-    (queue, Drain { receiver, gauge })
+    let drain = Drain {
+        receiver,
+        gauge,
+        in_hand: 0,
+    };
+    (queue, drain)
 }
 
 impl Queue {
     /// Adds a body.
     pub fn push(&self, body: Bytes) -> Result<(), QueueError> {
-        self.add(body.len(), Item::Body(body))
+        self.add(Item::Body(body))
     }
 
     /// Adds a body that is still coming.
     pub fn push_flow(&self, flow: Flow) -> Result<(), QueueError> {
-        self.add(flow.bytes(), Item::Flow(flow))
+        self.add(Item::Flow(flow))
     }
 
-    fn add(&self, length: usize, item: Item) -> Result<(), QueueError> {
+    fn add(&self, item: Item) -> Result<(), QueueError> {
+        let length = item.bytes();
         let before = self.gauge.add(length);
         if before > 0 && before.saturating_add(length) > self.gauge.limit {
             self.gauge.take(length);
             return Err(QueueError::Full);
         }
-        self.sender.send(item).map_err(|_| QueueError::Closed)
+        self.sender.send(item).map_err(|_| {
+            self.gauge.take(length);
+            QueueError::Closed
+        })
     }
 
     /// Waits until there is room again, or the peer is gone: for sources that can be slowed down.
@@ -221,20 +273,18 @@ impl Drain {
         let mut gathered = Vec::new();
         while let Some(first) = self.receiver.recv().await {
             let mut next = Some(first);
-            let mut bytes = 0;
             gathered.clear();
             while let Some(item) = next.take() {
+                self.in_hand += item.bytes();
                 let body = match item {
                     Item::Body(body) => body,
                     Item::Flow(flow) => {
-                        bytes += flow.bytes();
                         writer.write_all(&gathered).await?;
                         gathered.clear();
                         flow.write_to(&mut writer).await?;
                         break;
                     }
                 };
-                bytes += body.len();
                 gathered.extend_from_slice(wire::header(body.len()).as_bytes());
                 if body.len() > COPY_BYTES_MAX {
                     write_both(&mut writer, &gathered, &body).await?;
@@ -249,7 +299,8 @@ impl Drain {
             }
             writer.write_all(&gathered).await?;
             writer.flush().await?;
-            self.gauge.take(bytes);
+            self.gauge.is_stuck.store(false, Ordering::Relaxed);
+            self.gauge.take(std::mem::take(&mut self.in_hand));
             self.gauge.freed.notify_waiters();
         }
         writer.shutdown().await
@@ -278,6 +329,8 @@ async fn write_both(
 
 #[cfg(test)]
 mod tests {
+    use futures::FutureExt as _;
+
     use super::*;
 
     #[tokio::test]
@@ -302,25 +355,50 @@ mod tests {
     #[tokio::test]
     async fn a_load_waits_for_peers_that_read_and_only_once_for_one_that_does_not() {
         let load = Load::default();
-        let (queue, drain) = loading(usize::MAX, Some(load.clone()));
-        let large = Bytes::from(vec![b'l'; LOAD_BYTES_PACE + 1]);
-        queue.push(large.clone()).expect("unbounded");
-        let mut stuck = None;
-        load.room(&mut stuck).await;
-        assert_eq!(stuck, Some(0));
-        load.room(&mut stuck).await;
+        let large = || Bytes::from(vec![b'l'; LOAD_BYTES_PACE + 1]);
+        let is_free = || load.room().now_or_never().is_some();
+        let (stuck, _nobody_reads) = loading(usize::MAX, Some(load.clone()));
+        let (healthy, drain) = loading(usize::MAX, Some(load.clone()));
+        stuck.push(large()).expect("unbounded");
+        assert!(!is_free());
+        load.room().await;
+        assert!(is_free());
         let writing = tokio::spawn(drain.write_to(tokio::io::sink()));
-        queue.push(large.clone()).expect("unbounded");
-        drop(queue);
+        for _ in 0..3 {
+            healthy.push(Bytes::from_static(b"h")).expect("unbounded");
+            tokio::task::yield_now().await;
+            assert_eq!(healthy.waiting(), 0, "it is written");
+            assert!(is_free(), "others' writes change nothing");
+        }
+        healthy.push(large()).expect("unbounded");
+        assert!(!is_free(), "it is being written");
+        load.room().await;
+        assert_eq!(healthy.waiting(), 0);
+        drop(healthy);
         writing.await.expect("no panic").expect("written");
-        let mut stuck = None;
-        load.room(&mut stuck).await;
-        assert_eq!(stuck, None, "everything is written");
+    }
+
+    #[tokio::test]
+    async fn what_waits_for_a_peer_that_is_gone_counts_no_more() {
+        let load = Load::default();
         let (queue, drain) = loading(usize::MAX, Some(load.clone()));
-        queue.push(large).expect("unbounded");
-        drop((queue, drain));
-        load.room(&mut stuck).await;
-        assert_eq!(stuck, None, "nobody will write it any more");
+        for _ in 0..3 {
+            queue
+                .push(Bytes::from(vec![b'l'; LOAD_BYTES_PACE]))
+                .expect("unbounded");
+        }
+        let (ours, theirs) = tokio::io::duplex(16);
+        drop(ours);
+        drain.write_to(theirs).await.expect_err("nobody reads");
+        assert_eq!(queue.waiting(), 0);
+        assert_eq!(
+            queue.push(Bytes::from_static(b"x")),
+            Err(QueueError::Closed)
+        );
+        assert_eq!(
+            (queue.waiting(), load.0.waiting.load(Ordering::Relaxed)),
+            (0, 0)
+        );
     }
 
     #[tokio::test]

@@ -211,6 +211,26 @@ fn an_answer_that_lacks_the_part_of_a_server_is_not_kept() {
 }
 
 #[test]
+fn an_answer_beside_an_error_is_not_kept() {
+    let capabilities = json!({ "textDocumentSync": 2, "hoverProvider": true });
+    let error = json!({ "code": -32801, "message": "not now" });
+    let mut peer = both(
+        &capabilities,
+        json!({ "textDocument/hover": { "error": error } }),
+        json!({ "textDocument/hover": { "result": { "contents": "two" } } }),
+    );
+    for times in 1..=2 {
+        let answer = ask(&mut peer, "textDocument/hover").to_string();
+        assert!(answer.contains("two"), "{answer}");
+        assert_eq!(
+            heard(&peer, "second", "textDocument/hover").len(),
+            times,
+            "the first may have an answer by now"
+        );
+    }
+}
+
+#[test]
 fn a_cancelled_request_of_several_servers_has_exactly_one_answer() {
     let capabilities = json!({ "textDocumentSync": 2, "hoverProvider": true });
     let never = json!({ "textDocument/hover": { "never": true } });
@@ -533,6 +553,11 @@ fn a_server_that_starts_late_hears_of_texts_what_it_announced() {
         peer.notify("textDocument/didChange", &params);
     };
     change(&mut peer, 2, "new ");
+    let notebook = json!({ "uri": "file:///n", "notebookType": "n", "version": 1, "cells": [] });
+    peer.notify(
+        "notebookDocument/didOpen",
+        &json!({ "notebookDocument": notebook, "cellTextDocuments": [] }),
+    );
     assert_eq!(ask(&mut peer, "textDocument/hover")["contents"], "prompt");
     for name in names {
         assert_eq!(heard(&peer, name, "initialized"), Vec::<Value>::new());
@@ -547,6 +572,8 @@ fn a_server_that_starts_late_hears_of_texts_what_it_announced() {
         eventually("everything before is there", || {
             heard(&peer, name, "$/setTrace").len() == 1
         });
+        let notebooks = heard(&peer, name, "notebookDocument/didOpen");
+        assert_eq!(notebooks, Vec::<Value>::new(), "nobody announced them");
     }
     let texts = |name: &str| -> Vec<Value> {
         let of = |method: &str, place: &str| -> Vec<Value> {

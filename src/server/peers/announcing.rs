@@ -186,14 +186,20 @@ fn languages(known: &[String]) -> Vec<String> {
     all
 }
 
-/// Whether the options of a registration may be about texts of a language.
+/// Whether a registration with these options is about every text of a language.
 fn selects_language(options: &Value, language: &str) -> bool {
     let Some(filters) = at(options, "/documentSelector").as_array() else {
         return true;
     };
     filters.iter().any(|filter| {
+        // Files are all that counts: two registrations for them would have the editor ask twice.
+        let is_narrower = |filter: &Value| {
+            filter.get("pattern").is_some()
+                || filter.get("notebook").is_some()
+                || filter.get("scheme").is_some_and(|scheme| scheme != "file")
+        };
         let wanted = filter.as_str().or_else(|| filter.get("language")?.as_str());
-        wanted.is_none_or(|wanted| wanted == language || wanted == "*" || language == ANY_LANGUAGE)
+        !is_narrower(filter) && wanted.is_none_or(|wanted| wanted == language || wanted == "*")
     })
 }
 
@@ -229,12 +235,20 @@ mod tests {
     }
 
     #[test]
-    fn a_selector_covers_the_languages_that_it_may_be_about() {
+    fn a_selector_covers_a_language_when_it_is_about_all_of_its_texts() {
+        let python = json!({ "documentSelector": [{ "language": "python" }] });
+        assert!(!selects_language(&python, ANY_LANGUAGE));
         for (selector, covers) in [
             (Value::Null, true),
             (json!([{ "language": "python" }]), true),
             (json!(["python"]), true),
-            (json!([{ "pattern": "**/*.py" }]), true),
+            (json!(["*"]), true),
+            (json!([{ "pattern": "**/*.py" }]), false),
+            (json!([{ "language": "python", "scheme": "file" }]), true),
+            (
+                json!([{ "language": "python", "scheme": "untitled" }]),
+                false,
+            ),
             (json!([{ "language": "go" }, "rust"]), false),
         ] {
             let options = json!({ "documentSelector": selector });

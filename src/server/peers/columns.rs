@@ -10,7 +10,7 @@ use std::path::Path;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use super::notebooks::Notebooks;
+use super::notebooks::{self, Notebooks};
 use super::waiting::is_told_on_return;
 use crate::downstream::capabilities;
 use crate::downstream::protocol::{self, Method, Scope};
@@ -270,8 +270,14 @@ impl Session {
 
     /// What waited for a server until it worked. One that counts otherwise, or that does not want to hear of texts as
     /// they were opened and changed, gets the present texts of its documents in place of that: what the changes were made
-    /// in is gone.
-    pub(in crate::server) fn waited(&self, server: usize, waiting: Vec<Bytes>) -> Vec<Bytes> {
+    /// in is gone. Notebooks that it does not want to hear of are left out.
+    pub(in crate::server) fn waited(&self, server: usize, mut waiting: Vec<Bytes>) -> Vec<Bytes> {
+        if !self.takes(server, notebooks::OPENED, None) {
+            waiting.retain(|body| {
+                Envelope::peek(body)
+                    .is_none_or(|found| route(found.method(body)) != Route::Notebook)
+            });
+        }
         let sync = self.servers.get(server).map(|behind| behind.sync);
         let as_it_came = |sync: Sync| sync.open_close && sync.changes == Changes::Pieces;
         if sync.is_some_and(as_it_came) && self.turn_to(server).is_none() {

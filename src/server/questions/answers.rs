@@ -168,9 +168,10 @@ impl Session {
                 _ => None,
             },
         };
+        let is_whole = fan.is_whole();
         let body = report.unwrap_or_else(|| fan.answer(&request.raw_id, &taste, name));
         let waiting = request.asked.waiting();
-        if !waiting.is_empty() {
+        if !is_whole {
             self.keep_no_answer(&mut request);
         }
         match how {

@@ -121,6 +121,13 @@ impl Fan {
         self.asked.iter().filter(waits).map(|asked| asked.server)
     }
 
+    /// Whether every server whose turn came had an answer.
+    pub fn is_whole(&self) -> bool {
+        self.asked
+            .iter()
+            .all(|asked| asked.state == State::Later || matches!(asked.said(), Said::Result(_)))
+    }
+
     /// When a server got the request.
     pub fn since(&self, server: usize) -> Option<Instant> {
         let mut asked = self.asked.iter();
