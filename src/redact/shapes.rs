@@ -152,11 +152,24 @@ struct Rows {
     expressions: Vec<(&'static str, OnceLock<Regex>)>,
 }
 
+/// A row of [`MIDDLES`], ready to be looked for.
+struct Middle {
+    finder: memmem::Finder<'static>,
+    before: usize,
+    row: &'static str,
+    expression: OnceLock<Regex>,
+}
+
 static ROWS: LazyLock<Rows> = LazyLock::new(Rows::new);
-static MIDDLE: LazyLock<Vec<(memmem::Finder<'static>, usize, Regex)>> = LazyLock::new(|| {
+static MIDDLE: LazyLock<Vec<Middle>> = LazyLock::new(|| {
     let rows = MIDDLES.iter();
-    rows.map(|(middle, before, row)| (memmem::Finder::new(middle), *before, expression(row)))
-        .collect()
+    rows.map(|(middle, before, row)| Middle {
+        finder: memmem::Finder::new(middle),
+        before: *before,
+        row,
+        expression: OnceLock::new(),
+    })
+    .collect()
 });
 static KEY_BEGIN: LazyLock<Regex> =
     LazyLock::new(|| expression("-----BEGIN[ A-Z0-9]{0,40}PRIVATE KEY(?: BLOCK)?-----"));
@@ -241,9 +254,10 @@ pub(super) fn find(text: &[u8], spans: &mut Vec<Range<usize>>) {
             spans.push(secret);
         }
     });
-    for (middle, before, expression) in MIDDLE.iter() {
-        for at in middle.find_iter(text) {
-            let start = at.saturating_sub(*before);
+    for middle in MIDDLE.iter() {
+        for at in middle.finder.find_iter(text) {
+            let expression = middle.expression.get_or_init(|| expression(middle.row));
+            let start = at.saturating_sub(middle.before);
             let end = text.len().min(at + MIDDLE_AFTER_BYTES_MAX);
             let window = text.get(start..end).unwrap_or_default();
             if let Some(found) = expression.find(window) {
@@ -356,6 +370,10 @@ mod tests {
             assert!(!heads.is_empty(), "{row}");
             assert!(heads.iter().all(|head| head.len() > 1), "{row}: {heads:?}");
             expression(row);
+        }
+        for (middle, _, row) in MIDDLES {
+            let expression = expression(row);
+            assert!(!expression.is_match(middle.as_bytes()), "{row}");
         }
     }
 
