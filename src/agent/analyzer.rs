@@ -17,7 +17,7 @@ use crate::tools::sandbox::Room;
 /// Time until a server has loaded the workspace.
 const READY_PATIENCE: Duration = Duration::from_secs(120);
 /// Time for one answer.
-const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const ANSWER_PATIENCE: Duration = Duration::from_secs(30);
 /// Files that a survey opens; what a larger project has beyond them is not looked at.
 const SURVEY_FILES_MAX: usize = 400;
 
@@ -77,6 +77,25 @@ impl Analyzer {
     /// Name of the server.
     pub fn name(&self) -> &str {
         self.client.name()
+    }
+
+    /// The server.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// Lets the server see what happened to the tree, as [`Analyzer::catch_up`], and the file that it is asked about.
+    pub async fn look_at(
+        &mut self,
+        file: Option<&Path>,
+        changed: &[PathBuf],
+        text: impl Fn(&Path) -> Option<Arc<str>>,
+    ) -> Result<(), Error> {
+        self.catch_up(changed, &text).await?;
+        match file.and_then(|file| Some((file, text(file)?))) {
+            Some((file, text)) => self.show(file, &text).await,
+            None => Ok(()),
+        }
     }
 
     /// Lets the server see this text of a file.

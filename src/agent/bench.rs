@@ -9,7 +9,7 @@ use crate::event::{CheckRecord, Proof};
 use crate::syntax;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
-use crate::tools::{Checker, build};
+use crate::tools::{About, Checker, Request, build};
 
 /// What is known of the untouched workspace.
 #[derive(Debug)]
@@ -85,10 +85,21 @@ pub(super) async fn serve(verifier: &mut Verifier, work: &mut Work<'_>) -> Resul
             biased;
             words = &mut working => return words,
             Some(question) = questions.recv() => {
-                let problems = verifier.problems(&question.edits).await;
-                // A tool that went away was cancelled.
-                let _ = question.answer.send(problems.map_err(|error| error.to_string()));
+                look(verifier, question).await;
             }
+        }
+    }
+}
+
+async fn look(verifier: &mut Verifier, request: Request) {
+    // A tool that went away was cancelled.
+    match request.about {
+        About::Problems(answer) => {
+            let problems = verifier.problems(&request.edits).await;
+            let _ = answer.send(problems.map_err(|error| error.to_string()));
+        }
+        About::Code(question, answer) => {
+            let _ = answer.send(verifier.ask(&request.edits, &question).await);
         }
     }
 }

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::analyzer::Analyzer;
+use super::analyzer::{ANSWER_PATIENCE, Analyzer};
 use super::repair::compare::compare;
 use super::shadow::{self, Shadow};
 use super::task::Services;
@@ -19,9 +19,10 @@ use crate::config;
 use crate::downstream::registry;
 use crate::event::{CheckRecord, Proof};
 use crate::safety::Policy;
-use crate::semantics;
+use crate::semantics::{self, Answer, Code, Found, Question};
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem, Severity};
+use crate::text::staging::Staging;
 use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
 use crate::tools::sandbox::Bench;
@@ -52,6 +53,8 @@ pub struct Verifier {
     shadow: Shadow,
     room: Room,
     laid: EditSet,
+    /// Every file that was laid over the workspace once: what the language server knows of it may be old.
+    touched: BTreeSet<PathBuf>,
     checker: Checker,
     analyzer: AnalyzerState,
 }
@@ -121,6 +124,7 @@ impl Verifier {
             shadow,
             room,
             laid: EditSet::default(),
+            touched: BTreeSet::new(),
         })
     }
 
@@ -166,6 +170,7 @@ impl Verifier {
         let mut change = self.laid.inverse();
         change.extend(edits.clone());
         self.shadow.lay(&change)?;
+        self.touched.extend(change.files.into_keys());
         self.laid = edits.clone();
         Ok(())
     }
@@ -239,6 +244,43 @@ impl Verifier {
             AnalyzerState::Missing(reason) => Some(reason),
             AnalyzerState::Starting(_) | AnalyzerState::Running(_) => None,
         }
+    }
+
+    /// What the code of the workspace means with `edits` laid over it.
+    pub async fn ask(
+        &mut self,
+        edits: &EditSet,
+        question: &Question,
+    ) -> Result<Answer<Found>, String> {
+        self.lay(edits).map_err(|error| error.to_string())?;
+        self.analyzer().await;
+        let touched: Vec<PathBuf> = self.touched.iter().cloned().collect();
+        let Self {
+            shadow,
+            analyzer,
+            policy,
+            services,
+            room,
+            ..
+        } = self;
+        let mut server = None;
+        if let AnalyzerState::Running(running) = analyzer {
+            let file = question.file();
+            let text = |file: &Path| shadow.text(file);
+            let told = running.look_at(file, &touched, text).await;
+            told.map_err(|error| error.to_string())?;
+            server = Some(running.client());
+        }
+        let workspace = shadow.workspace();
+        let readable = |path: &Path| {
+            let inside = path.strip_prefix(&room.tree);
+            inside.is_ok_and(|inside| policy.is_readable(&workspace.join(inside)))
+        };
+        let bytes_max = services.config.safety.file_bytes_max();
+        let texts = Staging::new(room.tree.clone(), BTreeMap::new(), bytes_max);
+        let code = Code::new(server, &texts, &readable, ANSWER_PATIENCE);
+        let answer = code.ask(question).await;
+        answer.map_err(|error| error.to_string())
     }
 
     /// Proves `edits`: lays them, checks, and runs the affected tests when nothing keeps them from compiling.

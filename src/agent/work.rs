@@ -144,7 +144,7 @@ impl<'run> Work<'run> {
     ) -> Result<Self, Error> {
         let Services { host, config, .. } = services;
         let mut book = Book::open(host, &task.workspace);
-        let bytes_max = config.safety.max_file_size_mb.saturating_mul(1_000_000);
+        let bytes_max = config.safety.file_bytes_max();
         Ok(Self {
             staging: Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max),
             policy: Policy::new(host, config, &task.workspace),

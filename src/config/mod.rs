@@ -331,6 +331,13 @@ pub struct Safety {
     pub require_approval_for: Vec<String>,
 }
 
+impl Safety {
+    /// The size of the largest file that the agent reads or writes.
+    pub fn file_bytes_max(&self) -> u64 {
+        self.max_file_size_mb.saturating_mul(1_000_000)
+    }
+}
+
 impl Default for Safety {
     fn default() -> Self {
         Self {

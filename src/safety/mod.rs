@@ -48,7 +48,7 @@ impl Policy {
     pub fn new(host: &Host, config: &Config, workspace: &Path) -> Self {
         Self {
             places: paths::Places::new(host, workspace, &config.safety.protected_paths),
-            file_bytes_max: config.safety.max_file_size_mb.saturating_mul(1_000_000),
+            file_bytes_max: config.safety.file_bytes_max(),
             forbidden_commands: config.safety.forbidden_commands.clone(),
             endpoints: config.llm.endpoints(),
         }

@@ -27,6 +27,16 @@ pub struct Answer<T> {
     pub basis: Basis,
 }
 
+impl<T> Answer<T> {
+    /// The same answer in another form.
+    pub fn map<U>(self, form: impl FnOnce(T) -> U) -> Answer<U> {
+        Answer {
+            found: form(self.found),
+            basis: self.basis,
+        }
+    }
+}
+
 /// A workspace about whose code can be asked. Where there is a server, the files that are asked about must be open in
 /// it.
 #[derive(Clone, Copy)]
@@ -106,6 +116,24 @@ impl<'run> Code<'run> {
         by_syntax(self.reader.implementations(&name))
     }
 
+    /// Where the type of the thing at a place is defined. Names do not tell: only a server can.
+    pub async fn type_definition(
+        &self,
+        file: &Path,
+        offset: usize,
+    ) -> Result<Answer<Vec<Location>>, Error> {
+        let server = self.needed("textDocument/typeDefinition", file)?;
+        let found = server.type_definition(file, offset, self.patience).await;
+        found.map(by_server)
+    }
+
+    /// What the function at a place calls. Names do not tell: only a server can.
+    pub async fn callees(&self, file: &Path, offset: usize) -> Result<Answer<Vec<Call>>, Error> {
+        let server = self.needed("textDocument/prepareCallHierarchy", file)?;
+        let found = server.callees(file, offset, self.patience).await;
+        found.map(by_server)
+    }
+
     /// Who calls the function at a place.
     pub async fn callers(&self, file: &Path, offset: usize) -> Answer<Vec<Call>> {
         if let Some(server) = self.server_for("textDocument/prepareCallHierarchy", Some(file)) {
@@ -160,14 +188,24 @@ impl<'run> Code<'run> {
 
     /// What giving the thing at a place another name would change. Only a server can tell; a name alone is not enough
     /// to change anything.
-    pub async fn rename(&self, file: &Path, offset: usize, name: &str) -> Result<EditSet, Error> {
-        let Some(server) = self.server_for("textDocument/rename", Some(file)) else {
-            return Err(Error::File {
+    pub async fn rename(
+        &self,
+        file: &Path,
+        offset: usize,
+        name: &str,
+    ) -> Result<Answer<EditSet>, Error> {
+        let server = self.needed("textDocument/rename", file)?;
+        let edits = server.rename(file, offset, name, self.patience).await;
+        edits.map(by_server)
+    }
+
+    /// The server, where syntax cannot take its place.
+    fn needed(&self, method: &str, file: &Path) -> Result<&'run Client, Error> {
+        self.server_for(method, Some(file))
+            .ok_or_else(|| Error::File {
                 path: file.to_owned(),
-                reason: "no language server that renames has it open".to_owned(),
-            });
-        };
-        server.rename(file, offset, name, self.patience).await
+                reason: format!("no language server that answers {method} has it open"),
+            })
     }
 }
 

@@ -3,7 +3,7 @@
 //! A [`Client`] owns one language server of its own, started on a folder that the editor does not see (the shadow), and
 //! asks it about exact texts: problems, quick fixes, symbols, definitions, calls, completions. [`setup`] says how it is
 //! started, [`engine`] is the task that talks to it, [`edits`] turns what it answers into [`EditSet`]s. [`Code`] asks
-//! a client, and syntax where there is none, and says which of them answered.
+//! a client, and syntax where there is none, and says which of them answered; a [`Question`] is what it can be asked.
 
 mod actions;
 mod by_syntax;
@@ -15,6 +15,7 @@ pub mod edits;
 mod engine;
 mod findings;
 mod places;
+mod question;
 pub mod setup;
 mod symbols;
 mod typing;
@@ -26,6 +27,7 @@ use serde_json::Value;
 
 pub use client::Client;
 pub use code::{Answer, Basis, Code};
+pub use question::{Found, Question, What};
 pub use setup::Setup;
 
 use crate::text::edit::{EditSet, ReplaceError, Replacement};

@@ -1,15 +1,16 @@
 //! The one way to run a tool: validate, judge, run, redact, cut (spec: Execution Engine).
 
+use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::{
-    Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Tool, ToolResult, registry,
+    Change, Checker, Context, Error, ExecutionMetrics, LogEntry, Output, ToolResult, registry,
 };
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
-use crate::permit::Decision;
+use crate::permit::{Action, Decision};
 use crate::prompt::fence;
 use crate::redact::Redactor;
 use crate::safety::{self, Policy};
@@ -107,8 +108,12 @@ async fn run(
             policy: desk.policy,
             checker: desk.checker,
         };
-        judge(tool, &arguments, &context, events)?;
-        tool.execute(&context, &arguments).await?
+        let actions = tool.actions(&arguments, &context);
+        judge(&actions, desk.policy, events)?;
+        let output = tool.execute(&context, &arguments).await?;
+        let also = changing(&output.changes, &actions, staging.root());
+        judge(&also, desk.policy, events)?;
+        output
     };
     for change in &output.changes {
         staging.propose(change.path.clone(), change.after.clone())?;
@@ -116,16 +121,33 @@ async fn run(
     Ok(output)
 }
 
-fn judge(
-    tool: &dyn Tool,
-    arguments: &Value,
-    context: &Context<'_>,
-    events: &mut Vec<RunEvent>,
-) -> Result<(), Error> {
-    for action in tool.actions(arguments, context) {
-        let decision = safety::decide(context.policy, &action);
+/// What changes of a result mean, where that was not known before the call.
+fn changing(changes: &[Change], known: &[Action], root: &Path) -> Vec<Action> {
+    let actions = changes.iter().map(|change| {
+        let path = root.join(&change.path);
+        match &change.after {
+            Some(text) => Action::WriteFile {
+                path,
+                bytes: text.len() as u64,
+            },
+            None => Action::DeleteFile { path },
+        }
+    });
+    let is_known = |action: &Action| {
+        known.iter().any(|known| match (known, action) {
+            (Action::WriteFile { path: known, .. }, Action::WriteFile { path, .. })
+            | (Action::DeleteFile { path: known }, Action::DeleteFile { path }) => known == path,
+            _ => false,
+        })
+    };
+    actions.filter(|action| !is_known(action)).collect()
+}
+
+fn judge(actions: &[Action], policy: &Policy, events: &mut Vec<RunEvent>) -> Result<(), Error> {
+    for action in actions {
+        let decision = safety::decide(policy, action);
         events.push(RunEvent::Decided {
-            action,
+            action: action.clone(),
             decision: decision.clone(),
         });
         match decision {
@@ -212,7 +234,10 @@ mod tests {
     use super::*;
     use crate::config::Config;
     use crate::config::host::Host;
+    use crate::semantics::{Answer, Basis, Found};
+    use crate::text::edit::EditSet;
     use crate::text::problem::{Place, Problem, Severity};
+    use crate::tools::About;
 
     struct Room {
         _folder: tempfile::TempDir,
@@ -425,6 +450,22 @@ mod tests {
                 "not a regular expression",
             ),
             ("diagnostics", json!({}), "nothing here can check"),
+            (
+                "find_code",
+                json!({ "what": "definition", "path": "src/a.rs", "line": 2, "name": "on" }),
+                "line 2 of src/a.rs has no name `on`; it is: one();",
+            ),
+            (
+                "find_code",
+                json!({ "what": "meaning", "path": "src/a.rs", "line": 2, "name": "one" }),
+                "`what` has to be one of definition, ",
+            ),
+            (
+                "rename_symbol",
+                json!({ "path": "src/a.rs", "line": 1, "name": "a", "new_name": "c" }),
+                "no language server that answers textDocument/rename",
+            ),
+            ("symbol_search", json!({}), "`query` or `path` is needed"),
         ] {
             let executed = call(&mut room, name, arguments).await;
             assert!(!executed.result.success, "{name}");
@@ -437,12 +478,68 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn code_is_found_by_its_names_in_exactly_the_proposed_text() {
+        let mut room = room();
+        text_after(&mut room, "src/a.rs", "    two();", "    a();\n    two();").await;
+        let arguments = json!({ "what": "callers", "path": "src/a.rs", "line": 1, "name": "a" });
+        let executed = call(&mut room, "find_code", arguments).await;
+        assert!(executed.text.contains("by: syntax"), "{}", executed.text);
+        let expected = "\nb at src/a.rs:5: fn b() {\n    src/a.rs:6: a();\n";
+        assert!(executed.text.contains(expected), "{}", executed.text);
+        let executed = call(&mut room, "symbol_search", json!({ "path": "src/a.rs" })).await;
+        let expected = "function a lines 1-3\nfunction b lines 5-8\n";
+        assert!(executed.text.contains(expected), "{}", executed.text);
+        let executed = call(&mut room, "symbol_search", json!({ "query": "B" })).await;
+        assert!(
+            executed.text.contains("b at src/a.rs:5: fn b"),
+            "{}",
+            executed.text
+        );
+        let secret = json!({ "what": "type", "path": ".env", "line": 1, "name": "KEY" });
+        let executed = call(&mut room, "find_code", secret).await;
+        assert!(executed.text.contains("secret-files"), "{}", executed.text);
+    }
+
+    #[tokio::test]
+    async fn changes_that_only_the_result_tells_of_are_judged() {
+        let mut room = room();
+        let (checker, mut questions) = Checker::new();
+        room.checker = Some(checker);
+        tokio::spawn(async move {
+            while let Some(question) = questions.recv().await {
+                let About::Code(_, answer) = question.about else {
+                    panic!("only code is asked about");
+                };
+                let mut edits = EditSet::default();
+                for path in ["src/a.rs", ".git/config"] {
+                    edits.record(path.into(), Some("x".into()), Some("y".into()));
+                }
+                let basis = Basis::Server;
+                let found = Found::Edits(edits);
+                let answered = answer.send(Ok(Answer { found, basis }));
+                answered.expect("the tool waits for the answer");
+            }
+        });
+        let arguments = json!({ "path": "src/a.rs", "line": 1, "name": "a", "new_name": "c" });
+        let executed = call(&mut room, "rename_symbol", arguments).await;
+        assert!(
+            executed.text.contains("modify_protected"),
+            "{}",
+            executed.text
+        );
+        assert!(room.staging.proposed().is_empty());
+    }
+
+    #[tokio::test]
     async fn diagnostics_are_of_exactly_the_proposed_text() {
         let mut room = room();
         let (checker, mut questions) = Checker::new();
         room.checker = Some(checker);
         tokio::spawn(async move {
             while let Some(question) = questions.recv().await {
+                let About::Problems(answer) = question.about else {
+                    panic!("only problems are asked for");
+                };
                 let problems = question
                     .edits
                     .files
@@ -461,7 +558,7 @@ mod tests {
                         source: "checker".to_owned(),
                         symbol: String::new(),
                     });
-                let answered = question.answer.send(Ok(problems.collect()));
+                let answered = answer.send(Ok(problems.collect()));
                 answered.expect("the tool waits for the answer");
             }
         });

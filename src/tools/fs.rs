@@ -276,14 +276,14 @@ pub(super) fn parameter(name: &str, kind: Kind, required: bool, description: &st
 
 /// The path that is judged: the very one that [`relative`] leads to. Of a path that leads out by its name, which is
 /// never used, the name as it was given.
-fn absolute(arguments: &Value, context: &Context<'_>) -> PathBuf {
+pub(super) fn absolute(arguments: &Value, context: &Context<'_>) -> PathBuf {
     let path = Path::new(text(arguments, "path"));
     let used = context.staging.relative(path);
     let root = context.staging.root();
     root.join(used.as_deref().unwrap_or(path))
 }
 
-fn relative(arguments: &Value, context: &Context<'_>) -> Result<PathBuf, Error> {
+pub(super) fn relative(arguments: &Value, context: &Context<'_>) -> Result<PathBuf, Error> {
     let path = text(arguments, "path");
     context.staging.relative(Path::new(path)).ok_or_else(|| {
         Error::Arguments(format!(

@@ -7,6 +7,7 @@
 
 pub mod arguments;
 pub mod build;
+pub mod code;
 pub mod execute;
 pub mod fs;
 pub mod language;
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::permit::{Action, Decision};
 use crate::safety::{self, Policy};
+use crate::semantics::{Answer, Found, Question};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::text::staging::{ReadError, Staging};
@@ -108,36 +110,60 @@ pub struct Context<'run> {
     pub checker: Option<&'run Checker>,
 }
 
-/// Finds the problems of exactly the proposed text. What does that lives above the tools: it takes
-/// [`CheckRequest`]s from the other end of a channel.
+/// Looks at exactly the proposed text: its problems, and what its names mean. What does that lives above the tools: it
+/// takes [`Request`]s from the other end of a channel.
 #[derive(Debug, Clone)]
 pub struct Checker {
-    requests: mpsc::Sender<CheckRequest>,
+    requests: mpsc::Sender<Request>,
 }
 
-/// A question for the problems of proposed text.
+/// What is to be found out about proposed text.
 #[derive(Debug)]
-pub struct CheckRequest {
+pub struct Request {
     /// What is proposed.
     pub edits: EditSet,
-    /// Where the problems go, or why they cannot be known.
-    pub answer: oneshot::Sender<Result<Vec<Problem>, String>>,
+    /// What is to be found out, and where the answer goes, or why there is none.
+    pub about: About,
+}
+
+/// What is to be found out.
+#[derive(Debug)]
+pub enum About {
+    /// The problems of the workspace.
+    Problems(oneshot::Sender<Result<Vec<Problem>, String>>),
+    /// What its code means.
+    Code(Question, oneshot::Sender<Result<Answer<Found>, String>>),
 }
 
 impl Checker {
     /// A checker, and where its questions come out.
-    pub fn new() -> (Self, mpsc::Receiver<CheckRequest>) {
+    pub fn new() -> (Self, mpsc::Receiver<Request>) {
         let (requests, questions) = mpsc::channel(1);
         (Self { requests }, questions)
     }
 
     /// The problems of the workspace with these edits.
     pub async fn problems(&self, edits: EditSet) -> Result<Vec<Problem>, String> {
+        self.find_out(edits, About::Problems).await
+    }
+
+    /// What the code of the workspace with these edits means.
+    pub async fn ask(&self, edits: EditSet, question: Question) -> Result<Answer<Found>, String> {
+        self.find_out(edits, |answer| About::Code(question, answer))
+            .await
+    }
+
+    async fn find_out<T>(
+        &self,
+        edits: EditSet,
+        about: impl FnOnce(oneshot::Sender<Result<T, String>>) -> About,
+    ) -> Result<T, String> {
         let gone = || "what checks the workspace has ended".to_owned();
-        let (answer, problems) = oneshot::channel();
-        let request = CheckRequest { edits, answer };
+        let (answer, found) = oneshot::channel();
+        let about = about(answer);
+        let request = Request { edits, about };
         self.requests.send(request).await.map_err(|_| gone())?;
-        problems.await.map_err(|_| gone())?
+        found.await.map_err(|_| gone())?
     }
 }
 

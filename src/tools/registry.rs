@@ -1,5 +1,6 @@
 //! The tools that ship, in one list (spec: Plugin Registry).
 
+use super::code::{FindCode, RenameSymbol, SymbolSearch};
 use super::fs::{EditFile, ReadFile};
 use super::language::Diagnostics;
 use super::search::SearchFiles;
@@ -7,7 +8,15 @@ use super::{Tool, arguments};
 use crate::llm::message::ToolSpec;
 
 /// Every tool, in the order in which models are told of them.
-static TOOLS: [&dyn Tool; 4] = [&ReadFile, &SearchFiles, &EditFile, &Diagnostics];
+static TOOLS: [&dyn Tool; 7] = [
+    &ReadFile,
+    &SearchFiles,
+    &SymbolSearch,
+    &FindCode,
+    &EditFile,
+    &RenameSymbol,
+    &Diagnostics,
+];
 
 /// Every tool.
 pub fn tools() -> &'static [&'static dyn Tool] {

@@ -90,6 +90,16 @@ async fn a_server_answers_what_syntax_can_only_guess() {
     assert_eq!(callers[0].function.name, "twice");
     let expected = ["src/lib.rs:12 total", "src/lib.rs:12 total"];
     assert_eq!(project.shown(&callers[0].sites), expected);
+    let kind = served
+        .type_definition(library, at(LIBRARY, "one.area"))
+        .await;
+    let kind = kind.expect("the server tells").found;
+    assert_eq!(project.shown(&kind), ["src/shapes.rs:5 Square"]);
+    let callees = served.callees(library, at(LIBRARY, "twice(")).await;
+    let callees = callees.expect("the server tells").found;
+    assert_eq!(callees.len(), 1, "{callees:?}");
+    assert_eq!(callees[0].function.name, "total");
+    assert_eq!(project.shown(&callees[0].sites), expected);
     let kind = served.type_of(library, at(LIBRARY, "één = ")).await.found;
     assert_eq!(kind.as_deref(), Some("let één: u32"));
 
@@ -108,7 +118,7 @@ async fn a_server_answers_what_syntax_can_only_guess() {
 
     let edits = served.rename(library, at(LIBRARY, "één = "), "twee").await;
     let edits = edits.expect("it can be renamed");
-    let after = edits.files[library].after.clone().expect("it stays");
+    let after = edits.found.files[library].after.clone().expect("it stays");
     assert_eq!(&*after, LIBRARY.replace("één", "twee"));
     let nothing = served.rename(library, at(LIBRARY, "//! é"), "x").await;
     assert!(nothing.is_err(), "{nothing:?}");

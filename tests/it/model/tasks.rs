@@ -447,6 +447,11 @@ const LIBRARY: &str = "pub fn greet(name: &str) -> String {\n    format!(\"hi {n
 
 /// Runs our program on the workspace, with the model at `url`.
 async fn meliora(ground: &Ground, url: &str, arguments: &[&str]) -> Output {
+    with_servers(false, ground, url, arguments).await
+}
+
+/// The same, and a language server looks at the shadow if `servers`.
+async fn with_servers(servers: bool, ground: &Ground, url: &str, arguments: &[&str]) -> Output {
     let home = ground.folder.path().join("home");
     let cargo_home = std::env::var("CARGO_HOME")
         .unwrap_or_else(|_| format!("{}/.cargo", std::env::var("HOME").expect("a home")));
@@ -462,7 +467,7 @@ async fn meliora(ground: &Ground, url: &str, arguments: &[&str]) -> Output {
         .env_remove("XDG_STATE_HOME")
         .env_remove("XDG_CACHE_HOME")
         .env_remove("XDG_CONFIG_HOME")
-        .env("MELIORA_LSP__ENABLED", "false")
+        .env("MELIORA_LSP__ENABLED", servers.to_string())
         .env("MELIORA_LLM__PROVIDER", "scripted")
         .env("MELIORA_LLM__MODEL", "parrot")
         .env("MELIORA_LLM__PROVIDERS__SCRIPTED__BASE_URL", url);
@@ -524,6 +529,52 @@ async fn the_command_applies_what_the_compiler_and_the_tests_allow_and_undoes_it
     );
     let after = fs::read_to_string(ground.workspace.join("src/lib.rs")).expect("readable");
     assert_eq!(after, LIBRARY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_language_server_tells_the_model_what_names_mean_in_its_own_edits_and_renames_them() {
+    let ground = Ground::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", LIBRARY)]);
+    let loud = "pub fn loud(name: &str) -> String {\n    greet(name).to_uppercase()\n}\n";
+    let about = |what: &str, line: u32, name: &str| {
+        let place = json!({ "what": what, "path": "src/lib.rs", "line": line, "name": name });
+        calls("find_code", &place)
+    };
+    let new = json!({ "path": "src/lib.rs", "line": 2, "name": "greet", "new_name": "welcome" });
+    let server = Server::start(vec![
+        edit(
+            "src/lib.rs",
+            "pub fn greet",
+            &format!("{loud}\npub fn greet"),
+        ),
+        about("callers", 5, "greet"),
+        about("callees", 1, "loud"),
+        calls("rename_symbol", &new),
+        says("greet is called welcome"),
+    ])
+    .await;
+    let arguments = ["run", "call greet welcome", "--apply", "--json"];
+    let output = with_servers(true, &ground, &server.url, &arguments).await;
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(
+        output.status.success(),
+        "{text}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let told = |request: usize| last_message(&server.requests()[request].body);
+    let (callers, callees) = (told(2), told(3));
+    assert!(callers.contains("by: a language server"), "{callers}");
+    assert!(
+        callers.contains("loud at src/lib.rs:1: pub fn loud"),
+        "{callers}"
+    );
+    assert!(callers.contains("greets at src/lib.rs:12"), "{callers}");
+    assert!(
+        callees.contains("greet at src/lib.rs:5: pub fn greet"),
+        "{callees}"
+    );
+    let after = fs::read_to_string(ground.workspace.join("src/lib.rs")).expect("readable");
+    let expected = format!("{loud}\n{LIBRARY}").replace("greet(", "welcome(");
+    assert_eq!(after, expected);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -1,0 +1,331 @@
+//! `find_code`, `symbol_search` and `rename_symbol`: what names mean, from a language server on exactly the proposed
+//! text, else from syntax (spec: Search tool, symbols; Semantic Analyzer).
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use lsp_types::SymbolKind;
+use serde_json::{Value, json};
+
+use super::arguments::{number, text};
+use super::fs::{absolute, parameter, relative};
+use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
+use crate::permit::Action;
+use crate::semantics::{Answer, Basis, Code, Found, Location, Question, Symbol, What};
+use crate::syntax;
+use crate::text::edit::EditSet;
+
+/// Lines that one answer has.
+const LINES_MAX: usize = 100;
+
+/// Finds what a name means.
+#[derive(Debug, Clone, Copy)]
+pub struct FindCode;
+
+/// Finds definitions by name.
+#[derive(Debug, Clone, Copy)]
+pub struct SymbolSearch;
+
+/// Gives a thing another name wherever it is used.
+#[derive(Debug, Clone, Copy)]
+pub struct RenameSymbol;
+
+#[async_trait]
+impl Tool for FindCode {
+    fn name(&self) -> &'static str {
+        "find_code"
+    }
+
+    fn description(&self) -> &'static str {
+        "Tells what a name in the code means: where it is defined or used, what implements it, who calls it, what it \
+         calls, its type. Better than a search for its letters."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let kinds = What::ALL.map(|(name, _)| name).join(", ");
+        let [path, line, name] = place_parameters();
+        let what = parameter("what", Kind::Text, true, &format!("One of {kinds}."));
+        vec![what, path, line, name]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "how many were found, whether a language server or syntax found them, and the places"
+                .to_owned(),
+        }
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        vec![reading(arguments, context)]
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let wanted = text(arguments, "what");
+        let known = What::ALL.into_iter().find(|(name, _)| *name == wanted);
+        let Some((_, what)) = known else {
+            let kinds = What::ALL.map(|(name, _)| name).join(", ");
+            return Err(Error::Arguments(format!("`what` has to be one of {kinds}")));
+        };
+        let (file, offset) = place(context, arguments)?;
+        let question = Question::About { what, file, offset };
+        answered(context, question).await
+    }
+}
+
+#[async_trait]
+impl Tool for SymbolSearch {
+    fn name(&self) -> &'static str {
+        "symbol_search"
+    }
+
+    fn description(&self) -> &'static str {
+        "Finds functions, types and other definitions: those of one file with their lines, or those of the workspace \
+         whose names contain the query."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![
+            parameter("query", Kind::Text, false, "Part of a name."),
+            parameter("path", Kind::Text, false, "The file to list instead."),
+        ]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "how many were found, and one line for each".to_owned(),
+        }
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        vec![reading(arguments, context)]
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let query = text(arguments, "query");
+        let question = match (text(arguments, "path"), query) {
+            ("", "") => {
+                let missing = "`query` or `path` is needed: part of a name, or the file to list";
+                return Err(Error::Arguments(missing.to_owned()));
+            }
+            ("", query) => Question::Named(query.to_owned()),
+            _ => {
+                let file = relative(arguments, context)?;
+                context.staging.read(&file)?;
+                Question::Outline(file)
+            }
+        };
+        answered(context, question).await
+    }
+}
+
+#[async_trait]
+impl Tool for RenameSymbol {
+    fn name(&self) -> &'static str {
+        "rename_symbol"
+    }
+
+    fn description(&self) -> &'static str {
+        "Gives a thing another name, everywhere it is used and nowhere else, by the language server."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let [path, line, name] = place_parameters();
+        let new = parameter("new_name", Kind::Text, true, "Its new name.");
+        vec![path, line, name, new]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "the files that changed".to_owned(),
+        }
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        vec![reading(arguments, context)]
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let (file, offset) = place(context, arguments)?;
+        let name = text(arguments, "new_name").to_owned();
+        let question = Question::Rename { file, offset, name };
+        answered(context, question).await
+    }
+}
+
+fn place_parameters() -> [Parameter; 3] {
+    [
+        parameter(
+            "path",
+            Kind::Text,
+            true,
+            "The file in which the name stands.",
+        ),
+        parameter(
+            "line",
+            Kind::Integer,
+            true,
+            "The line in which it stands, from 1.",
+        ),
+        parameter("name", Kind::Text, true, "The name, as it stands there."),
+    ]
+}
+
+fn reading(arguments: &Value, context: &Context<'_>) -> Action {
+    Action::ReadFile {
+        path: absolute(arguments, context),
+    }
+}
+
+/// The file and the byte at which the name stands.
+fn place(context: &Context<'_>, arguments: &Value) -> Result<(PathBuf, usize), Error> {
+    let file = relative(arguments, context)?;
+    let whole = context.staging.read(&file)?;
+    let line = number(arguments, "line").unwrap_or_default();
+    let name = text(arguments, "name");
+    let mut start = 0;
+    let mut lines = whole.split_inclusive('\n').map(|one| {
+        start += one.len();
+        (start - one.len(), one)
+    });
+    let here = line.checked_sub(1).and_then(|before| lines.nth(before));
+    let Some((start, here)) = here else {
+        let count = whole.lines().count();
+        return Err(Error::Arguments(format!("the file has {count} lines")));
+    };
+    let mut places = here.match_indices(name).map(|(at, _)| start + at);
+    let is_whole = |at: &usize| {
+        let found = syntax::name_at(&whole, *at);
+        found.is_some_and(|found| found.start == *at && found.len() == name.len())
+    };
+    match places.find(is_whole).filter(|_| !name.is_empty()) {
+        Some(offset) => Ok((file, offset)),
+        None => Err(Error::Arguments(format!(
+            "line {line} of {} has no name `{name}`; it is: {}",
+            file.display(),
+            here.trim()
+        ))),
+    }
+}
+
+/// Asks what can look at the workspace, else its syntax.
+async fn answered(context: &Context<'_>, question: Question) -> Result<Output, Error> {
+    let file = question.file().map(Path::to_owned).unwrap_or_default();
+    let answer = if let Some(checker) = context.checker {
+        let edits = context.staging.proposed().clone();
+        checker.ask(edits, question).await
+    } else {
+        let readable = |path: &Path| context.policy.is_readable(path);
+        let code = Code::new(None, context.staging, &readable, Duration::ZERO);
+        let answer = code.ask(&question).await;
+        answer.map_err(|error| error.to_string())
+    };
+    let answer = answer.map_err(Error::Unavailable)?;
+    Ok(told(context, &file, answer))
+}
+
+/// The answer for a model.
+fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) -> Output {
+    let basis = match answer.basis {
+        Basis::Server => "a language server",
+        Basis::Syntax => "syntax, by name alone: other things of that name may be among them",
+    };
+    let lines: Vec<String> = match answer.found {
+        Found::Places(places) => places.iter().map(|one| line_at(context, one)).collect(),
+        Found::Named(all) => all
+            .iter()
+            .map(|one| named(context, &one.name, &one.place))
+            .collect(),
+        Found::Calls(calls) => calls
+            .iter()
+            .flat_map(|call| {
+                let sites = call.sites.iter().map(|site| line_at(context, site));
+                let head = named(context, &call.function.name, &call.function.place);
+                std::iter::once(head).chain(sites.map(|site| format!("    {site}")))
+            })
+            .collect(),
+        Found::Type(found) => found.into_iter().collect(),
+        Found::Outline(symbols) => {
+            let whole = context.staging.read(file).unwrap_or_default();
+            let mut lines = Vec::new();
+            outline(&symbols, &whole, 0, &mut lines);
+            lines
+        }
+        Found::Edits(edits) => return changed(edits),
+    };
+    let more = format!(
+        "{} more lines are not shown",
+        lines.len().saturating_sub(LINES_MAX)
+    );
+    let shown = lines.iter().take(LINES_MAX);
+    let listed = shown.fold(String::new(), |mut listed, line| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(listed, "{line}");
+        listed
+    });
+    Output {
+        data: json!({ "found": lines.len(), "by": basis }),
+        text: (!lines.is_empty()).then(|| ("code found".to_owned(), listed)),
+        more: (lines.len() > LINES_MAX).then_some(more),
+        changes: Vec::new(),
+    }
+}
+
+/// A place with the line on which it is, where that may be read.
+fn line_at(context: &Context<'_>, place: &Location) -> String {
+    let file = place.file.display();
+    let may = context
+        .policy
+        .is_readable(&context.staging.root().join(&place.file));
+    let whole = may
+        .then(|| context.staging.read(&place.file).ok())
+        .flatten();
+    let Some(whole) = whole else {
+        return format!("{file} (outside of what you can read)");
+    };
+    let number = line_number(&whole, place.range.start);
+    let line = whole.lines().nth(number - 1).unwrap_or_default();
+    format!("{file}:{number}: {}", line.trim())
+}
+
+fn named(context: &Context<'_>, name: &str, place: &Location) -> String {
+    format!("{name} at {}", line_at(context, place))
+}
+
+fn outline(symbols: &[Symbol], whole: &str, depth: usize, lines: &mut Vec<String>) {
+    for symbol in symbols {
+        let kind = serde_json::from_value::<SymbolKind>(symbol.kind.into());
+        let kind = kind.map_or_else(|_| "symbol".to_owned(), |kind| format!("{kind:?}"));
+        lines.push(format!(
+            "{}{} {} lines {}-{}",
+            "  ".repeat(depth),
+            kind.to_lowercase(),
+            symbol.name,
+            line_number(whole, symbol.range.start),
+            line_number(whole, symbol.range.end.saturating_sub(1)),
+        ));
+        outline(&symbol.children, whole, depth + 1, lines);
+    }
+}
+
+fn line_number(whole: &str, offset: usize) -> usize {
+    let before = whole.as_bytes().get(..offset).unwrap_or(whole.as_bytes());
+    memchr::memchr_iter(b'\n', before).count() + 1
+}
+
+fn changed(edits: EditSet) -> Output {
+    let files: Vec<&PathBuf> = edits.files.keys().collect();
+    Output {
+        data: json!({ "changed": files }),
+        changes: edits
+            .files
+            .iter()
+            .map(|(path, edit)| Change {
+                path: path.clone(),
+                after: edit.after.clone(),
+            })
+            .collect(),
+        ..Output::default()
+    }
+}
