@@ -11,6 +11,7 @@ mod shapes;
 pub mod stream;
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -34,7 +35,7 @@ pub struct Redactor {
 /// The known secrets, ready to be found.
 #[derive(Default)]
 struct Known {
-    values: Vec<String>,
+    values: BTreeSet<String>,
     finder: Option<AhoCorasick>,
     /// Bytes of the longest form.
     longest: usize,
@@ -54,23 +55,28 @@ impl std::fmt::Debug for Redactor {
 impl Redactor {
     /// Makes a redactor for these secret values.
     pub fn new(values: impl IntoIterator<Item = String>) -> Self {
-        let known = Arc::new(Known::new(values.into_iter().collect()));
+        let known = Known::new(values.into_iter().filter_map(maskable).collect());
         Self {
-            known: Arc::new(RwLock::new(known)),
+            known: Arc::new(RwLock::new(Arc::new(known))),
         }
     }
 
     /// Gets to know one more secret, in all clones.
     pub fn learn(&self, value: &str) {
+        self.learn_all([value.to_owned()]);
+    }
+
+    /// Gets to know more secrets, in all clones.
+    pub fn learn_all(&self, values: impl IntoIterator<Item = String>) {
+        let mut new: BTreeSet<String> = values.into_iter().filter_map(maskable).collect();
         let known = self.known();
-        let value = value.trim();
-        if value.len() < KNOWN_VALUE_BYTES_MIN || known.values.iter().any(|it| it == value) {
+        new.retain(|value| !known.values.contains(value));
+        if new.is_empty() {
             return;
         }
         let mut lock = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let mut values = lock.values.clone();
-        values.push(value.to_owned());
-        *lock = Arc::new(Known::new(values));
+        new.extend(lock.values.iter().cloned());
+        *lock = Arc::new(Known::new(new));
     }
 
     /// The same redactor, which knows one more secret.
@@ -114,12 +120,7 @@ impl Redactor {
 }
 
 impl Known {
-    fn new(values: Vec<String>) -> Self {
-        let values: Vec<String> = values
-            .iter()
-            .map(|value| value.trim().to_owned())
-            .filter(|value| value.len() >= KNOWN_VALUE_BYTES_MIN)
-            .collect();
+    fn new(values: BTreeSet<String>) -> Self {
         let forms: Vec<Vec<u8>> = values.iter().flat_map(|value| forms::of(value)).collect();
         Self {
             longest: forms.iter().map(Vec::len).max().unwrap_or(0),
@@ -130,6 +131,12 @@ impl Known {
             values,
         }
     }
+}
+
+/// The value as it is looked for, when it is long enough for that.
+fn maskable(value: String) -> Option<String> {
+    let value = value.trim();
+    (value.len() >= KNOWN_VALUE_BYTES_MIN).then(|| value.to_owned())
 }
 
 /// Where the secrets are, in order and apart from each other.

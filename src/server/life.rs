@@ -117,7 +117,8 @@ impl Session {
     /// Logs as the user set it. A proxy was told by its command line.
     fn start_logging(&mut self) {
         if self.is_agent() {
-            let redactor = Arc::new(self.secrets_of_all());
+            self.learn_secrets();
+            let redactor = Arc::clone(&self.redactor);
             for notice in telemetry::start(&self.host, &self.config, redactor) {
                 self.say(Loudness::Warning, &notice);
             }

@@ -46,6 +46,7 @@ use crate::config::host::Host;
 use crate::downstream::connection::{Feed, Incoming};
 use crate::downstream::queue::{Load, Queue};
 use crate::event::RunId;
+use crate::redact::Redactor;
 use crate::text::documents::Documents;
 use crate::text::position::Span;
 
@@ -135,6 +136,9 @@ pub struct Session {
     pub(super) host: Arc<Host>,
     pub(super) role: Role,
     pub(super) config: Arc<Config>,
+    /// Takes secrets out of the log, the journal and what runs do; what it learns all of them know at once. A key that
+    /// is replaced stays a secret.
+    pub(super) redactor: Arc<Redactor>,
     pub(super) editor: Queue,
     /// What waits for all servers together: the editor is read no faster than they read.
     load: Load,
@@ -207,6 +211,7 @@ impl Session {
             host,
             role,
             config: Arc::new(Config::default()),
+            redactor: Arc::default(),
             editor,
             load,
             events,

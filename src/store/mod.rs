@@ -128,13 +128,6 @@ impl Store {
         }
     }
 
-    /// Takes other secrets out of what is appended from now on.
-    pub fn redact_with(&mut self, redactor: Arc<Redactor>) {
-        if let State::Open(open) = &mut self.state {
-            open.redactor = redactor;
-        }
-    }
-
     /// Waits until everything appended before is on the disk.
     pub fn flush(&self) -> Result<(), Error> {
         match &self.state {

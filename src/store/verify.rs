@@ -372,13 +372,13 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let secret = "plain-and-\"quoted\"-secret";
         let redactor = Arc::new(Redactor::new([secret.to_owned()]));
-        let mut store = Store::open(&host(folder.path()), folder.path(), redactor);
+        let store = Store::open(&host(folder.path()), folder.path(), Arc::clone(&redactor));
         let event = RunEvent::Step {
             what: format!("say {secret}"),
             reason: "sk-ant-q8Zt3vLm0xWc5RbN7yKd2HfJ".to_owned(),
         };
         store.append(&RunId::new(RUN, 1), &event);
-        store.redact_with(Arc::new(Redactor::new(["learned-later".to_owned()])));
+        redactor.learn("learned-later");
         let event = RunEvent::Step {
             what: "say learned-later".to_owned(),
             reason: String::new(),

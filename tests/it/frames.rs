@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use crate::model::scripted::{Server, says};
 use crate::servers::{Machine, tool};
 use crate::status::{json_of, meliora, meliora_on};
 use crate::wire_peer::{Peer, Script, eventually, workspace};
@@ -158,6 +159,41 @@ fn a_server_that_dies_leaves_its_last_messages_in_one_of_a_few_files() {
     assert!(!text.contains("long and secret"), "{text}");
     let all = lines(&text);
     assert_eq!(methods(&all).last(), Some(&"test/crash"), "{text}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_key_that_a_run_was_given_is_in_no_recording() {
+    let key = "printed-and-planted-17";
+    let server = Server::start(vec![says("hello")]).await;
+    let config = format!(
+        "[llm]\nprovider = 'scripted'\nmodel = 'parrot'\n[llm.providers.scripted]\nbase_url = '{}'\n\
+         key_command = ['cat', 'keys/mine']\n",
+        server.url
+    );
+    let script = Script {
+        config: &config,
+        ..Script::default()
+    };
+    let mut peer = Peer::with(&[], &[], |folder| {
+        let keys = folder.join("home/keys");
+        std::fs::create_dir_all(&keys).expect("made");
+        std::fs::write(keys.join("mine"), key).expect("written");
+        workspace(folder, &script)
+    });
+    peer.greet(&json!({}));
+    open(&mut peer, "mine.txt", &format!("{key}\n"));
+    let dump = |peer: &mut Peer| {
+        let answer = peer.request("meliora/frames", &json!({}));
+        let text = answer["result"]["recording"].as_str().expect("text");
+        text.to_owned()
+    };
+    assert!(dump(&mut peer).contains(key), "nobody knows it yet");
+    let run = json!({ "command": "meliora.do", "arguments": ["say hello"] });
+    peer.request("workspace/executeCommand", &run);
+    server.wait_for_requests(1).await;
+    assert!(server.requests()[0].head.contains(key));
+    let text = dump(&mut peer);
+    assert!(text.contains("mine.txt") && !text.contains(key), "{text}");
 }
 
 /// Where the files of servers that died are.

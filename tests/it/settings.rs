@@ -101,6 +101,34 @@ fn as_much_is_logged_as_was_set() {
 }
 
 #[test]
+fn a_key_that_is_set_later_is_masked_in_the_log_as_well() {
+    let log = tempfile::NamedTempFile::new().expect("a temporary file");
+    let file = [("MELIORA_LOG_FILE", log.path().display().to_string())];
+    let script = Script::default();
+    let mut peer = Peer::with(&[], &file, |folder| workspace(folder, &script));
+    peer.greet(&json!({}));
+    let settings = peer.root.with_file_name("home/.config/agent/config.toml");
+    // The log names a folder when a server dies; this one is called like the key.
+    let base = peer.root.parent().and_then(Path::file_name);
+    let key = base.expect("it has a name").to_string_lossy().into_owned();
+    let before = fs::read_to_string(&settings).expect("readable");
+    let later = format!("[llm.providers.later]\napi_key = '{key}'\n{before}");
+    fs::write(&settings, later).expect("written");
+    let says = |peer: &mut Peer, part: &str| {
+        peer.find(|message| {
+            let text = message["params"]["message"].as_str();
+            text.is_some_and(|text| text.contains(part))
+        });
+    };
+    says(&mut peer, "the settings were read again");
+    peer.request("test/crash", &json!({}));
+    says(&mut peer, "meliora frames");
+    let text = fs::read_to_string(log.path()).expect("readable");
+    assert!(text.contains("[redacted]"), "{text}");
+    assert!(!text.contains(&key), "{text}");
+}
+
+#[test]
 fn no_more_runs_work_at_a_time_than_was_set() {
     // A model that takes every question and answers none.
     let model = TcpListener::bind("127.0.0.1:0").expect("a port is free");

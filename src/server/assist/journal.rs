@@ -42,9 +42,7 @@ pub enum Entry {
 /// The way to the thread.
 #[derive(Debug)]
 pub struct Journal {
-    sender: SyncSender<(Entry, Arc<Redactor>)>,
-    /// Takes secrets out of what is added from now on.
-    pub redactor: Arc<Redactor>,
+    sender: SyncSender<Entry>,
     thread: JoinHandle<()>,
 }
 
@@ -57,18 +55,14 @@ impl Journal {
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
-        let thread = std::thread::spawn(move || write(&host, &workspace, &events, &receiver));
-        Self {
-            sender,
-            redactor,
-            thread,
-        }
+        let thread =
+            std::thread::spawn(move || write(&host, &redactor, &workspace, &events, &receiver));
+        Self { sender, thread }
     }
 
     /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor.
     pub fn add(&self, entry: Entry) {
-        let entry = (entry, Arc::clone(&self.redactor));
-        if let Err(TrySendError::Full((entry, _))) = self.sender.try_send(entry) {
+        if let Err(TrySendError::Full(entry)) = self.sender.try_send(entry) {
             tracing::warn!(?entry, "the journal cannot keep up; an entry is lost");
         }
     }
@@ -83,9 +77,10 @@ impl Journal {
 
 fn write(
     host: &Host,
+    redactor: &Arc<Redactor>,
     workspace: &std::path::Path,
     events: &mpsc::Sender<Event>,
-    entries: &Receiver<(Entry, Arc<Redactor>)>,
+    entries: &Receiver<Entry>,
 ) {
     let tell = |notice: String| {
         // A session that is gone shows nothing.
@@ -96,15 +91,14 @@ fn write(
         Err(error) => tell(error.to_string()),
     }
     let mut store: Option<Store> = None;
-    for (entry, redactor) in entries {
+    for entry in entries {
         match entry {
             Entry::Event(run, event) => {
                 let store = store.get_or_insert_with(|| {
-                    let store = Store::open(host, workspace, Arc::clone(&redactor));
+                    let store = Store::open(host, workspace, Arc::clone(redactor));
                     store.notices().iter().cloned().for_each(tell);
                     store
                 });
-                store.redact_with(redactor);
                 store.append(&run, &event);
                 if matches!(event, RunEvent::Finished(_))
                     && let Err(error) = store.flush()

@@ -3,7 +3,7 @@
 //! A command is answered at once with the name of its run. The run works on threads of its own and only reports; the
 //! session shows the progress, brings the proposal into the editor and tells the run how that went.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -15,9 +15,9 @@ use super::commands::Arguments;
 use super::delivery::Delivery;
 use super::journal::{Entry, Journal};
 use super::progress::Progress;
+use crate::agent::keeper::Keeper;
 use crate::agent::task::{Control, Kind, Proposal, Report, Services, Task};
 use crate::event::{Outcome, RunEvent, RunId};
-use crate::redact::Redactor;
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
@@ -37,8 +37,6 @@ const THREADS: usize = 2;
 pub struct Runs {
     pub(in crate::server) working: BTreeMap<RunId, Run>,
     services: Option<Services>,
-    /// Every key that stood in the settings: one that is replaced stays a secret.
-    keys: BTreeSet<String>,
     runtime: Option<Runtime>,
     journal: Option<Journal>,
     pub(in crate::server) looked: Option<Instant>,
@@ -96,36 +94,25 @@ impl Runs {
 impl Session {
     /// Settles what an earlier process left half done, and makes ready to write down what runs do.
     pub(in crate::server) fn start_journal(&mut self) {
-        // Not the services: the means of proof are to end with them.
-        let Services { host, redactor, .. } = self.services();
+        let (host, redactor) = (Arc::clone(&self.host), Arc::clone(&self.redactor));
         let (root, events) = (self.root.clone(), self.events.clone());
         self.runs.journal = Some(Journal::start(host, redactor, root, events));
     }
 
     pub(in crate::server) fn services(&mut self) -> Services {
-        let (host, config) = (&self.host, &self.config);
-        let known = &mut self.runs.keys;
-        let services = self.runs.services.get_or_insert_with(|| {
-            known.extend(config.llm.secrets());
-            known.extend(crate::secrets::values(host));
-            let redactor = Redactor::new(host.secrets().into_iter().chain(known.iter().cloned()));
-            let mut services =
-                Services::new(host.as_ref().clone(), config.as_ref().clone(), redactor);
-            services.host = Arc::clone(host);
-            services.config = Arc::clone(config);
-            services
+        let services = self.runs.services.get_or_insert_with(|| Services {
+            host: Arc::clone(&self.host),
+            config: Arc::clone(&self.config),
+            redactor: Arc::clone(&self.redactor),
+            keeper: Keeper::default(),
         });
         services.clone()
     }
 
-    /// The settings are other ones: runs that start from now on work by them, with means of proof that do so too, and
-    /// the journal knows their secrets.
+    /// The settings are other ones: runs that start from now on work by them, with means of proof that do so too.
     pub(in crate::server) fn renew_services(&mut self) {
         self.runs.services = None;
-        let redactor = self.services().redactor;
-        if let Some(journal) = &mut self.runs.journal {
-            journal.redactor = redactor;
-        }
+        self.learn_secrets();
     }
 
     /// Starts a run.

@@ -9,7 +9,6 @@ use tokio::sync::oneshot;
 use crate::downstream::recorder::Recorder;
 use crate::downstream::recorder::mask::Mask;
 use crate::downstream::recorder::recording::Recording;
-use crate::redact::Redactor;
 use crate::server::messages::Loudness;
 use crate::server::peers::behind::Behind;
 use crate::server::role::Role;
@@ -65,7 +64,7 @@ impl Session {
             return;
         }
         let with_texts = at(params, "/texts").as_bool().unwrap_or(true);
-        let mut mask = Mask::new(self.secrets_of_all(), with_texts);
+        let mut mask = self.mask(with_texts);
         tokio::task::spawn_blocking(move || {
             let lines: String = recordings
                 .iter()
@@ -83,7 +82,7 @@ impl Session {
         let Some(recording) = behind.recorder.recording() else {
             return;
         };
-        let mut mask = Mask::new(self.secrets_of_all(), true);
+        let mut mask = self.mask(true);
         let folder = self.host.state_of(&self.root).join("frames");
         let path = folder.join(file_name(&behind.spec.name));
         let events = self.events.clone();
@@ -112,22 +111,23 @@ impl Session {
         self.log(Loudness::Info, &text);
     }
 
-    /// Knows the secrets of the environment and of the settings.
-    pub(in crate::server) fn secrets_of_all(&self) -> Redactor {
-        let keys = self.config.llm.secrets();
+    fn mask(&self, with_texts: bool) -> Mask {
+        self.learn_secrets();
+        Mask::new(self.redactor.as_ref().clone(), with_texts)
+    }
+
+    /// Teaches the redactor what is secret by now: in the environment, in the settings, in the vault, and in the
+    /// environments of servers.
+    pub(in crate::server) fn learn_secrets(&self) {
         let of_servers = self.servers.iter().flat_map(|server| {
             let variables = server.spec.environment.iter();
             variables.filter(|(name, _)| crate::redact::names_a_secret(name))
         });
         let of_servers = of_servers.map(|(_, value)| value.clone());
-        Redactor::new(
-            self.host
-                .secrets()
-                .into_iter()
-                .chain(keys)
-                .chain(crate::secrets::values(&self.host))
-                .chain(of_servers),
-        )
+        let values = self.host.secrets().into_iter();
+        let values = values.chain(self.config.llm.secrets());
+        let values = values.chain(crate::secrets::values(&self.host));
+        self.redactor.learn_all(values.chain(of_servers));
     }
 }
 
