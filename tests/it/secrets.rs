@@ -9,8 +9,7 @@ use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use serde_json::{Value, json};
 
 use crate::model::scripted::{Server, calls, refuses, says};
-use crate::model::{config, way};
-use meliora::llm::message::{Message, Request};
+use crate::model::{config, provider, question, way};
 
 /// Our program at work in a folder of its own.
 struct Place {
@@ -118,23 +117,14 @@ fn a_secret_is_kept_named_revealed_only_when_asked_and_forgotten() {
     }
 }
 
-fn question() -> Request {
-    Request {
-        messages: vec![Message::User {
-            text: "hello".to_owned(),
-        }],
-        tools: Vec::new(),
-    }
-}
-
 #[tokio::test]
 async fn a_key_is_printed_by_a_command_and_never_shown() {
     let key = "printed-hunter-value";
     let refusal = refuses("401 Unauthorized", &format!("no such key: {key}"), &[]);
     let server = Server::start(vec![refusal]).await;
     let mut config = config(&server.url);
-    let provider = config.llm.providers.get_mut("scripted").expect("there");
-    provider.key_command = ["sh", "-c", "echo printed-hunter-value; echo more"]
+    let own = provider(&mut config);
+    own.key_command = ["sh", "-c", "echo printed-hunter-value; echo more"]
         .map(str::to_owned)
         .to_vec();
     let error = way(&config, &[]).ask(&question()).await;
@@ -156,8 +146,8 @@ async fn a_key_is_printed_by_a_command_and_never_shown() {
         (&["sh", "-c", "echo"], "printed nothing"),
         (&["no-such-program-anywhere"], "not on PATH"),
     ] {
-        let provider = config.llm.providers.get_mut("scripted").expect("there");
-        provider.key_command = command.iter().map(|part| (*part).to_owned()).collect();
+        let own = provider(&mut config);
+        own.key_command = command.iter().map(|part| (*part).to_owned()).collect();
         let error = way(&config, &[]).ask(&question()).await;
         let error = error.expect_err("there is no key").to_string();
         assert!(

@@ -9,7 +9,7 @@ use meliora::config::{ActionStyle, Config};
 use meliora::llm::message::{Finish, Message, Request, ToolSpec};
 use serde_json::json;
 
-use crate::model::{config, way};
+use crate::model::{config, provider, way};
 
 /// A running model server; it ends when its standard input is closed, at the latest with this process.
 struct SmallModel {
@@ -185,12 +185,7 @@ async fn a_real_server_refuses_a_wrong_key_and_takes_the_right_one() {
         ("the-wrong-key-2", false),
         ("${THE_KEY}", true),
     ] {
-        let provider = config
-            .llm
-            .providers
-            .get_mut("scripted")
-            .expect("it is configured");
-        key.clone_into(&mut provider.api_key);
+        key.clone_into(&mut provider(&mut config).api_key);
         let asked = way(&config, &[("THE_KEY", "the-right-key-1")])
             .ask(&question("Hello"))
             .await;

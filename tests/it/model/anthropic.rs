@@ -1,51 +1,27 @@
 //! The messages wire of Anthropic: what is sent, what is understood, and what happens when it breaks.
 
-use std::time::Duration;
-
 use meliora::config::{Config, Wire};
 use meliora::llm::Error;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
+use meliora::llm::message::{Answer, Finish, Message, Thoughts, ToolCall};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
-use meliora::tools::registry;
 use serde_json::{Value, json};
 
-use super::scripted::{End, Reply, Server, refuses, stream};
-use super::tasks::{Ground, parser_only};
-use super::{host, way};
-
-/// An answer with text and two calls, as the provider streams it.
-const RECORDED: &str = include_str!("../../../fixtures/wires/anthropic-tools.sse");
+use super::scripted::{Reply, Server, refuses, stream};
+use super::tasks::x_is_set;
+use super::{answer, host, provider, question, speaks, way};
 
 const KEY: &str = "key-with-9-lives-and-more";
 
-/// The configuration that names the server at `url` as one that speaks like Anthropic.
 fn config(url: &str) -> Config {
-    let mut config = super::config(url);
-    let provider = config.llm.providers.get_mut("scripted");
-    let provider = provider.expect("it is configured");
-    provider.wire = Some(Wire::Anthropic);
-    KEY.clone_into(&mut provider.api_key);
+    let mut config = speaks(Wire::Anthropic, url, "parrot");
+    KEY.clone_into(&mut provider(&mut config).api_key);
     config
 }
 
-fn user(text: &str) -> Message {
-    Message::User {
-        text: text.to_owned(),
-    }
-}
-
-fn question() -> Request {
-    Request {
-        messages: vec![
-            Message::System {
-                text: "be brief".to_owned(),
-            },
-            user("hello"),
-        ],
-        tools: registry::specs(),
-    }
+async fn asked(reply: Reply) -> Result<Answer, Error> {
+    answer(config, reply).await
 }
 
 /// A streamed answer with these events, each with its name.
@@ -93,52 +69,6 @@ pub(super) fn calls(name: &str, arguments: &Value) -> Reply {
     ])
 }
 
-async fn asked(reply: Reply) -> Result<Answer, Error> {
-    let server = Server::start(vec![reply]).await;
-    let asked = way(&config(&server.url), &[]).ask(&question()).await;
-    asked.map(|(answer, _)| answer)
-}
-
-#[tokio::test]
-async fn an_anthropic_answer_is_the_same_wherever_its_bytes_are_split() {
-    for body in [RECORDED.to_owned(), RECORDED.replace('\n', "\r\n")] {
-        let bytes = body.as_bytes();
-        let mut script = vec![Reply {
-            pieces: bytes.chunks(1).map(<[u8]>::to_vec).collect(),
-            ..stream(&[])
-        }];
-        for split in (1..bytes.len()).step_by(37) {
-            script.push(Reply {
-                pieces: vec![bytes[..split].to_vec(), bytes[split..].to_vec()],
-                ..stream(&[])
-            });
-        }
-        let count = script.len();
-        let server = Server::start(script).await;
-        let mut way = way(&config(&server.url), &[]);
-        for _ in 0..count {
-            let (answer, seen) = way.ask(&question()).await.expect("an answer");
-            assert_eq!(answer.text, "Ich lese 😀 nach.");
-            assert_eq!(seen, answer.text);
-            assert_eq!(answer.finish, Finish::Tools);
-            let [first, second] = answer.calls.as_slice() else {
-                panic!("two calls: {:?}", answer.calls);
-            };
-            assert_eq!(first.id, "toolu_01T1x1fJ34qAmk2tNTrN7Up6");
-            assert_eq!(
-                first.parsed().expect("JSON"),
-                json!({ "path": "src/größe.rs", "start_line": 3 })
-            );
-            assert_eq!(second.name, "problems");
-            assert_eq!(second.parsed().expect("JSON"), json!({}));
-            // What was kept and what was read counts as sent; the figures of later events replace earlier ones.
-            let usage = answer.usage;
-            assert_eq!((usage.tokens_in, usage.tokens_cached), (472, 400));
-            assert_eq!((usage.tokens_out, usage.reported), (89, true));
-        }
-    }
-}
-
 #[tokio::test]
 async fn an_anthropic_request_names_its_version_key_limit_and_marks_its_prefix() {
     let server = Server::start(vec![says("hello")]).await;
@@ -165,7 +95,9 @@ async fn an_anthropic_request_names_its_version_key_limit_and_marks_its_prefix()
         },
         result("functions.read:0", "one"),
         result("b", "two"),
-        user("go on"),
+        Message::User {
+            text: "go on".to_owned(),
+        },
     ]);
     way.ask(&request).await.expect("an answer");
     let requests = server.requests();
@@ -290,24 +222,6 @@ async fn errors_that_stay_are_said_at_once() {
 }
 
 #[tokio::test]
-async fn a_cut_anthropic_answer_gives_out_no_call() {
-    let places = ["toolu_01QZ", "\"stop_reason\":\"tool_use\""];
-    for end in [End::Close, End::Reset] {
-        for place in places {
-            let cut = RECORDED.find(place).expect("it is in the record");
-            let reply = Reply {
-                pieces: vec![RECORDED.as_bytes()[..cut].to_vec()],
-                pause: Duration::from_millis(20),
-                end,
-                ..stream(&[])
-            };
-            let error = asked(reply).await.expect_err("half an answer is none");
-            assert!(error.is_cut(), "{place}: {error}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn thoughts_go_back_untouched_and_only_to_the_model_that_had_them() {
     let [delta, stop] = stopped("tool_use");
     let call = json!({ "type": "tool_use", "id": "a", "name": "problems", "input": {} });
@@ -400,20 +314,5 @@ async fn the_provider_of_the_specification_needs_only_its_key() {
 
 #[tokio::test]
 async fn a_task_is_carried_out_over_the_anthropic_wire() {
-    let ground = Ground::new(&[("a.py", "x = 1\n")]);
-    let script = vec![
-        calls(
-            "edit_file",
-            &json!({ "path": "a.py", "search": "1", "replace": "2" }),
-        ),
-        says("x is 2 now"),
-    ];
-    let server = Server::start(script).await;
-    let config = Config {
-        llm: config(&server.url).llm,
-        ..parser_only(&server.url)
-    };
-    let ended = ground.run(config, "set x to 2 in a.py").await;
-    assert_eq!(ended.after("a.py"), "x = 2\n");
-    assert_eq!(server.requests().len(), 2);
+    x_is_set(config, calls, says("x is 2 now")).await;
 }

@@ -2,11 +2,10 @@
 
 use meliora::config::{Config, Wire};
 use meliora::llm::message::{Message, Request};
-use meliora::tools::registry;
 use serde_json::{Value, json};
 
 use super::scripted::{Reply, Server, says};
-use super::{anthropic, responses, way};
+use super::{anthropic, responses, speaks, way};
 
 /// What the body for a model has: names with their values, and names that may not be in it.
 struct Expected {
@@ -95,12 +94,9 @@ fn expectations() -> Vec<Expected> {
 }
 
 fn config(url: &str, model: &str, wire: Wire) -> Config {
-    let mut config = super::config(url);
-    model.clone_into(&mut config.llm.model);
+    let mut config = speaks(wire, url, model);
     config.llm.temperature = Some(0.2);
     config.llm.max_tokens = 5000;
-    let provider = config.llm.providers.get_mut("scripted");
-    provider.expect("it is configured").wire = Some(wire);
     config
 }
 
@@ -113,17 +109,9 @@ fn answer(wire: Wire) -> Reply {
 }
 
 fn question() -> Request {
-    Request {
-        messages: vec![
-            Message::System {
-                text: "be brief".to_owned(),
-            },
-            Message::User {
-                text: "hello".to_owned(),
-            },
-        ],
-        tools: registry::specs().into_iter().take(1).collect(),
-    }
+    let mut question = super::question();
+    question.tools.truncate(1);
+    question
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use serde_json::json;
 
 use super::scripted::{Reply, Server, refuses, says};
 use super::tasks::{Ground, parser_only};
-use super::{anthropic, host};
+use super::{anthropic, host, provider};
 
 const KEY: &str = "key-of-the-first-provider";
 
@@ -18,8 +18,7 @@ const KEY: &str = "key-of-the-first-provider";
 fn config(first: &Server, second: &Server) -> Config {
     let mut config = parser_only(&first.url);
     config.llm.idle_timeout = 5;
-    let provider = config.llm.providers.get_mut("scripted");
-    let provider = provider.expect("it is configured");
+    let provider = provider(&mut config);
     provider.wire = Some(Wire::Anthropic);
     KEY.clone_into(&mut provider.api_key);
     let other = config.llm.providers.entry("other".to_owned()).or_default();
@@ -129,8 +128,7 @@ async fn whoever_cannot_answer_now_is_not_waited_for_when_another_can() {
 
     // A key that is not there is a reason as well; nothing is sent to the first one then.
     let asked = first.requests().len();
-    let provider = config.llm.providers.get_mut("scripted");
-    "${NOT_SET}".clone_into(&mut provider.expect("it is configured").api_key);
+    "${NOT_SET}".clone_into(&mut provider(&mut config).api_key);
     let ended = ground.run(config, "what is x?").await;
     let (_, reason, _) = turned(&ended.events).expect("it is told");
     assert!(reason.contains("export NOT_SET"), "{reason}");

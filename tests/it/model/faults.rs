@@ -9,103 +9,16 @@ use meliora::llm::message::{Finish, Message, Request};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
-use meliora::tools::registry;
 use serde_json::{Value, json};
 
-use super::scripted::{
-    End, Reply, Server, call_chunks, calls, events, refuses, says, stream, usage,
-};
-use super::{config, host, way};
+use super::scripted::{End, Reply, Server, calls, events, refuses, says, stream, usage};
+use super::{asked, config, host, provider, question, saying, way};
 
 const KEY: &str = "key-with-9-lives-and-more";
 
-fn question(text: &str) -> Request {
-    Request {
-        messages: vec![Message::User {
-            text: text.to_owned(),
-        }],
-        tools: registry::specs(),
-    }
-}
-
 async fn error_of(script: Vec<Reply>) -> (Error, Server) {
-    let server = Server::start(script).await;
-    let error = way(&config(&server.url), &[]).ask(&question("hello")).await;
-    (error.expect_err("the server does not answer"), server)
-}
-
-#[tokio::test]
-async fn an_answer_is_the_same_wherever_its_bytes_are_split() {
-    let mut chunks = call_chunks(
-        "read_file",
-        &json!({ "path": "src/größe.rs", "start_line": 3 }),
-    );
-    chunks.insert(
-        0,
-        json!({ "choices": [{ "index": 0, "delta": { "content": "Ich lese 😀 nach.\r\n" } }] }),
-    );
-    let text = format!(": keep-alive\n\n{}", events(&chunks));
-    for body in [text.clone(), text.replace("\n\n", "\r\n\r\n")] {
-        let bytes = body.as_bytes();
-        let mut script = vec![Reply {
-            pieces: bytes.chunks(1).map(<[u8]>::to_vec).collect(),
-            ..stream(&[])
-        }];
-        for split in (1..bytes.len()).step_by(13) {
-            script.push(Reply {
-                pieces: vec![bytes[..split].to_vec(), bytes[split..].to_vec()],
-                ..stream(&[])
-            });
-        }
-        let count = script.len();
-        let server = Server::start(script).await;
-        let mut way = way(&config(&server.url), &[]);
-        for _ in 0..count {
-            let (answer, seen) = way.ask(&question("hello")).await.expect("an answer");
-            assert_eq!(answer.text, "Ich lese 😀 nach.\r\n");
-            assert_eq!(seen, answer.text);
-            assert_eq!((answer.finish, answer.calls.len()), (Finish::Tools, 1));
-            let arguments = answer.calls[0].parsed().expect("they are JSON");
-            assert_eq!(
-                arguments,
-                json!({ "path": "src/größe.rs", "start_line": 3 })
-            );
-            assert_eq!((answer.usage.tokens_in, answer.usage.tokens_out), (30, 10));
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_call_whose_stream_was_cut_is_never_given_out() {
-    let mut chunks = call_chunks(
-        "edit_file",
-        &json!({ "path": "a", "search": "b", "replace": "c" }),
-    );
-    chunks.insert(
-        0,
-        json!({ "choices": [{ "index": 0, "delta": { "content": "so far" } }] }),
-    );
-    let whole = events(&chunks);
-    let finish = whole
-        .find("\"finish_reason\"")
-        .expect("it says why it ends");
-    for end in [End::Close, End::Reset] {
-        for cut in [whole.len() / 3, whole.len() / 2, finish] {
-            let reply = Reply {
-                pieces: vec![whole.as_bytes()[..cut].to_vec()],
-                pause: Duration::from_millis(20),
-                end,
-                ..stream(&[])
-            };
-            let (error, server) = error_of(vec![reply]).await;
-            assert!(error.is_cut(), "{error}");
-            assert_eq!(
-                server.requests().len(),
-                1,
-                "an answer that had begun is not asked for again"
-            );
-        }
-    }
+    let (asked, server) = asked(config, script).await;
+    (asked.expect_err("the server does not answer"), server)
 }
 
 #[tokio::test]
@@ -122,7 +35,7 @@ async fn passing_failures_are_asked_again_and_only_so_often() {
     ] {
         let server = Server::start(vec![refuses(status, "later", &soon), says("hello")]).await;
         let (answer, _) = way(&config(&server.url), &[])
-            .ask(&question("hello"))
+            .ask(&question())
             .await
             .expect("it answers at last");
         assert_eq!(
@@ -144,7 +57,7 @@ async fn the_wait_that_a_server_asks_for_is_kept() {
     ];
     let server = Server::start(script).await;
     way(&config(&server.url), &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect("it answers");
     let requests = server.requests();
@@ -180,10 +93,8 @@ async fn a_redirect_is_not_followed_and_the_key_stays() {
     };
     let server = Server::start(vec![redirect]).await;
     let mut config = config(&server.url);
-    set_key(&mut config, "${THE_KEY}");
-    let error = way(&config, &[("THE_KEY", KEY)])
-        .ask(&question("hello"))
-        .await;
+    "${THE_KEY}".clone_into(&mut provider(&mut config).api_key);
+    let error = way(&config, &[("THE_KEY", KEY)]).ask(&question()).await;
     let error = error.expect_err("redirects are refused").to_string();
     assert!(
         error.contains("redirects to") && error.contains("base_url"),
@@ -208,8 +119,8 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
         let server =
             Server::start(vec![refuses(status, &format!("no such key: {KEY}"), &[])]).await;
         let mut config = config(&server.url);
-        set_key(&mut config, KEY);
-        let error = way(&config, &[]).ask(&question("hello")).await;
+        KEY.clone_into(&mut provider(&mut config).api_key);
+        let error = way(&config, &[]).ask(&question()).await;
         let error = error.expect_err("it is refused").to_string();
         assert!(error.contains(expected) && !error.contains(KEY), "{error}");
         assert_eq!(server.requests().len(), 1, "{status}");
@@ -219,9 +130,9 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
     let refusal = refuses("401 Unauthorized", &format!("no such key: {echoed}"), &[]);
     let server = Server::start(vec![refusal]).await;
     let mut config = config(&server.url);
-    set_key(&mut config, "${SOME_VARIABLE}");
+    "${SOME_VARIABLE}".clone_into(&mut provider(&mut config).api_key);
     let environment = [("SOME_VARIABLE", "plain-hunter-value\n")];
-    let error = way(&config, &environment).ask(&question("hello")).await;
+    let error = way(&config, &environment).ask(&question()).await;
     let error = error.expect_err("it is refused").to_string();
     assert!(
         error.contains("[redacted]") && !error.contains(echoed),
@@ -262,7 +173,7 @@ async fn a_model_that_falls_silent_is_given_up() {
         let server = Server::start(vec![silent]).await;
         let mut config = config(&server.url);
         config.llm.idle_timeout = 1;
-        let error = way(&config, &[]).ask(&question("hello")).await;
+        let error = way(&config, &[]).ask(&question()).await;
         let error = error.expect_err("it never answers");
         assert!(matches!(error, Error::Idle(1)), "{error}");
         server.wait_for_close().await;
@@ -285,7 +196,7 @@ async fn a_slow_model_is_waited_for_as_long_as_something_comes() {
     config.llm.idle_timeout = 1;
     let started = Instant::now();
     let (answer, _) = way(&config, &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect("it answers");
     assert_eq!(answer.text, "slowly");
@@ -303,7 +214,7 @@ async fn dropping_a_call_closes_its_socket() {
     };
     let server = Server::start(vec![silent]).await;
     let mut way = way(&config(&server.url), &[]);
-    let call = tokio::spawn(async move { way.ask(&question("hello")).await.is_ok() });
+    let call = tokio::spawn(async move { way.ask(&question()).await.is_ok() });
     server.wait_for_requests(1).await;
     let dropped = Instant::now();
     call.abort();
@@ -321,17 +232,15 @@ async fn a_budget_fails_closed() {
     let mut config = config(&server.url);
     config.agent.tokens_max = 100;
     let error = way(&config, &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect_err("tools alone cost more");
     assert!(matches!(error, Error::Budget { .. }), "{error}");
     assert!(server.requests().is_empty());
 
     let small = Request {
-        messages: vec![Message::User {
-            text: "hi".to_owned(),
-        }],
         tools: Vec::new(),
+        ..question()
     };
     config.agent.tokens_max = 300;
     config.llm.max_tokens = 200;
@@ -340,12 +249,7 @@ async fn a_budget_fails_closed() {
         usage(10, 190),
     ]);
     let server = Server::start(vec![costly]).await;
-    config
-        .llm
-        .providers
-        .get_mut("scripted")
-        .expect("it is there")
-        .base_url = server.url.clone();
+    provider(&mut config).base_url.clone_from(&server.url);
     let mut way = way(&config, &[]);
     way.ask(&small).await.expect("the first call fits");
     let error = way.ask(&small).await.expect_err("the second does not");
@@ -360,7 +264,7 @@ async fn a_budget_fails_closed() {
         "{error}"
     );
     assert_eq!(server.requests().len(), 1);
-    let long = question(&"word ".repeat(100_000));
+    let long = saying(&"word ".repeat(100_000));
     let mut roomy = config.clone();
     roomy.agent.tokens_max = 10_000_000;
     let error = super::way(&roomy, &[])
@@ -384,9 +288,9 @@ async fn nothing_leaves_before_a_model_was_chosen_and_its_key_is_there() {
 
     let server = Server::start(vec![says("hello")]).await;
     let mut config = config(&server.url);
-    set_key(&mut config, "${NOT_SET}");
+    "${NOT_SET}".clone_into(&mut provider(&mut config).api_key);
     let error = way(&config, &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect_err("the key is missing");
     assert!(
@@ -406,7 +310,7 @@ async fn nothing_leaves_before_a_model_was_chosen_and_its_key_is_there() {
 async fn secrets_of_the_environment_are_taken_out_of_every_request() {
     let server = Server::start(vec![says("hello")]).await;
     let mut way = way(&config(&server.url), &[("SOME_TOKEN", "swordfish-12345")]);
-    let mut request = question("the token is swordfish-12345");
+    let mut request = saying("the token is swordfish-12345");
     request.messages.push(Message::Tool {
         call: "1".to_owned(),
         name: "read_file".to_owned(),
@@ -431,12 +335,12 @@ async fn a_model_without_tool_calls_is_asked_for_actions_by_schema() {
     ];
     let server = Server::start(script).await;
     let mut way = way(&config(&server.url), &[]);
-    let (answer, _) = way.ask(&question("hello")).await.expect("an answer");
+    let (answer, _) = way.ask(&question()).await.expect("an answer");
     assert_eq!(
         (answer.finish, answer.calls[0].name.as_str()),
         (Finish::Tools, "read_file")
     );
-    let (answer, _) = way.ask(&question("hello")).await.expect("an answer");
+    let (answer, _) = way.ask(&question()).await.expect("an answer");
     assert_eq!(
         (answer.finish, answer.text.as_str()),
         (Finish::Stop, "all done")
@@ -471,7 +375,7 @@ async fn a_server_that_refuses_parts_of_a_request_is_asked_without_them() {
     config.llm.temperature = Some(0.2);
     config.llm.actions = ActionStyle::Schema;
     way(&config, &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect("it answers at last");
     let last = server.requests().pop().expect("five requests").body;
@@ -507,7 +411,7 @@ async fn an_answer_in_one_piece_and_one_in_json_text_are_understood() {
     let server = Server::start(script).await;
     let mut way = way(&config(&server.url), &[]);
     for _ in 0..3 {
-        let (answer, _) = way.ask(&question("hello")).await.expect("an answer");
+        let (answer, _) = way.ask(&question()).await.expect("an answer");
         assert_eq!(answer.finish, Finish::Tools);
         assert_eq!(answer.calls[0].name, "read_file");
         assert_eq!(
@@ -525,7 +429,7 @@ async fn a_server_that_is_not_there_is_named() {
     let mut config = config(&url);
     config.llm.idle_timeout = 60;
     let error = way(&config, &[])
-        .ask(&question("hello"))
+        .ask(&question())
         .await
         .expect_err("nobody listens");
     let error = error.to_string();
@@ -533,15 +437,6 @@ async fn a_server_that_is_not_there_is_named() {
         error.contains("cannot reach") && error.contains("is the server running"),
         "{error}"
     );
-}
-
-fn set_key(config: &mut Config, key: &str) {
-    let provider = config
-        .llm
-        .providers
-        .get_mut("scripted")
-        .expect("it is configured");
-    key.clone_into(&mut provider.api_key);
 }
 
 #[tokio::test]
@@ -555,7 +450,7 @@ async fn a_whole_answer_counts_whatever_the_connection_does_after_it() {
         let server = Server::start(vec![reply]).await;
         let started = Instant::now();
         let (answer, _) = way(&config(&server.url), &[])
-            .ask(&question("hello"))
+            .ask(&question())
             .await
             .expect("it is whole");
         assert_eq!(

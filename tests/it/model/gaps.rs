@@ -1,6 +1,6 @@
 //! Gaps that a model fills: each endpoint in the way that it understands, which is found out once.
 
-use meliora::config::{Config, Wire};
+use meliora::config::Wire;
 use meliora::llm::Error;
 use meliora::llm::middle::{Filling, Gap};
 use meliora::safety;
@@ -8,20 +8,12 @@ use serde_json::{Value, json};
 
 use super::calling::{finish, program};
 use super::scripted::{Reply, Server, refuses, stream};
-use super::{Way, way};
+use super::{Way, speaks, way};
 
 const GAP: Gap<'static> = Gap {
     before: "fn add(a: i32, b: i32) -> i32 {\n    a",
     after: "\n}\n",
 };
-
-fn config(url: &str, model: &str, wire: Wire) -> Config {
-    let mut config = super::config(url);
-    model.clone_into(&mut config.llm.model);
-    let provider = config.llm.providers.get_mut("scripted");
-    provider.expect("it is configured").wire = Some(wire);
-    config
-}
 
 fn answers(answer: &Value) -> Reply {
     Reply {
@@ -46,7 +38,7 @@ fn asked(server: &Server) -> Vec<String> {
 async fn a_server_that_fills_gaps_itself_is_asked_so_and_remembered() {
     let content = json!({ "content": " + b", "tokens_evaluated": 20, "tokens_predicted": 3 });
     let server = Server::start(vec![answers(&content)]).await;
-    let mut local = way(&config(&server.url, "any-coder.gguf", Wire::Openai), &[]);
+    let mut local = way(&speaks(Wire::Openai, &server.url, "any-coder.gguf"), &[]);
     let filling = fill(&mut local).await.expect("it is filled");
     assert_eq!((filling.text.as_str(), filling.usage.total()), (" + b", 23));
     let body = &server.requests()[0].body;
@@ -59,7 +51,7 @@ async fn a_server_that_fills_gaps_itself_is_asked_so_and_remembered() {
     let response = json!({ "response": " + b<|endoftext|>", "done": true });
     let server = Server::start(vec![answers(&response)]).await;
     let mut ollama = way(
-        &config(&server.url, "qwen2.5-coder:1.5b", Wire::Ollama),
+        &speaks(Wire::Ollama, &server.url, "qwen2.5-coder:1.5b"),
         &[],
     );
     let filling = fill(&mut ollama).await.expect("it is filled");
@@ -85,7 +77,7 @@ async fn a_server_that_does_not_is_given_the_marks_of_the_family() {
         answers(&text),
     ];
     let server = Server::start(script).await;
-    let mut way_there = way(&config(&server.url, "codellama-7b", Wire::Openai), &[]);
+    let mut way_there = way(&speaks(Wire::Openai, &server.url, "codellama-7b"), &[]);
     for _ in 0..2 {
         assert_eq!(
             fill(&mut way_there).await.expect("it is filled").text,
@@ -110,7 +102,7 @@ async fn a_server_that_does_not_is_given_the_marks_of_the_family() {
         answers(&raw),
     ];
     let server = Server::start(script).await;
-    let mut ollama = way(&config(&server.url, "starcoder2:3b", Wire::Ollama), &[]);
+    let mut ollama = way(&speaks(Wire::Ollama, &server.url, "starcoder2:3b"), &[]);
     assert_eq!(fill(&mut ollama).await.expect("it is filled").text, " + b");
     let body = &server.requests()[1].body;
     assert_eq!(
@@ -128,7 +120,7 @@ async fn a_server_that_does_not_is_given_the_marks_of_the_family() {
 async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
     let server = Server::start(vec![refuses("404 Not Found", "no such path", &[])]).await;
     let error = fill(&mut way(
-        &config(&server.url, "llama3.1", Wire::Openai),
+        &speaks(Wire::Openai, &server.url, "llama3.1"),
         &[],
     ))
     .await;
@@ -140,7 +132,7 @@ async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
     );
 
     let error = fill(&mut way(
-        &config(&server.url, "claude-3-opus", Wire::Anthropic),
+        &speaks(Wire::Anthropic, &server.url, "claude-3-opus"),
         &[],
     ))
     .await;
@@ -151,7 +143,7 @@ async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
     let prose = json!({ "response": "Sure! Here is the code:\n```rust\na + b\n```" });
     let server = Server::start(vec![answers(&prose)]).await;
     let error = fill(&mut way(
-        &config(&server.url, "qwen2.5-coder", Wire::Ollama),
+        &speaks(Wire::Ollama, &server.url, "qwen2.5-coder"),
         &[],
     ))
     .await;
@@ -162,7 +154,7 @@ async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
 async fn secrets_stay_and_refusals_are_said() {
     let server = Server::start(vec![refuses("401 Unauthorized", "who are you?", &[])]).await;
     let mut way = way(
-        &config(&server.url, "m", Wire::Openai),
+        &speaks(Wire::Openai, &server.url, "m"),
         &[("SOME_TOKEN", "swordfish-12345")],
     );
     let permit = safety::permit(&way.policy, way.gateway.action()).expect("it is the endpoint");

@@ -6,53 +6,58 @@ use std::time::Duration;
 use meliora::config::{Config, Wire};
 use meliora::llm::dialect::{Dialect, Settings};
 use meliora::llm::error::Error;
-use meliora::llm::message::{Answer, Finish, Message, Request};
+use meliora::llm::message::{Answer, Finish, Message};
 use meliora::llm::sse::{EVENT_BYTES_MAX, Event};
 use meliora::llm::{ndjson, openai, responses, sse};
-use meliora::tools::registry;
 use serde_json::{Value, json};
 
 use super::scripted::{End, Reply, Server, refuses, stream};
-use super::way;
+use super::{asked, provider, question, speaks, way};
 
 const KEY: &str = "key-with-9-lives-and-more";
 
-/// What every recorded answer says before it calls `read_file` and `problems`.
+/// What every sample says before it calls `read_file` and `problems`.
 const SAID: &str = "Ich lese 😀 nach.";
 
-/// A wire with an answer that was recorded on it.
+/// A wire with an answer in its words, written by hand in the form that the provider has published.
 #[derive(Debug, Clone, Copy)]
 struct Tongue {
     wire: Wire,
-    recorded: &'static str,
+    sample: &'static str,
+    /// Calls of the sample have these ids; where a wire gives none, one is made up.
+    ids: [Option<&'static str>; 2],
 }
 
 const TONGUES: [Tongue; 4] = [
     Tongue {
         wire: Wire::Openai,
-        recorded: include_str!("../../../fixtures/wires/openai-tools.sse"),
+        sample: include_str!("../../../fixtures/wires/openai-tools.sse"),
+        ids: [Some("call_uEnV3kP1"), Some("call_9xYbQ2")],
     },
     Tongue {
         wire: Wire::Responses,
-        recorded: include_str!("../../../fixtures/wires/responses-tools.sse"),
+        sample: include_str!("../../../fixtures/wires/responses-tools.sse"),
+        ids: [Some("call_uEnV3kP1"), Some("call_9xYbQ2")],
     },
     Tongue {
         wire: Wire::Anthropic,
-        recorded: include_str!("../../../fixtures/wires/anthropic-tools.sse"),
+        sample: include_str!("../../../fixtures/wires/anthropic-tools.sse"),
+        ids: [
+            Some("toolu_01T1x1fJ34qAmk2tNTrN7Up6"),
+            Some("toolu_01QZhF8xC3pVqmpUqbHZVNFA"),
+        ],
     },
     Tongue {
         wire: Wire::Ollama,
-        recorded: include_str!("../../../fixtures/wires/ollama-tools.ndjson"),
+        sample: include_str!("../../../fixtures/wires/ollama-tools.ndjson"),
+        ids: [Some("call_x3k"), None],
     },
 ];
 
 impl Tongue {
     fn config(self, url: &str) -> Config {
-        let mut config = super::config(url);
-        let provider = config.llm.providers.get_mut("scripted");
-        let provider = provider.expect("it is configured");
-        provider.wire = Some(self.wire);
-        KEY.clone_into(&mut provider.api_key);
+        let mut config = speaks(self.wire, url, "parrot");
+        KEY.clone_into(&mut provider(&mut config).api_key);
         config
     }
 
@@ -69,7 +74,7 @@ impl Tongue {
     }
 
     fn whole(self) -> Reply {
-        self.reply(vec![self.recorded.as_bytes().to_vec()])
+        self.reply(vec![self.sample.as_bytes().to_vec()])
     }
 
     fn decode(self, parts: &[&[u8]]) -> Vec<Event> {
@@ -91,27 +96,11 @@ impl Tongue {
     }
 
     async fn asked(self, script: Vec<Reply>) -> (Result<(Answer, String), Error>, Server) {
-        let server = Server::start(script).await;
-        let asked = way(&self.config(&server.url), &[]).ask(&question()).await;
-        (asked, server)
+        asked(|url| self.config(url), script).await
     }
 }
 
-fn question() -> Request {
-    Request {
-        messages: vec![
-            Message::System {
-                text: "be brief".to_owned(),
-            },
-            Message::User {
-                text: "hello".to_owned(),
-            },
-        ],
-        tools: registry::specs(),
-    }
-}
-
-fn assert_recorded(answer: &Answer, tongue: Tongue) {
+fn assert_sample(answer: &Answer, tongue: Tongue) {
     assert_eq!(
         (answer.text.as_str(), answer.finish),
         (SAID, Finish::Tools),
@@ -130,6 +119,10 @@ fn assert_recorded(answer: &Answer, tongue: Tongue) {
         ("problems", json!({})),
     ];
     assert_eq!(calls, expected, "{tongue:?}");
+    for (call, id) in answer.calls.iter().zip(tongue.ids) {
+        assert!(id.is_none_or(|id| call.id == id), "{tongue:?}: {call:?}");
+    }
+    assert_ne!(answer.calls[0].id, answer.calls[1].id, "{tongue:?}");
     let usage = answer.usage;
     assert_eq!(
         (usage.tokens_in, usage.tokens_out, usage.reported),
@@ -141,13 +134,13 @@ fn assert_recorded(answer: &Answer, tongue: Tongue) {
 }
 
 #[test]
-fn a_recorded_stream_has_the_same_events_at_every_byte_boundary() {
+fn a_stream_has_the_same_events_at_every_byte_boundary() {
     for tongue in TONGUES {
-        let whole = tongue.decode(&[tongue.recorded.as_bytes()]);
+        let whole = tongue.decode(&[tongue.sample.as_bytes()]);
         assert!(whole.len() >= 6, "{tongue:?}");
         for text in [
-            tongue.recorded.to_owned(),
-            tongue.recorded.replace('\n', "\r\n"),
+            tongue.sample.to_owned(),
+            tongue.sample.replace('\n', "\r\n"),
         ] {
             let bytes = text.as_bytes();
             for split in 0..=bytes.len() {
@@ -162,32 +155,33 @@ fn a_recorded_stream_has_the_same_events_at_every_byte_boundary() {
 #[tokio::test]
 async fn an_answer_that_drips_byte_by_byte_is_the_same() {
     for tongue in TONGUES {
-        let text = tongue.recorded.replace('\n', "\r\n");
+        let text = tongue.sample.replace('\n', "\r\n");
         let drip = tongue.reply(text.as_bytes().chunks(1).map(<[u8]>::to_vec).collect());
         let (asked, _server) = tongue.asked(vec![drip]).await;
         let (answer, seen) = asked.expect("an answer");
-        assert_recorded(&answer, tongue);
-        assert_eq!(seen, SAID, "{tongue:?}");
+        assert_sample(&answer, tongue);
+        assert_eq!(seen, SAID, "{tongue:?}: thoughts are not text");
     }
 }
 
 #[tokio::test]
 async fn what_was_cut_keeps_its_text_and_gives_out_no_call() {
     for tongue in TONGUES {
-        // In the second call; and before the end, when both calls are there and nothing says that they are all.
-        let second = tongue.recorded.find("problems").expect("it calls it");
+        // In the first call, in the second one, and before the end, when nothing says yet that these are all.
+        let first = tongue.sample.find("start_line").expect("it is given");
+        let second = tongue.sample.find("problems").expect("it calls it");
         let last = match tongue.wire {
-            Wire::Openai => tongue.recorded.find("\"finish_reason\":\"tool_calls\""),
-            Wire::Responses => tongue.recorded.find("response.completed"),
-            Wire::Anthropic => tongue.recorded.find("\"stop_reason\":\"tool_use\""),
-            Wire::Ollama => tongue.recorded.find("\"done\":true"),
+            Wire::Openai => tongue.sample.find("\"finish_reason\":\"tool_calls\""),
+            Wire::Responses => tongue.sample.find("response.completed"),
+            Wire::Anthropic => tongue.sample.find("\"stop_reason\":\"tool_use\""),
+            Wire::Ollama => tongue.sample.find("\"done\":true"),
         };
-        for cut in [second, last.expect("it ends")] {
+        for cut in [first, second, last.expect("it ends")] {
             for end in [End::Close, End::Reset] {
                 let reply = Reply {
                     pause: Duration::from_millis(20),
                     end,
-                    ..tongue.reply(vec![tongue.recorded.as_bytes()[..cut].to_vec()])
+                    ..tongue.reply(vec![tongue.sample.as_bytes()[..cut].to_vec()])
                 };
                 let (asked, server) = tongue.asked(vec![reply]).await;
                 let error = asked.expect_err("half an answer is none");
@@ -214,7 +208,7 @@ async fn passing_refusals_are_asked_again_however_they_say_when() {
             tongue.whole(),
         ];
         let (asked, server) = tongue.asked(script).await;
-        assert_recorded(&asked.expect("it answers at last").0, tongue);
+        assert_sample(&asked.expect("it answers at last").0, tongue);
         assert_eq!(server.requests().len(), 5, "{tongue:?}");
     }
 }
@@ -257,7 +251,7 @@ async fn pages_are_no_answers_and_redirects_do_not_get_the_key() {
 async fn large_events_are_taken_and_lines_without_end_refused() {
     for tongue in TONGUES {
         let large = tongue
-            .recorded
+            .sample
             .replace("Ich lese", &"x".repeat(3 * 1024 * 1024));
         let (asked, _server) = tongue
             .asked(vec![tongue.reply(vec![large.into_bytes()])])

@@ -19,13 +19,17 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use meliora::config::Config;
 use meliora::config::host::Host;
+use meliora::config::{Config, Provider, Wire};
 use meliora::llm::Error;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Request};
+use meliora::llm::message::{Answer, Message, Request};
+use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
+use meliora::tools::registry;
+
+use self::scripted::{Reply, Server};
 
 /// A configuration that names the server at `url` as the provider `scripted`.
 pub(crate) fn config(url: &str) -> Config {
@@ -40,6 +44,63 @@ pub(crate) fn config(url: &str) -> Config {
         .or_default();
     url.clone_into(&mut provider.base_url);
     config
+}
+
+/// The provider that the configuration names.
+pub(crate) fn provider(config: &mut Config) -> &mut Provider {
+    let provider = config.llm.providers.get_mut("scripted");
+    provider.expect("it is configured")
+}
+
+/// A configuration that names the server at `url` as one that speaks over a wire, under a model's name.
+fn speaks(wire: Wire, url: &str, model: &str) -> Config {
+    let mut config = config(url);
+    model.clone_into(&mut config.llm.model);
+    provider(&mut config).wire = Some(wire);
+    config
+}
+
+/// A request in these words after a system message, with all tools at hand.
+fn saying(text: &str) -> Request {
+    let system = Message::System {
+        text: "be brief".to_owned(),
+    };
+    let user = Message::User {
+        text: text.to_owned(),
+    };
+    Request {
+        messages: vec![system, user],
+        tools: registry::specs(),
+    }
+}
+
+/// The smallest request that has everything.
+pub(crate) fn question() -> Request {
+    saying("hello")
+}
+
+/// What comes of the question when a server keeps to a script, and what the server saw.
+async fn asked(
+    config: impl FnOnce(&str) -> Config,
+    script: Vec<Reply>,
+) -> (Result<(Answer, String), Error>, Server) {
+    let server = Server::start(script).await;
+    let asked = way(&config(&server.url), &[]).ask(&question()).await;
+    (asked, server)
+}
+
+/// What comes of the question when a server gives one reply.
+async fn answer(config: impl FnOnce(&str) -> Config, reply: Reply) -> Result<Answer, Error> {
+    let (asked, _server) = asked(config, vec![reply]).await;
+    asked.map(|(answer, _)| answer)
+}
+
+/// Where a configuration sends its requests.
+fn endpoint(config: &Config) -> String {
+    match way(config, &[]).gateway.action() {
+        Action::Connect { url } => url,
+        other => panic!("{other:?}"),
+    }
 }
 
 /// A host whose folders lie in `base`, with more environment.

@@ -1,49 +1,27 @@
 //! Ollama's own wire: what is sent, what is understood, and what happens when it breaks.
 
-use std::time::Duration;
-
 use meliora::config::{Config, Wire};
 use meliora::llm::Error;
-use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
-use meliora::permit::Action;
-use meliora::redact::Redactor;
-use meliora::tools::registry;
+use meliora::llm::message::{Answer, Finish, Message, Thoughts, ToolCall};
 use serde_json::{Value, json};
 
-use super::scripted::{End, Reply, Server, refuses, stream};
-use super::tasks::{Ground, parser_only};
-use super::{host, way};
+use super::scripted::{Reply, Server, refuses, stream};
+use super::tasks::x_is_set;
+use super::{answer, endpoint, question, speaks, way};
 
-/// An answer with thoughts, text and two calls, as the server streams it.
-const RECORDED: &str = include_str!("../../../fixtures/wires/ollama-tools.ndjson");
-
-/// The configuration that names the server at `url` as an Ollama.
 fn config(url: &str) -> Config {
-    let mut config = parser_only(url);
-    let provider = config.llm.providers.get_mut("scripted");
-    provider.expect("it is configured").wire = Some(Wire::Ollama);
-    config
+    speaks(Wire::Ollama, url, "parrot")
 }
 
-fn question() -> Request {
-    Request {
-        messages: vec![Message::User {
-            text: "hello".to_owned(),
-        }],
-        tools: registry::specs(),
-    }
+async fn asked(reply: Reply) -> Result<Answer, Error> {
+    answer(config, reply).await
 }
 
 fn lines(lines: &[Value]) -> Reply {
     let lines = lines.iter().map(|line| format!("{line}\n"));
-    pieces(vec![lines.collect::<String>().into_bytes()])
-}
-
-fn pieces(pieces: Vec<Vec<u8>>) -> Reply {
     Reply {
         content_type: "application/x-ndjson",
-        pieces,
+        pieces: vec![lines.collect::<String>().into_bytes()],
         ..stream(&[])
     }
 }
@@ -65,49 +43,6 @@ fn calls(name: &str, arguments: &Value) -> Reply {
     let call = json!({ "function": { "name": name, "arguments": arguments } });
     let message = json!({ "role": "assistant", "content": "", "tool_calls": [call] });
     lines(&[json!({ "message": message, "done": false }), done("stop")])
-}
-
-async fn asked(reply: Reply) -> Result<Answer, Error> {
-    let server = Server::start(vec![reply]).await;
-    let asked = way(&config(&server.url), &[]).ask(&question()).await;
-    asked.map(|(answer, _)| answer)
-}
-
-#[tokio::test]
-async fn an_ollama_answer_is_the_same_wherever_its_bytes_are_split() {
-    for body in [RECORDED.to_owned(), RECORDED.replace('\n', "\r\n")] {
-        let bytes = body.as_bytes();
-        let mut script = vec![pieces(bytes.chunks(1).map(<[u8]>::to_vec).collect())];
-        for split in (1..bytes.len()).step_by(29) {
-            script.push(pieces(vec![
-                bytes[..split].to_vec(),
-                bytes[split..].to_vec(),
-            ]));
-        }
-        let count = script.len();
-        let server = Server::start(script).await;
-        let mut way = way(&config(&server.url), &[]);
-        for _ in 0..count {
-            let (answer, seen) = way.ask(&question()).await.expect("an answer");
-            assert_eq!(answer.text, "Ich lese 😀 nach.");
-            assert_eq!(seen, answer.text, "thoughts are not text");
-            assert_eq!(answer.finish, Finish::Tools);
-            let [first, second] = answer.calls.as_slice() else {
-                panic!("two calls: {:?}", answer.calls);
-            };
-            assert_eq!(
-                first.parsed().expect("JSON"),
-                json!({ "path": "src/größe.rs", "start_line": 3 })
-            );
-            assert_eq!(
-                (first.id.as_str(), second.name.as_str()),
-                ("call_x3k", "problems")
-            );
-            assert_ne!(first.id, second.id);
-            assert_eq!((answer.usage.tokens_in, answer.usage.tokens_out), (472, 89));
-            assert!(answer.usage.reported);
-        }
-    }
 }
 
 #[tokio::test]
@@ -152,13 +87,13 @@ async fn an_ollama_request_has_room_for_the_whole_conversation() {
         (&json!(false), &json!(false))
     );
     assert_eq!(first["tools"][0]["type"], "function");
-    let call = &second["messages"][1]["tool_calls"][0]["function"];
+    let call = &second["messages"][2]["tool_calls"][0]["function"];
     assert_eq!(
         call["arguments"],
         json!({ "path": "a" }),
         "an object, not a text"
     );
-    let result = &second["messages"][2];
+    let result = &second["messages"][3];
     assert_eq!(
         (&result["role"], &result["tool_name"]),
         (&json!("tool"), &json!("read_file"))
@@ -221,51 +156,20 @@ async fn ends_errors_and_usage_of_ollama_are_understood() {
 }
 
 #[tokio::test]
-async fn a_cut_ollama_answer_gives_out_no_call() {
-    let last = RECORDED.trim_end().rfind('\n').expect("several lines");
-    for end in [End::Close, End::Reset] {
-        for cut in [RECORDED.len() / 2, last + 1, last + 60] {
-            let reply = Reply {
-                pause: Duration::from_millis(20),
-                end,
-                ..pieces(vec![RECORDED.as_bytes()[..cut].to_vec()])
-            };
-            let error = asked(reply).await.expect_err("half an answer is none");
-            assert!(error.is_cut(), "{error}");
-            assert!(error.partial_text().starts_with("Ich lese"), "{error}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn ollama_needs_no_address_and_takes_the_one_of_its_other_wire() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = host(folder.path(), &[]);
     let mut config = Config::default();
     "ollama".clone_into(&mut config.llm.provider);
     "qwen3".clone_into(&mut config.llm.model);
-    let url = |config: &Config| {
-        let gateway = Gateway::open(&host, config, &Redactor::default()).expect("it is known");
-        match gateway.action() {
-            Action::Connect { url } => url,
-            other => panic!("{other:?}"),
-        }
-    };
-    assert_eq!(url(&config), "http://127.0.0.1:11434/api/chat");
+    assert_eq!(endpoint(&config), "http://127.0.0.1:11434/api/chat");
     let provider = config.llm.providers.entry("ollama".to_owned()).or_default();
     "http://[::1]:1/v1/".clone_into(&mut provider.base_url);
-    assert_eq!(url(&config), "http://[::1]:1/api/chat");
+    assert_eq!(endpoint(&config), "http://[::1]:1/api/chat");
     let provider = config.llm.providers.entry("ollama".to_owned()).or_default();
     provider.wire = Some(Wire::Openai);
-    assert_eq!(url(&config), "http://[::1]:1/v1/chat/completions");
+    assert_eq!(endpoint(&config), "http://[::1]:1/v1/chat/completions");
 }
 
 #[tokio::test]
 async fn a_task_is_carried_out_over_the_ollama_wire() {
-    let ground = Ground::new(&[("a.py", "x = 1\n")]);
-    let edit = json!({ "path": "a.py", "search": "1", "replace": "2" });
-    let server = Server::start(vec![calls("edit_file", &edit), says("x is 2 now")]).await;
-    let ended = ground.run(config(&server.url), "set x to 2 in a.py").await;
-    assert_eq!(ended.after("a.py"), "x = 2\n");
-    assert_eq!(server.requests().len(), 2);
+    x_is_set(config, calls, says("x is 2 now")).await;
 }

@@ -2,46 +2,24 @@
 
 use meliora::config::{ActionStyle, Config, Wire};
 use meliora::llm::Error;
-use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Finish, Message, Request, Thoughts};
-use meliora::permit::Action;
-use meliora::redact::Redactor;
+use meliora::llm::message::{Answer, Finish, Message, Thoughts};
 use meliora::tools::registry;
 use serde_json::{Value, json};
 
+use super::anthropic::streams;
 use super::scripted::{Reply, Server, refuses, stream};
-use super::tasks::{Ground, parser_only};
-use super::{host, way};
+use super::tasks::x_is_set;
+use super::{answer, endpoint, question, speaks, way};
 
-/// An answer with a thought, text and two calls, as the provider streams it.
-const RECORDED: &str = include_str!("../../../fixtures/wires/responses-tools.sse");
+/// An answer with a thought, text and two calls, written by hand as the provider documents it.
+const SAMPLE: &str = include_str!("../../../fixtures/wires/responses-tools.sse");
 
 fn config(url: &str) -> Config {
-    let mut config = parser_only(url);
-    "gpt-5.5".clone_into(&mut config.llm.model);
-    let provider = config.llm.providers.get_mut("scripted");
-    provider.expect("it is configured").wire = Some(Wire::Responses);
-    config
+    speaks(Wire::Responses, url, "gpt-5.5")
 }
 
-fn question() -> Request {
-    Request {
-        messages: vec![Message::User {
-            text: "hello".to_owned(),
-        }],
-        tools: registry::specs(),
-    }
-}
-
-fn streams(events: &[Value]) -> Reply {
-    let events = events.iter().map(|event| {
-        let name = event["type"].as_str().expect("an event has a type");
-        format!("event: {name}\ndata: {event}\n\n")
-    });
-    Reply {
-        pieces: vec![events.collect::<String>().into_bytes()],
-        ..stream(&[])
-    }
+async fn asked(reply: Reply) -> Result<Answer, Error> {
+    answer(config, reply).await
 }
 
 fn text(text: &str) -> Value {
@@ -66,19 +44,13 @@ fn calls(name: &str, arguments: &Value) -> Reply {
     streams(&[item(call), completed()])
 }
 
-async fn asked(reply: Reply) -> Result<Answer, Error> {
-    let server = Server::start(vec![reply]).await;
-    let asked = way(&config(&server.url), &[]).ask(&question()).await;
-    asked.map(|(answer, _)| answer)
-}
-
 #[tokio::test]
 async fn a_thought_goes_back_encrypted_with_what_it_led_to() {
-    let recorded = Reply {
-        pieces: vec![RECORDED.as_bytes().to_vec()],
+    let sample = Reply {
+        pieces: vec![SAMPLE.as_bytes().to_vec()],
         ..stream(&[])
     };
-    let server = Server::start(vec![recorded, says("done")]).await;
+    let server = Server::start(vec![sample, says("done")]).await;
     let mut way = way(&config(&server.url), &[]);
     let (answer, _) = way.ask(&question()).await.expect("an answer");
     let usage = answer.usage;
@@ -122,7 +94,12 @@ async fn a_thought_goes_back_encrypted_with_what_it_led_to() {
     assert_eq!(first["include"], json!(["reasoning.encrypted_content"]));
     assert_eq!(first["tools"][0]["name"], registry::specs()[0].name);
 
-    let input = requests[1].body["input"].as_array().expect("items");
+    // After the words of the system.
+    let said = |number: usize| {
+        let input = requests[number].body["input"].as_array().expect("items");
+        input[1..].to_vec()
+    };
+    let input = said(1);
     let kinds: Vec<&str> = input
         .iter()
         .map(|item| item["type"].as_str().unwrap_or(""))
@@ -142,7 +119,7 @@ async fn a_thought_goes_back_encrypted_with_what_it_led_to() {
     assert_eq!(input[2]["phase"], "commentary");
     assert_eq!(input[3]["call_id"], input[4]["call_id"]);
 
-    let input = requests[2].body["input"].as_array().expect("items");
+    let input = said(2);
     assert_eq!(input.len(), 4, "no thought of somebody else: {input:?}");
     assert_eq!(
         input[1],
@@ -288,11 +265,8 @@ async fn actions_by_schema_and_refused_parts_work_on_this_wire() {
 async fn anthropic_models_are_held_to_a_schema_too() {
     let action = super::anthropic::says(r#"{"tool": "read_file", "arguments": {"path": "a.rs"}}"#);
     let server = Server::start(vec![action]).await;
-    let mut config = config(&server.url);
+    let mut config = speaks(Wire::Anthropic, &server.url, "claude-sonnet-4-5");
     config.llm.actions = ActionStyle::Schema;
-    "claude-sonnet-4-5".clone_into(&mut config.llm.model);
-    let provider = config.llm.providers.get_mut("scripted");
-    provider.expect("it is configured").wire = Some(Wire::Anthropic);
     let mut way = way(&config, &[]);
     let (answer, _) = way.ask(&question()).await.expect("an answer");
     assert_eq!(answer.calls[0].name, "read_file");
@@ -306,8 +280,6 @@ async fn anthropic_models_are_held_to_a_schema_too() {
 
 #[tokio::test]
 async fn models_that_reason_are_asked_by_this_wire_where_they_live() {
-    let folder = tempfile::tempdir().expect("a temporary folder");
-    let host = host(folder.path(), &[]);
     let url = |model: &str, wire: Option<Wire>, base: &str| {
         let mut config = Config::default();
         "openai".clone_into(&mut config.llm.provider);
@@ -315,11 +287,7 @@ async fn models_that_reason_are_asked_by_this_wire_where_they_live() {
         let provider = config.llm.providers.entry("openai".to_owned()).or_default();
         provider.wire = wire;
         base.clone_into(&mut provider.base_url);
-        let gateway = Gateway::open(&host, &config, &Redactor::default()).expect("it is known");
-        match gateway.action() {
-            Action::Connect { url } => url,
-            other => panic!("{other:?}"),
-        }
+        endpoint(&config)
     };
     for model in ["gpt-5.5", "o1", "gpt-6.2-sol"] {
         assert_eq!(
@@ -340,10 +308,5 @@ async fn models_that_reason_are_asked_by_this_wire_where_they_live() {
 
 #[tokio::test]
 async fn a_task_is_carried_out_over_the_responses_wire() {
-    let ground = Ground::new(&[("a.py", "x = 1\n")]);
-    let edit = json!({ "path": "a.py", "search": "1", "replace": "2" });
-    let server = Server::start(vec![calls("edit_file", &edit), says("x is 2 now")]).await;
-    let ended = ground.run(config(&server.url), "set x to 2 in a.py").await;
-    assert_eq!(ended.after("a.py"), "x = 2\n");
-    assert_eq!(server.requests().len(), 2);
+    x_is_set(config, calls, says("x is 2 now")).await;
 }

@@ -8,7 +8,7 @@ use meliora::config::doors::Endpoint;
 use meliora::config::spending::{Job, Order, Price};
 use meliora::llm::Error;
 use meliora::llm::gateway::{Caller, Gateway, OnWait};
-use meliora::llm::message::{Answer, Message, Request};
+use meliora::llm::message::{Answer, Request};
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
 use serde_json::{Value, json};
@@ -16,16 +16,14 @@ use tokio::sync::mpsc;
 
 use super::calling::{finish, program};
 use super::scripted::{End, Reply, Server, refuses, says, stream};
-use super::{config, host};
+use super::{config, host, provider};
 
 const HELLO: &str = r#"[{"role": "user", "content": "hello"}]"#;
 
 fn question() -> Request {
     Request {
-        messages: vec![Message::User {
-            text: "hello".to_owned(),
-        }],
         tools: Vec::new(),
+        ..super::question()
     }
 }
 
@@ -289,11 +287,7 @@ async fn an_endpoint_that_fails_again_and_again_rests_and_another_one_is_asked()
         base_url: url.to_owned(),
         api_key: String::new(),
     };
-    let provider = config
-        .llm
-        .providers
-        .get_mut("scripted")
-        .expect("it is configured");
+    let provider = provider(&mut config);
     provider.endpoints = vec![endpoint(&first.url), endpoint(&second.url)];
     ask(home.path(), &config)
         .await
@@ -319,11 +313,7 @@ async fn several_keys_and_addresses_share_the_work() {
     let home = tempfile::tempdir().expect("a temporary folder");
     let server = Server::start(vec![says("hello")]).await;
     let mut config = config(&server.url);
-    let provider = config
-        .llm
-        .providers
-        .get_mut("scripted")
-        .expect("it is configured");
+    let provider = provider(&mut config);
     provider.endpoints = ["${FIRST}", "${SECOND}"]
         .map(|key| Endpoint {
             base_url: String::new(),
@@ -350,11 +340,7 @@ async fn a_call_waits_for_room_within_a_minute_and_can_be_cancelled() {
     for (requests, tokens) in [(2, 0), (0, 4_200)] {
         let home = home.path().join(format!("{requests}"));
         let mut config = config(&server.url);
-        let provider = config
-            .llm
-            .providers
-            .get_mut("scripted")
-            .expect("it is configured");
+        let provider = provider(&mut config);
         provider.requests_per_minute = requests;
         provider.tokens_per_minute = tokens;
         let before = server.requests().len();

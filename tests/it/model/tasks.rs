@@ -120,9 +120,27 @@ impl Ended {
 }
 
 pub(super) fn parser_only(url: &str) -> Config {
-    let mut config = config(url);
+    without_servers(config(url))
+}
+
+fn without_servers(mut config: Config) -> Config {
     config.lsp.enabled = false;
     config
+}
+
+/// Has a model set x to 2, which edits the file and then says so, each in a reply of its wire.
+pub(super) async fn x_is_set(
+    config: impl FnOnce(&str) -> Config,
+    calls: impl FnOnce(&str, &Value) -> Reply,
+    says: Reply,
+) {
+    let ground = Ground::new(&[("a.py", "x = 1\n")]);
+    let edit = json!({ "path": "a.py", "search": "1", "replace": "2" });
+    let server = Server::start(vec![calls("edit_file", &edit), says]).await;
+    let config = without_servers(config(&server.url));
+    let ended = ground.run(config, "set x to 2 in a.py").await;
+    assert_eq!(ended.after("a.py"), "x = 2\n");
+    assert_eq!(server.requests().len(), 2);
 }
 
 fn edit(path: &str, search: &str, replace: &str) -> Reply {
