@@ -17,15 +17,8 @@ struct Buffer {
 
 impl Buffer {
     fn open(peer: &mut Peer, name: &str, text: &str) -> Self {
-        let uri = format!("file://{}/{name}", peer.root.display());
-        peer.notify(
-            "textDocument/didOpen",
-            &json!({ "textDocument": {
-            "uri": uri, "languageId": "rust", "version": 1, "text": text
-        } }),
-        );
         Self {
-            uri,
+            uri: peer.open(name, "rust", text),
             text: text.to_owned(),
             version: 1,
         }

@@ -91,6 +91,18 @@ fn text(editor: &HeadlessEditor) -> String {
     editor.buffers[Path::new("src/lib.rs")].text.to_string()
 }
 
+/// Gives a command that starts a run.
+async fn start(editor: &mut HeadlessEditor, command: &str, arguments: Value) -> Value {
+    let started = editor.execute(command, arguments).await;
+    started.expect("answered at once")
+}
+
+/// Gives a command and waits for the end of its run.
+async fn carried_out(editor: &mut HeadlessEditor, command: &str, arguments: Value) -> Value {
+    let started = start(editor, command, arguments).await;
+    outcome(editor, &started).await
+}
+
 /// Waits for the end of a run that a command started, and gives its outcome.
 async fn outcome(editor: &mut HeadlessEditor, started: &Value) -> Value {
     let run = started["runId"]
@@ -159,11 +171,8 @@ async fn a_code_action_repairs_a_problem_and_undo_takes_it_back() {
     );
     let command = &ours[0]["command"];
     assert_eq!(command["command"], "meliora.fix");
-    let started = editor
-        .execute("meliora.fix", command["arguments"].clone())
-        .await
-        .expect("answered at once");
-    assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
+    let ended = carried_out(&mut editor, "meliora.fix", command["arguments"].clone()).await;
+    assert_eq!(ended["outcome"], "applied");
     assert!(
         text(&editor).contains("use std::collections::HashMap;"),
         "{}",
@@ -181,11 +190,7 @@ async fn a_code_action_repairs_a_problem_and_undo_takes_it_back() {
         text(&editor)
     );
 
-    let started = editor
-        .execute("meliora.undo", json!([]))
-        .await
-        .expect("answered at once");
-    outcome(&mut editor, &started).await;
+    carried_out(&mut editor, "meliora.undo", json!([])).await;
     assert_eq!(text(&editor), BROKEN);
     editor.shutdown().await.expect("an orderly end");
 }
@@ -201,11 +206,7 @@ async fn an_editor_that_only_says_that_it_applied_is_not_believed() {
         let mut editor = ground
             .editor(liar, &[("MELIORA_LSP__ENABLED", "false")])
             .await;
-        let started = editor
-            .execute("meliora.fixAll", json!([]))
-            .await
-            .expect("answered at once");
-        let outcome = outcome(&mut editor, &started).await;
+        let outcome = carried_out(&mut editor, "meliora.fixAll", json!([])).await;
         assert_eq!(outcome["outcome"], "failed", "{honesty:?}: {outcome}");
         assert_eq!(ground.on_disk(), BROKEN);
         editor.shutdown().await.expect("an orderly end");
@@ -222,11 +223,8 @@ async fn a_late_echo_is_waited_for() {
     let mut editor = ground
         .editor(neovim, &[("MELIORA_LSP__ENABLED", "false")])
         .await;
-    let started = editor
-        .execute("meliora.fixAll", json!([]))
-        .await
-        .expect("answered at once");
-    assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
+    let ended = carried_out(&mut editor, "meliora.fixAll", json!([])).await;
+    assert_eq!(ended["outcome"], "applied");
     assert!(text(&editor).contains("let mut counts"));
     editor.shutdown().await.expect("an orderly end");
 }
@@ -237,10 +235,7 @@ async fn what_the_user_typed_meanwhile_is_kept() {
     let mut editor = ground
         .editor(profile("headless"), &[("MELIORA_LSP__ENABLED", "false")])
         .await;
-    let started = editor
-        .execute("meliora.fixAll", json!([]))
-        .await
-        .expect("answered at once");
+    let started = start(&mut editor, "meliora.fixAll", json!([])).await;
     let typed = format!("{BROKEN}\n// typed while the repair was on its way\n");
     editor
         .change(Path::new("src/lib.rs"), &typed)
@@ -282,18 +277,11 @@ async fn a_task_gives_the_same_text_in_the_editor_and_headless_and_can_be_undone
     let mut editor = in_editor
         .editor(profile("headless"), &model(&server.url))
         .await;
-    let started = editor
-        .execute("meliora.do", json!([instruction]))
-        .await
-        .expect("answered at once");
-    assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
+    let ended = carried_out(&mut editor, "meliora.do", json!([instruction])).await;
+    assert_eq!(ended["outcome"], "applied");
     let edited = text(&editor);
     assert_eq!(edited, GREETING.replace("hi {name}", "hello {name}"));
-    let started = editor
-        .execute("meliora.undo", json!([]))
-        .await
-        .expect("answered at once");
-    outcome(&mut editor, &started).await;
+    carried_out(&mut editor, "meliora.undo", json!([])).await;
     assert_eq!(text(&editor), GREETING);
     editor.shutdown().await.expect("an orderly end");
 
@@ -330,11 +318,7 @@ async fn an_edit_of_a_protected_file_never_reaches_the_editor() {
         ("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]"),
     ];
     let mut editor = ground.editor(profile("headless"), &protected).await;
-    let started = editor
-        .execute("meliora.fixAll", json!([]))
-        .await
-        .expect("answered at once");
-    let outcome = outcome(&mut editor, &started).await;
+    let outcome = carried_out(&mut editor, "meliora.fixAll", json!([])).await;
     assert_eq!(outcome["outcome"], "failed", "{outcome}");
     let message = outcome["message"].as_str().expect("it says why");
     assert!(message.contains("src/lib.rs is protected"), "{message}");
@@ -385,20 +369,13 @@ async fn changed_settings_decide_who_is_asked_by_the_next_run() {
     for (server, key) in [(&first, first_key), (&second, second_key)] {
         ground.set(&mut editor, &settings(&server.url, key)).await;
         let heard_by_first = first.requests().len();
-        let started = editor
-            .execute("meliora.do", json!(["make greet() say hello"]))
-            .await
-            .expect("answered at once");
-        assert_eq!(outcome(&mut editor, &started).await["outcome"], "applied");
+        let ended = carried_out(&mut editor, "meliora.do", json!(["make greet() say hello"])).await;
+        assert_eq!(ended["outcome"], "applied");
         assert!(server.transcript().contains(key), "{}", server.transcript());
         if key == second_key {
             assert_eq!(first.requests().len(), heard_by_first);
         }
-        let started = editor
-            .execute("meliora.undo", json!([]))
-            .await
-            .expect("answered at once");
-        outcome(&mut editor, &started).await;
+        carried_out(&mut editor, "meliora.undo", json!([])).await;
         assert_eq!(text(&editor), GREETING);
     }
     assert!(!second.transcript().contains(first_key));

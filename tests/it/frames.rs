@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::model::scripted::{Server, says};
 use crate::servers::{Machine, tool};
 use crate::status::{json_of, meliora, meliora_on};
-use crate::wire_peer::{Peer, Script, eventually, workspace};
+use crate::wire_peer::{Peer, Script, eventually, scripted, workspace};
 
 /// A peer whose environment holds a secret.
 fn with_secret(script: &Script<'_>) -> Peer {
@@ -21,9 +21,7 @@ fn with_secret(script: &Script<'_>) -> Peer {
 }
 
 fn open(peer: &mut Peer, name: &str, text: &str) {
-    let uri = format!("file://{}/{name}", peer.root.display());
-    let item = json!({ "uri": uri, "languageId": "scripted", "version": 1, "text": text });
-    peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+    peer.open(name, "scripted", text);
     peer.find(|message| message["method"] == "textDocument/publishDiagnostics");
 }
 
@@ -224,8 +222,7 @@ fn nothing_is_remembered_when_that_is_what_the_user_wants() {
 
 #[test]
 fn a_proxy_records_everything_from_the_beginning_to_a_file() {
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/scripted.py");
-    let script = script.display().to_string();
+    let script = scripted();
     let arguments = [
         "proxy",
         "--record",
@@ -291,11 +288,8 @@ fn replay_on(path: &str, peer: &Peer, arguments: &[&str], server: &[&str]) -> (O
 /// What an editor says about a text of Python, to the end.
 fn converse(peer: &mut Peer) {
     peer.greet(&json!({}));
-    let uri = format!("file://{}/a.py", peer.root.display());
+    let uri = peer.open("a.py", "python", "import os\nx: int = 'é'\n");
     let document = json!({ "uri": uri });
-    let text = "import os\nx: int = 'é'\n";
-    let item = json!({ "uri": uri, "languageId": "python", "version": 1, "text": text });
-    peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
     let whole = json!({ "textDocument": document });
     peer.request("textDocument/diagnostic", &whole);
     let start = json!({ "line": 1, "character": 0 });
@@ -359,13 +353,6 @@ fn a_recorded_session_of_real_servers_gets_the_same_answers_again() {
     assert_eq!(output.status.code(), Some(3));
     let said = String::from_utf8(output.stderr).expect("text");
     assert!(said.contains("choose one of ty.1.1@"), "{said}");
-}
-
-fn scripted() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("fixtures/servers/scripted.py")
-        .display()
-        .to_string()
 }
 
 #[test]

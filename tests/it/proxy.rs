@@ -1,21 +1,13 @@
 //! `meliora proxy`: what an editor and its servers say to each other, and nothing of ours.
 
 use std::io::{Read as _, Write as _};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 use meliora::downstream::wire::{Decoder, Frame};
 use serde_json::{Value, json};
 
 use crate::servers::Machine;
-use crate::wire_peer::Peer;
-
-fn scripted() -> String {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    root.join("fixtures/servers/scripted.py")
-        .display()
-        .to_string()
-}
+use crate::wire_peer::{Peer, scripted};
 
 fn framed(body: &Value) -> String {
     let body = body.to_string();

@@ -9,12 +9,7 @@ use serde_json::{Value, json};
 use crate::wire_peer::{PATIENCE, Peer, Script, eventually};
 
 fn open(peer: &mut Peer, name: &str, text: &str) -> String {
-    let uri = format!("file://{}/{name}", peer.root.display());
-    peer.notify(
-        "textDocument/didOpen",
-        &json!({ "textDocument": { "uri": uri, "languageId": "scripted", "version": 1, "text": text } }),
-    );
-    uri
+    peer.open(name, "scripted", text)
 }
 
 fn replace(peer: &mut Peer, uri: &str, version: i64, text: &str) {

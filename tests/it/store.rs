@@ -11,7 +11,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use meliora::agent::edit::apply_to_disk;
 use meliora::config::Config;
@@ -22,6 +22,8 @@ use meliora::safety::Policy;
 use meliora::store::history::What;
 use meliora::store::{FILE, Store};
 use meliora::text::edit::EditSet;
+
+use crate::wire_peer::eventually;
 
 fn base(folder: &tempfile::TempDir) -> PathBuf {
     folder.path().canonicalize().expect("the folder exists")
@@ -149,7 +151,7 @@ fn kill_writers(base: &Path, journal: u64) {
     let mut entries = 0;
     for round in 1..=10_u16 {
         let mut child = writer(base, round, 60_000).spawn().expect("started");
-        wait_until(|| {
+        eventually("the write", || {
             ours.runs(1)
                 .is_ok_and(|runs| runs.first().map(|run| &run.run) == Some(&id(round)))
         });
@@ -167,14 +169,6 @@ fn kill_writers(base: &Path, journal: u64) {
     assert!(again.notices().is_empty(), "{:?}", again.notices());
     let verdict = again.verify().expect("readable");
     assert_eq!((verdict.entries, verdict.fault), (entries, None));
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < until, "waited in vain");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }
 
 /// Something that happened to the bytes of a file.

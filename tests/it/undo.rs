@@ -10,7 +10,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use meliora::agent::edit::{
     Applied, ApplyError, Conflicts, Consent, apply_to_disk, judge_edit, recover,
@@ -24,6 +24,8 @@ use meliora::event::RunId;
 use meliora::safety::Policy;
 use meliora::store::images::{Images, Stage};
 use meliora::text::edit::EditSet;
+
+use crate::wire_peer::eventually;
 
 /// A workspace with a state folder of its own.
 struct Ground {
@@ -741,7 +743,9 @@ fn a_kill_at_any_moment_leaves_all_files_or_none() {
         let runs = ground.host.state_of(&ground.workspace).join("images/runs");
         let known = fs::read_dir(&runs).map_or(0, Iterator::count);
         let mut child = child("apply", &base).command.spawn().expect("started");
-        wait_until(|| fs::read_dir(&runs).map_or(0, Iterator::count) > known);
+        eventually("the delivery", || {
+            fs::read_dir(&runs).map_or(0, Iterator::count) > known
+        });
         std::thread::sleep(Duration::from_micros(scatter(round) % 60_000));
         child.kill().expect("killed");
         child.wait().expect("ended");
@@ -754,12 +758,4 @@ fn a_kill_at_any_moment_leaves_all_files_or_none() {
         interrupted > 0,
         "none of {rounds} kills interrupted a delivery"
     );
-}
-
-fn wait_until(condition: impl Fn() -> bool) {
-    let until = Instant::now() + Duration::from_secs(30);
-    while !condition() {
-        assert!(Instant::now() < until, "waited in vain");
-        std::thread::sleep(Duration::from_millis(1));
-    }
 }

@@ -34,6 +34,14 @@ pub(crate) struct Script<'script> {
     pub(crate) config: &'script str,
 }
 
+/// The program of the scripted server, for `python3`.
+pub(crate) fn scripted() -> String {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    root.join("fixtures/servers/scripted.py")
+        .display()
+        .to_string()
+}
+
 /// Makes a home and a workspace in which one scripted server serves the language `scripted`.
 pub(crate) fn workspace(folder: &Path, script: &Script<'_>) -> PathBuf {
     let root = folder.join("work");
@@ -41,13 +49,8 @@ pub(crate) fn workspace(folder: &Path, script: &Script<'_>) -> PathBuf {
     std::fs::create_dir_all(&root).expect("created");
     std::fs::create_dir_all(&settings).expect("created");
     std::fs::write(root.join("scripted.json"), "{}").expect("written");
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/scripted.py");
     let log = folder.join("log");
-    let mut arguments = vec![
-        program.display().to_string(),
-        "--log".to_owned(),
-        log.display().to_string(),
-    ];
+    let mut arguments = vec![scripted(), "--log".to_owned(), log.display().to_string()];
     arguments.extend(script.options.iter().map(|option| (*option).to_owned()));
     let config = format!(
         "{}\n[[lsp.servers]]\nname = \"scripted\"\ncommand = \"python3\"\nargs = {}\nfiletypes = [\"scripted\"]\nroot_patterns = [\"scripted.json\"]\n",
@@ -180,6 +183,14 @@ impl Peer {
         self.body(json!({ "jsonrpc": "2.0", "method": method, "params": params }).to_string());
     }
 
+    /// Opens a document of the workspace in its first version, and gives its address.
+    pub(crate) fn open(&mut self, name: &str, language: &str, text: &str) -> String {
+        let uri = format!("file://{}/{name}", self.root.display());
+        let item = json!({ "uri": uri, "languageId": language, "version": 1, "text": text });
+        self.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+        uri
+    }
+
     pub(crate) fn ask(&mut self, method: &str, params: &Value) -> i64 {
         let id = self.next_id;
         self.next_id += 1;
@@ -306,6 +317,6 @@ pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !holds() {
         assert!(Instant::now() < deadline, "{what} did not happen");
-        std::thread::sleep(Duration::from_millis(5));
+        std::thread::sleep(Duration::from_millis(1));
     }
 }
