@@ -1,4 +1,4 @@
-//! Everything that happens in a run, as plain versioned data (spec: Audit System, State Manager).
+//! Everything that happens in a run, as plain data (spec: Audit System, State Manager).
 //!
 //! One stream of [`RunEvent`]s is the history, the audit log, the progress display and the learning signal. An event
 //! never holds file contents, prompts or secrets: it holds names, counts, digests and short sentences, and passes
@@ -10,9 +10,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::permit::{Action, Decision};
-
-/// Version of the event format on disk. A reader accepts every version up to its own.
-pub const FORMAT_VERSION: u32 = 1;
 
 /// Names one run of the agent, unique in a workspace: `r` and 12 hexadecimal digits, the first 8 of them the time in
 /// seconds, so that names sort by start.

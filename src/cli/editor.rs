@@ -325,11 +325,6 @@ impl HeadlessEditor {
         location::to_uri(&self.root.join(file)).context("the path cannot be written as a URI")
     }
 
-    /// Process id of the server.
-    pub fn server_id(&self) -> Option<u32> {
-        self.connection.id()
-    }
-
     fn initialize_parameters(&self) -> anyhow::Result<Value> {
         let Profile {
             name,

@@ -79,13 +79,6 @@ impl Redactor {
         *lock = Arc::new(Known::new(new));
     }
 
-    /// The same redactor, which knows one more secret.
-    #[must_use]
-    pub fn knowing(&self, value: &str) -> Self {
-        self.learn(value);
-        self.clone()
-    }
-
     /// The text without secrets.
     pub fn clean<'text>(&self, text: &'text str) -> Cow<'text, str> {
         match self.clean_bytes(text.as_bytes()) {

@@ -11,8 +11,8 @@
 //! ```
 //!
 //! [`Shadow::sync`] makes the tree equal to the workspace as `scan.rs` sees it, with open buffers over it, and undoes
-//! whatever proposals, tests or tools left behind. [`Shadow::lay`] puts proposed text over it, [`Shadow::lift`] takes
-//! that back. A file that changes after the first fill gets a fresh modification time, whatever the original's is, so
+//! whatever proposals, tests or tools left behind. [`Shadow::lay`] puts proposed text over it, and its inverse
+//! takes that back. A file that changes after the first fill gets a fresh modification time, whatever the original's is, so
 //! that no build tool takes a result of other text for current.
 
 mod fill;
@@ -244,11 +244,6 @@ impl Shadow {
             self.put(path, edit.after.as_deref())?;
         }
         Ok(())
-    }
-
-    /// Takes proposed text back: the files hold again what they held before.
-    pub fn lift(&mut self, edits: &EditSet) -> Result<(), Error> {
-        self.lay(&edits.inverse())
     }
 
     /// The text of a file as the shadow holds it; `None` when it is not there, is not valid UTF-8, is too large, or

@@ -334,7 +334,7 @@ fn links_stay_links_and_nothing_is_written_through_them() {
         shadow.text(Path::new("src/real.rs")).as_deref(),
         Some("real\n")
     );
-    shadow.lift(&proposal).expect("lifted");
+    shadow.lay(&proposal.inverse()).expect("lifted");
     shadow.sync(&Overlay::new()).expect("synced");
     assert_eq!(
         fs::read_link(tree.join("src/alias.rs")).expect("a link"),
@@ -370,7 +370,7 @@ fn lifting_a_proposal_gives_back_bytes_modes_and_folders() {
     edits.extend(edit("made/for/it", None, Some("x")));
     shadow.lay(&edits).expect("laid");
     assert_ne!(listing(shadow.tree()), before);
-    shadow.lift(&edits).expect("lifted");
+    shadow.lay(&edits.inverse()).expect("lifted");
     assert_eq!(listing(shadow.tree()), before);
     assert_eq!(shadow.text(Path::new("crlf.txt")).as_deref(), Some(crlf));
     let tool = shadow.tree().join("tool.sh");

@@ -217,7 +217,7 @@ fn python_finds_the_same_problems_in_an_untouched_shadow() {
         shadow.lay(&proposal).expect("laid");
         let printed = run(shadow.tree(), shadow.environment()).0;
         assert_eq!(printed, format!("{word} outside\n"));
-        shadow.lift(&proposal).expect("lifted");
+        shadow.lay(&proposal.inverse()).expect("lifted");
     }
     let overlay = Overlay::from([("src/pkg/inner.py".into(), "value = 'unsaved!'\n".into())]);
     shadow.sync(&overlay).expect("synced");
