@@ -6,11 +6,11 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use super::headless::{self, Ended, Progress};
+use super::headless::{self, Progress, Wanted};
 use super::place::Project;
-use super::session::{self, Session};
+use super::session;
 use super::{EXIT_MISSING, paint};
-use crate::agent::task::{Delivery, Kind, Proposal, Scope, Task};
+use crate::agent::task::{Kind, Proposal, Scope, Task};
 
 /// Repair what keeps a project from compiling, and prove the repair.
 ///
@@ -22,12 +22,8 @@ pub struct Arguments {
     /// A project, or a file in one (then only that file's problems are repaired)
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Write the repaired files when the proof holds
-    #[arg(long)]
-    apply: bool,
-    /// Apply also when tests fail afterwards (they may have failed before)
-    #[arg(long, requires = "apply")]
-    despite_tests: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Print one JSON document instead of text
     #[arg(long)]
     json: bool,
@@ -62,7 +58,7 @@ fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         (false, true) => Progress::Everything,
         (false, false) => Progress::Repairs,
     };
-    let deliver = |proposal: &Proposal| deliver(&session, proposal, arguments);
+    let deliver = |proposal: &Proposal| arguments.wanted.deliver(&session, proposal);
     let driven = headless::drive(
         task,
         session.services.clone(),
@@ -71,11 +67,7 @@ fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         deliver,
     );
     let ended = session::block_on(driven)?;
-    if arguments.json {
-        paint::say_json(&headless::document(&session.run, &ended))?;
-    } else {
-        print(&session, &ended);
-    }
+    headless::print(&session.run, &ended, arguments.json)?;
     Ok(headless::exit_code(&ended))
 }
 
@@ -85,22 +77,4 @@ fn scope(project: &Project) -> Scope {
     } else {
         Scope::Workspace
     }
-}
-
-fn deliver(session: &Session, proposal: &Proposal, arguments: &Arguments) -> Delivery {
-    if !arguments.apply {
-        return Delivery::Shown;
-    }
-    if !proposal.proof.holds && !arguments.despite_tests {
-        let advice = "nothing was changed; --despite-tests applies it when only tests fail";
-        return Delivery::Refused(format!("the proof fails, {advice}"));
-    }
-    session.apply(proposal)
-}
-
-fn print(session: &Session, ended: &Ended) {
-    if let Some(proposal) = &ended.proposal {
-        headless::print_proposal(proposal);
-    }
-    headless::print_outcome(&session.run, ended);
 }

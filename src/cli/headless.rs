@@ -4,10 +4,12 @@
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
+use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
 use super::paint::{self, paint};
+use super::session::Session;
 use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::agent;
 use crate::agent::task::{Control, Delivery, Proposal, Repair, Report, Services, Task};
@@ -150,6 +152,31 @@ pub fn document(run: &RunId, ended: &Ended) -> Document {
     }
 }
 
+/// What is to become of a proposal.
+#[derive(Debug, Args)]
+pub struct Wanted {
+    /// Write the changed files when the proof holds
+    #[arg(long)]
+    apply: bool,
+    /// Apply also when tests fail afterwards (they may have failed before)
+    #[arg(long, requires = "apply")]
+    despite_tests: bool,
+}
+
+impl Wanted {
+    /// Writes a proposal where that was wanted.
+    pub fn deliver(&self, session: &Session, proposal: &Proposal) -> Delivery {
+        if !self.apply {
+            return Delivery::Shown;
+        }
+        if !proposal.proof.holds && !self.despite_tests {
+            let advice = "nothing was changed; --despite-tests applies it when only tests fail";
+            return Delivery::Refused(format!("the proof fails, {advice}"));
+        }
+        session.apply(proposal)
+    }
+}
+
 /// Exit code of a command that ran a task: 0 when nothing is left to do.
 pub fn exit_code(ended: &Ended) -> ExitCode {
     let proven = ended
@@ -167,8 +194,20 @@ pub fn exit_code(ended: &Ended) -> ExitCode {
     })
 }
 
+/// Prints what a run came to: as one document for machines, or its proposal and how it ended for people.
+pub fn print(run: &RunId, ended: &Ended, json: bool) -> serde_json::Result<()> {
+    if json {
+        return paint::say_json(&document(run, ended));
+    }
+    if let Some(proposal) = &ended.proposal {
+        print_proposal(proposal);
+    }
+    print_outcome(run, ended);
+    Ok(())
+}
+
 /// Prints how a run ended, and what can be done next.
-pub fn print_outcome(run: &RunId, ended: &Ended) {
+fn print_outcome(run: &RunId, ended: &Ended) {
     let seconds = paint(
         paint::FAINT,
         format!("{:.1} s", ended.elapsed.as_secs_f64()),
@@ -199,7 +238,7 @@ pub fn print_outcome(run: &RunId, ended: &Ended) {
 }
 
 /// Prints a proposal and its proof for people.
-pub fn print_proposal(proposal: &Proposal) {
+fn print_proposal(proposal: &Proposal) {
     paint::say(paint::diff(&proposal.edits.unified_diff()));
     print_proof(&proposal.proof);
 }

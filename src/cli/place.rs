@@ -37,6 +37,19 @@ pub(super) fn host() -> std::io::Result<Host> {
     Ok(host)
 }
 
+/// The file, the line and the column, if there is one, of `FILE:LINE` or `FILE:LINE:COLUMN`; both count from 1.
+pub(super) fn of_text(text: &str) -> Option<(PathBuf, usize, Option<usize>)> {
+    let number = |digits: &str| digits.parse::<usize>().ok().filter(|number| *number > 0);
+    let (before, last) = text.rsplit_once(':')?;
+    let last = number(last)?;
+    if let Some((file, line)) = before.rsplit_once(':')
+        && let Some(line) = number(line)
+    {
+        return Some((PathBuf::from(file), line, Some(last)));
+    }
+    Some((PathBuf::from(before), last, None))
+}
+
 /// A project, and the part of it that was named.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Project {
@@ -131,6 +144,21 @@ mod tests {
             std::fs::create_dir_all(path.parent().expect("the path has a parent"))
                 .expect("the folder can be made");
             std::fs::write(path, text).expect("the file can be written");
+        }
+    }
+
+    #[test]
+    fn a_place_is_a_file_a_line_and_perhaps_a_column() {
+        for (text, expected) in [
+            ("src/a.rs:12", Some(("src/a.rs", 12, None))),
+            ("C:/x/a.rs:3:7", Some(("C:/x/a.rs", 3, Some(7)))),
+            ("C:/a.rs:3", Some(("C:/a.rs", 3, None))),
+            ("a.rs", None),
+            ("a.rs:0", None),
+            ("a.rs:x", None),
+        ] {
+            let expected = expected.map(|(file, line, column)| (PathBuf::from(file), line, column));
+            assert_eq!(of_text(text), expected, "{text}");
         }
     }
 

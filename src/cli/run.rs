@@ -7,10 +7,10 @@ use std::sync::Arc;
 
 use clap::Args;
 
-use super::headless::{self, Ended, Progress};
-use super::session::{self, Session};
+use super::headless::{self, Ended, Progress, Wanted};
+use super::session;
 use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, model, paint};
-use crate::agent::task::{Delivery, Kind, Proposal, Task};
+use crate::agent::task::{Kind, Proposal, Task};
 use crate::agent::{intent, plan};
 use crate::event::Outcome;
 use crate::llm::gateway::Gateway;
@@ -27,12 +27,8 @@ pub struct Arguments {
     /// A project, or a file in one
     #[arg(default_value = ".")]
     path: PathBuf,
-    /// Write the changed files when the proof holds
-    #[arg(long)]
-    apply: bool,
-    /// Apply also when tests fail afterwards (they may have failed before)
-    #[arg(long, requires = "apply")]
-    despite_tests: bool,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Add what is said to and by the model to a recording, without secrets
     #[arg(long, value_name = "FILE")]
     record: Option<String>,
@@ -90,29 +86,11 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         Progress::Repairs
     };
-    let deliver = |proposal: &Proposal| deliver(&session, proposal, arguments);
+    let deliver = |proposal: &Proposal| arguments.wanted.deliver(&session, proposal);
     let driven = headless::drive(task, services.clone(), &session.store, progress, deliver);
     let ended = session::block_on(driven)?;
-    if arguments.json {
-        paint::say_json(&headless::document(&session.run, &ended))?;
-    } else {
-        if let Some(proposal) = &ended.proposal {
-            headless::print_proposal(proposal);
-        }
-        headless::print_outcome(&session.run, &ended);
-    }
+    headless::print(&session.run, &ended, arguments.json)?;
     Ok(ExitCode::from(exit_code(&ended, &arguments.task)))
-}
-
-fn deliver(session: &Session, proposal: &Proposal, arguments: &Arguments) -> Delivery {
-    if !arguments.apply {
-        return Delivery::Shown;
-    }
-    if !proposal.proof.holds && !arguments.despite_tests {
-        let advice = "nothing was changed; --despite-tests applies it when only tests fail";
-        return Delivery::Refused(format!("the proof fails, {advice}"));
-    }
-    session.apply(proposal)
 }
 
 /// 0 when the task is done: an edit whose proof holds, or an answer to a question.

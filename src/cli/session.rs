@@ -35,11 +35,6 @@ pub struct Session {
 pub fn open(path: &Path) -> anyhow::Result<Session> {
     let host = super::place::host()?;
     let project = place::find(path, &host.home)?;
-    open_project(host, project)
-}
-
-/// Opens a project that was found already.
-pub fn open_project(host: Host, project: Project) -> anyhow::Result<Session> {
     let loaded = layers::load(&host, Some(&project.root), &serde_json::Value::Null);
     for notice in &loaded.notices {
         paint::remark(notice);

@@ -1,6 +1,5 @@
 //! `meliora whence`: which language server says what about a place (spec: CLI; Monitoring).
 
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -8,7 +7,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, remote, status};
+use super::{EXIT_DONE, place, remote, status};
 use crate::text::json::{at, list, text};
 use crate::text::location;
 
@@ -32,8 +31,8 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
-    let host = super::place::host()?;
-    let (file, line) = place(&arguments.place)
+    let host = place::host()?;
+    let (file, line, _) = place::of_text(&arguments.place)
         .with_context(|| format!("{} is not FILE:LINE, as in src/main.rs:12", arguments.place))?;
     let path = file.canonicalize();
     let path = path.with_context(|| format!("cannot use {}", file.display()))?;
@@ -46,19 +45,6 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
         found.iter().for_each(show);
     }
     Ok(EXIT_DONE)
-}
-
-/// The file and the line of `FILE:LINE`; a column behind the line is ignored.
-fn place(text: &str) -> Option<(PathBuf, u64)> {
-    let number = |digits: &str| digits.parse::<u64>().ok().filter(|number| *number > 0);
-    let (before, last) = text.rsplit_once(':')?;
-    let last = number(last)?;
-    if let Some((file, line)) = before.rsplit_once(':')
-        && let Some(line) = number(line)
-    {
-        return Some((PathBuf::from(file), line));
-    }
-    Some((PathBuf::from(before), last))
 }
 
 fn show(found: &Value) {
@@ -92,25 +78,6 @@ fn show(found: &Value) {
                 }
             };
             paint::say(format_args!("    {label}{better}"));
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_place_is_a_file_and_a_line() {
-        for (text, expected) in [
-            ("a.rs:12", Some(("a.rs", 12))),
-            ("C:/x/a.rs:3:7", Some(("C:/x/a.rs", 3))),
-            ("a.rs", None),
-            ("a.rs:0", None),
-            ("a.rs:x", None),
-        ] {
-            let expected = expected.map(|(file, line)| (PathBuf::from(file), line));
-            assert_eq!(place(text), expected, "{text}");
         }
     }
 }

@@ -1,14 +1,13 @@
 //! `meliora model fill`: what the model would write at a place of a file (spec: Inline completions).
 
 use std::io::Read as _;
-use std::path::PathBuf;
 
 use anyhow::{Context as _, bail};
 use clap::Args;
 use serde_json::json;
 
 use super::{Choice, Desk, Failure};
-use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, session};
+use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, place, session};
 use crate::config::spending::Job;
 use crate::llm::middle::{Filling, Gap};
 use crate::safety;
@@ -34,7 +33,7 @@ pub(super) struct Arguments {
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let place = &arguments.place;
-    let (file, line, column) = read_place(place)
+    let (file, line, column) = place::of_text(place)
         .with_context(|| format!("{place} is not FILE:LINE[:COLUMN], as in src/main.rs:12:8"))?;
     let mut text = String::new();
     let opened = std::fs::File::open(&file);
@@ -73,18 +72,6 @@ async fn fill(desk: &Desk, gap: Gap<'_>) -> anyhow::Result<(String, Result<Filli
     Ok((gateway.model().to_owned(), filled))
 }
 
-fn read_place(text: &str) -> Option<(PathBuf, usize, Option<usize>)> {
-    let number = |digits: &str| digits.parse::<usize>().ok().filter(|number| *number > 0);
-    let (before, last) = text.rsplit_once(':')?;
-    let last = number(last)?;
-    if let Some((file, line)) = before.rsplit_once(':')
-        && let Some(line) = number(line)
-    {
-        return Some((PathBuf::from(file), line, Some(last)));
-    }
-    Some((PathBuf::from(before), last, None))
-}
-
 /// Where a place is in a text, in bytes; a column beyond the end of its line is that end.
 fn offset(text: &str, line: usize, column: Option<usize>) -> Option<usize> {
     let mut start = 0;
@@ -103,13 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn places_are_read_and_found() {
-        let place = |text: &str| read_place(text).map(|(_, line, column)| (line, column));
-        assert_eq!(place("src/a.rs:3"), Some((3, None)));
-        assert_eq!(place("src/a.rs:3:7"), Some((3, Some(7))));
-        assert_eq!(place("C:/a.rs:3"), Some((3, None)));
-        assert_eq!(place("a.rs:0"), None);
-        assert_eq!(place("a.rs"), None);
+    fn places_are_found() {
         let text = "é1\r\n22\n";
         assert_eq!(offset(text, 1, Some(2)), Some(2));
         assert_eq!(offset(text, 1, None), Some(3));
