@@ -1,6 +1,7 @@
 //! `meliora cost`: what models used and cost, by day, run, model or prompt (spec: metrics, LLM token usage and costs).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -48,8 +49,8 @@ enum By {
 
 /// Calls of one kind.
 #[derive(Debug, Default, Clone, Serialize)]
-struct Sum {
-    calls: u64,
+pub(super) struct Sum {
+    pub(super) calls: u64,
     /// Calls that brought no answer.
     failed: u64,
     /// Calls that never ended; what they might have cost counts.
@@ -57,11 +58,11 @@ struct Sum {
     /// Calls whose tokens we counted ourselves.
     counted: u64,
     /// Calls whose price nobody knows.
-    unpriced: u64,
+    pub(super) unpriced: u64,
     tokens_in: u64,
     tokens_cached: u64,
     tokens_out: u64,
-    usd: f64,
+    pub(super) usd: f64,
     seconds: f64,
 }
 
@@ -110,6 +111,21 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
         show(&report);
     }
     Ok(EXIT_DONE)
+}
+
+/// What the calls of some runs cost, by each version of a prompt that was said in them.
+pub(super) fn of_versions(
+    state: &Path,
+    runs: &BTreeSet<String>,
+) -> anyhow::Result<BTreeMap<String, Sum>> {
+    let (calls, _) = ledger::calls(state, "").context("cannot read what was spent")?;
+    let mut sums: BTreeMap<String, Sum> = BTreeMap::new();
+    for call in calls.iter().filter(|call| runs.contains(&call.who.run)) {
+        for version in call.who.prompt.split_whitespace() {
+            sums.entry(version.to_owned()).or_default().add(call);
+        }
+    }
+    Ok(sums)
 }
 
 fn name(call: &Call, by: By) -> String {

@@ -1,13 +1,14 @@
 //! `meliora prompts`: what the model is told, where each line came from, and the way back (spec: Prompt Manager).
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::cost::{self, Sum};
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_MISSING};
@@ -30,7 +31,9 @@ Examples:
   meliora prompts blame do           which version brought each line
   meliora prompts pin do 0123456789  this version, whatever else there is
   meliora prompts pin do --none      let it go again
-  meliora prompts rollback do        back to the version before";
+  meliora prompts rollback do        back to the version before
+  meliora prompts learn do better.md a version to use until a file or a pin says otherwise
+  meliora prompts learn do --none    use it no longer";
 
 /// Digits of a digest with which a version is named.
 const DIGITS: usize = 12;
@@ -93,6 +96,24 @@ enum What {
         /// The prompt
         name: String,
     },
+    /// Keep a text as a learned version: in force where neither a pin nor a file of the project counts
+    Learn {
+        /// The prompt
+        name: String,
+        /// The text, as `meliora prompts show` prints one
+        #[arg(required_unless_present = "none", conflicts_with = "none")]
+        file: Option<PathBuf>,
+        /// Use what was learned no longer; it is kept
+        #[arg(long)]
+        none: bool,
+    },
+}
+
+/// What versions came to in the runs of the project.
+#[derive(Debug, Default)]
+struct Record {
+    tallies: BTreeMap<String, Tally>,
+    costs: BTreeMap<String, Sum>,
 }
 
 /// Runs the command.
@@ -138,6 +159,16 @@ fn answer(arguments: &Arguments) -> anyhow::Result<()> {
             book.pin(name, Some(before.digest))?;
             changed(&session, name, "is back, and pinned", json)
         }
+        What::Learn {
+            name,
+            file: Some(file),
+            ..
+        } => learn(&session, &book, name, file, json),
+        What::Learn { name, .. } => {
+            book.get(name)?;
+            book.forget(name)?;
+            changed(&session, name, "does not use what was learned", json)
+        }
     }
 }
 
@@ -152,11 +183,11 @@ fn open(session: &Session) -> anyhow::Result<Book> {
 }
 
 fn list(session: &Session, book: &Book, json: bool) -> anyhow::Result<()> {
-    let tallies = session.store.tallies()?;
+    let record = Record::of(session)?;
     if json {
         let all: Vec<Value> = book
             .all()
-            .map(|active| described(active, &tallies))
+            .map(|active| described(active, &record))
             .collect();
         return Ok(paint::say_json(&all)?);
     }
@@ -170,8 +201,9 @@ fn list(session: &Session, book: &Book, json: bool) -> anyhow::Result<()> {
             paint(paint::FAINT, format!("{:<24}", whence(active))),
             head.purpose
         ));
-        if let Some(tally) = tallies.get(&version.to_string()) {
-            paint::say(format!("           {}", told(tally)));
+        let told = record.told(&version.to_string());
+        if !told.is_empty() {
+            paint::say(format!("           {told}"));
         }
     }
     Ok(())
@@ -179,7 +211,7 @@ fn list(session: &Session, book: &Book, json: bool) -> anyhow::Result<()> {
 
 fn versions(session: &Session, book: &Book, name: &str, json: bool) -> anyhow::Result<()> {
     let active = book.get(name)?;
-    let tallies = session.store.tallies()?;
+    let record = Record::of(session)?;
     let versions = book.versions(name);
     if json {
         let entry = |kept: &Kept| {
@@ -189,7 +221,8 @@ fn versions(session: &Session, book: &Book, name: &str, json: bool) -> anyhow::R
                 "origin": kept.origin,
                 "milliseconds": kept.milliseconds,
                 "in_force": kept.digest == active.template.version.digest,
-                "tally": tallies.get(&named(kept)),
+                "tally": record.tallies.get(&named(kept)),
+                "cost": record.cost(&named(kept)),
             })
         };
         let entries: Vec<Value> = versions.iter().map(entry).collect();
@@ -202,7 +235,7 @@ fn versions(session: &Session, book: &Book, name: &str, json: bool) -> anyhow::R
             (true, false) => "in force",
             (false, _) => "",
         };
-        let tally = tallies.get(&named(kept)).map(told).unwrap_or_default();
+        let tally = record.told(&named(kept));
         paint::say(format!(
             "{}  {:<8}  {}  {}  {tally}",
             paint(paint::THING, short(&kept.digest)),
@@ -223,7 +256,7 @@ fn versions(session: &Session, book: &Book, name: &str, json: bool) -> anyhow::R
 fn show(book: &Book, name: &str, version: Option<&str>, json: bool) -> anyhow::Result<()> {
     if let (true, None) = (json, version) {
         let active = book.get(name)?;
-        let mut document = described(active, &BTreeMap::new());
+        let mut document = described(active, &Record::default());
         if let Some(document) = document.as_object_mut() {
             document.insert(
                 "text".to_owned(),
@@ -303,12 +336,31 @@ fn who(book: &Book, name: &str, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
+fn learn(
+    session: &Session,
+    book: &Book,
+    name: &str,
+    file: &Path,
+    json: bool,
+) -> anyhow::Result<()> {
+    let shown = file.display();
+    let text =
+        crate::config::file::read_text(file).with_context(|| format!("cannot read {shown}"))?;
+    let text = text.with_context(|| format!("there is no file {shown}"))?;
+    let version = book.learn(name, &text)?;
+    if json {
+        return Ok(paint::say_json(&one(book, name, Some(&version.digest))?)?);
+    }
+    let what = format!("has learned {}", short(&version.digest));
+    changed(session, name, &what, json)
+}
+
 /// Says what is in force after a change.
 fn changed(session: &Session, name: &str, what: &str, json: bool) -> anyhow::Result<()> {
     let book = open(session)?;
     let active = book.get(name)?;
     if json {
-        return Ok(paint::say_json(&described(active, &BTreeMap::new()))?);
+        return Ok(paint::say_json(&described(active, &Record::default()))?);
     }
     paint::say(format!(
         "{} {what}; in force is {} ({})",
@@ -339,7 +391,7 @@ fn one(book: &Book, name: &str, version: Option<&str>) -> anyhow::Result<Kept> {
     }
 }
 
-fn described(active: &Active, tallies: &BTreeMap<String, Tally>) -> Value {
+fn described(active: &Active, record: &Record) -> Value {
     let Template {
         head,
         body,
@@ -357,7 +409,8 @@ fn described(active: &Active, tallies: &BTreeMap<String, Tally>) -> Value {
         "budget": head.tokens,
         "slots": head.slots,
         "output": head.output,
-        "tally": tallies.get(&version.to_string()),
+        "tally": record.tallies.get(&version.to_string()),
+        "cost": record.cost(&version.to_string()),
     })
 }
 
@@ -382,17 +435,45 @@ fn origin(origin: Origin) -> &'static str {
     }
 }
 
-/// What a version came to, for people.
-fn told(tally: &Tally) -> String {
-    let judged = tally.succeeded + tally.failed;
-    let calls = tally.calls.max(1);
-    format!(
-        "{} of {judged} runs good, {} tokens in and {} out, {} ms per call",
-        tally.succeeded,
-        tally.tokens_in,
-        tally.tokens_out,
-        tally.milliseconds / calls
-    )
+impl Record {
+    fn of(session: &Session) -> anyhow::Result<Self> {
+        let runs = session.store.runs(usize::MAX)?.into_iter();
+        let runs = runs.map(|run| run.run.to_string()).collect();
+        Ok(Self {
+            tallies: session.store.tallies()?,
+            costs: cost::of_versions(&session.services.host.state, &runs)?,
+        })
+    }
+
+    fn cost(&self, version: &str) -> Option<Value> {
+        let cost = self.costs.get(version)?;
+        Some(json!({ "usd": cost.usd, "unpriced": cost.unpriced }))
+    }
+
+    /// What a version came to, for people; empty when it was never said.
+    fn told(&self, version: &str) -> String {
+        let Some(tally) = self.tallies.get(version) else {
+            return String::new();
+        };
+        let judged = tally.succeeded + tally.failed;
+        let money = match self.costs.get(version) {
+            None => String::new(),
+            Some(cost) if cost.unpriced == 0 => format!(", ${:.4}", cost.usd),
+            Some(cost) if cost.unpriced == cost.calls => {
+                ", at a price that nobody knows".to_owned()
+            }
+            Some(Sum { usd, unpriced, .. }) => {
+                format!(", ${usd:.4} and {unpriced} calls without a known price")
+            }
+        };
+        format!(
+            "{} of {judged} runs good, {} tokens in and {} out, {} ms per call{money}",
+            tally.succeeded,
+            tally.tokens_in,
+            tally.tokens_out,
+            tally.milliseconds / tally.calls.max(1)
+        )
+    }
 }
 
 fn named(kept: &Kept) -> String {

@@ -157,7 +157,8 @@ impl Book {
         self.change(name, |standing| standing.pinned = digest)
     }
 
-    /// Puts a learned text in force where neither a pin nor a file counts. What could not be used is refused.
+    /// Puts a learned text in force where neither a pin nor a file counts; it follows the version that is in force now.
+    /// What could not be used is refused.
     pub fn learn(&self, name: &str, text: &str) -> Result<PromptVersion, Error> {
         let template = Template::read(name, text)?;
         let parent = Some(self.get(name)?.template.version.digest.clone());
@@ -176,6 +177,11 @@ impl Book {
             message: format!("cannot keep it: {error}"),
         })?;
         Ok(version)
+    }
+
+    /// Uses what was learned no longer; it is kept.
+    pub fn forget(&self, name: &str) -> io::Result<()> {
+        self.change(name, |standing| standing.learned = None)
     }
 
     fn change(&self, name: &str, change: impl FnOnce(&mut Standing)) -> io::Result<()> {

@@ -294,9 +294,13 @@ impl Place {
 }
 
 fn write_prompt(project: &Path, first_line: &str) {
+    write_at(&project.join(".agent/prompts/do.md"), first_line);
+}
+
+/// Writes a `do` with a first line of its own.
+fn write_at(path: &Path, first_line: &str) {
     let shipped = shipped().iter().find(|template| template.head.name == "do");
     let text = &shipped.expect("it is shipped").text;
-    let path = project.join(".agent/prompts/do.md");
     std::fs::write(path, text.replace("The user asks:", first_line)).expect("written");
 }
 
@@ -380,6 +384,54 @@ fn versions_are_listed_compared_pinned_and_rolled_back() {
     }
 }
 
+#[test]
+fn a_learned_version_counts_where_neither_a_file_nor_a_pin_does() {
+    let place = Place::new();
+    let text = || place.said(&["prompts", "show", "do"]);
+    let learn = |first_line: &str| {
+        write_at(&place.project().join("better.md"), first_line);
+        place.run(&["prompts", "learn", "do", "better.md"])
+    };
+    assert!(learn("Learned:").status.success());
+    assert!(text().contains("Learned:"));
+    let versions = place.json(&["prompts", "list", "do"]);
+    let [shipped, learned] = versions.as_array().expect("a list").as_slice() else {
+        panic!("two versions: {versions}");
+    };
+    assert_eq!(
+        (&learned["origin"], &learned["in_force"], &learned["parent"]),
+        (&json!("learned"), &json!(true), &shipped["digest"])
+    );
+
+    // The project's own file counts above it, a pin above both.
+    place.write("Mine:");
+    place.said(&["trust", "--yes"]);
+    let said = String::from_utf8(learn("Learned better:").stdout).expect("text");
+    assert!(said.contains(".agent/prompts/do.md"), "{said}");
+    assert!(text().contains("Mine:"));
+    let digest = learned["digest"].as_str().expect("text");
+    place.said(&["prompts", "pin", "do", digest]);
+    assert!(text().contains("Learned:"));
+    place.said(&["prompts", "pin", "do", "--none"]);
+    std::fs::remove_file(place.project().join(".agent/prompts/do.md")).expect("removed");
+    assert!(text().contains("Learned better:"));
+
+    // What cannot be used changes nothing.
+    let refused = learn("{{ nothing }}");
+    let said = String::from_utf8(refused.stderr).expect("text");
+    assert!(
+        refused.status.code() == Some(3) && said.contains("unknown slot `nothing`"),
+        "{said}"
+    );
+    let said = place.said(&["prompts", "learn", "do", "nowhere.md"]);
+    assert!(said.contains("there is no file nowhere.md"), "{said}");
+    assert!(text().contains("Learned better:"));
+    place.said(&["prompts", "learn", "do", "--none"]);
+    assert!(text().contains("The user asks:"));
+    let kept = place.json(&["prompts", "list", "do"]);
+    assert_eq!(kept.as_array().expect("a list").len(), 4, "{kept}");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_run_says_the_version_in_force_and_its_tokens_count_for_it() {
     let place = Place::new();
@@ -397,6 +449,10 @@ async fn a_run_says_the_version_in_force_and_its_tokens_count_for_it() {
         "llm.model=parrot",
         "--set",
         "lsp.enabled=false",
+        "--set",
+        "llm.prices.parrot.input=10.0",
+        "--set",
+        "llm.prices.parrot.output=20.0",
         "--set",
         &url,
     ]);
@@ -417,6 +473,11 @@ async fn a_run_says_the_version_in_force_and_its_tokens_count_for_it() {
     };
     assert_eq!(of("do")["tally"]["calls"], json!(1), "{listed}");
     assert_eq!(of("do")["tally"]["runs"], json!(1));
+    // 20 tokens in and 5 out.
+    let cost = json!({ "usd": 0.0003, "unpriced": 0 });
+    assert_eq!(of("do")["cost"], cost, "{listed}");
+    let said = place.said(&["prompts", "list"]);
+    assert!(said.contains("ms per call, $0.0003"), "{said}");
     assert_eq!(of("do")["origin"], json!("file"));
     assert_eq!(of("fix")["tally"], json!(null));
 }
@@ -427,9 +488,7 @@ fn a_prompt_file_in_the_editor_is_checked_explained_and_completed() {
     let dynamic = json!({ "dynamicRegistration": true });
     peer.greet(&json!({ "textDocument": { "hover": dynamic, "completion": dynamic } }));
     let open = |peer: &mut Peer, path: &str, text: &str| {
-        let uri = format!("file://{}/{path}", peer.root.display());
-        let document = json!({ "uri": uri, "languageId": "markdown", "version": 1, "text": text });
-        peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+        let uri = peer.open(path, "markdown", text);
         let message = peer.find(|message| {
             message["method"] == "textDocument/publishDiagnostics"
                 && message["params"]["uri"] == json!(uri)
