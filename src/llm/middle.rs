@@ -52,14 +52,13 @@ impl Gateway {
             return Err(Error::NotPermitted(self.route.url.clone()));
         }
         let authorization = self.route.authorization().await?;
-        let near = nearest(gap);
-        let before = self.route.redactor.clean(near.before).into_owned();
-        let after = self.route.redactor.clean(near.after).into_owned();
-        let gap = Gap {
+        // Before anything is cut off: half a secret is not known for one.
+        let (before, after) = self.route.redactor.clean_around(gap.before, gap.after);
+        let gap = nearest(Gap {
             before: &before,
             after: &after,
-        };
-        let tokens_in = self.estimator.text(&before) + self.estimator.text(&after);
+        });
+        let tokens_in = self.estimator.text(gap.before) + self.estimator.text(gap.after);
         let (slip, tokens_out) = self.pay(tokens_in).await?;
         let tokens_out = tokens_out.min(TOKENS_OUT_MAX);
         let mut bill = Bill::new(slip, &self.route, tokens_in);

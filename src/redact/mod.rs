@@ -96,15 +96,25 @@ impl Redactor {
         if found.is_empty() {
             return Cow::Borrowed(text);
         }
-        let mut clean = Vec::with_capacity(text.len());
-        let mut from = 0;
-        for span in found {
-            clean.extend_from_slice(text.get(from..span.start).unwrap_or_default());
-            clean.extend_from_slice(MASK.as_bytes());
-            from = span.end;
-        }
-        clean.extend_from_slice(text.get(from..).unwrap_or_default());
-        Cow::Owned(clean)
+        Cow::Owned(masked(text, 0..text.len(), &found))
+    }
+
+    /// Two texts that meet at a place, without secrets. What lies across the place is left out of both; what is a
+    /// secret only where one of them stands alone is masked as well.
+    pub fn clean_around(&self, before: &str, after: &str) -> (String, String) {
+        let known = self.known();
+        let (whole, place) = ([before, after].concat().into_bytes(), before.len());
+        let mut spans = found(&known, &whole);
+        spans.extend(found(&known, before.as_bytes()));
+        let alone = found(&known, after.as_bytes()).into_iter();
+        spans.extend(alone.map(|span| span.start + place..span.end + place));
+        let spans = apart(spans);
+        let across = spans
+            .iter()
+            .find(|span| span.start < place && place < span.end);
+        let (end, begin) = across.map_or((place, place), |span| (span.start, span.end));
+        let part = |range| String::from_utf8_lossy(&masked(&whole, range, &spans)).into_owned();
+        (part(0..end), part(begin..whole.len()))
     }
 
     fn known(&self) -> Arc<Known> {
@@ -144,6 +154,11 @@ fn found(known: &Known, text: &[u8]) -> Vec<Range<usize>> {
     }
     shapes::find(text, &mut spans);
     named::find(text, &mut spans);
+    apart(spans)
+}
+
+/// The same places in order, with those that overlap made one.
+fn apart(mut spans: Vec<Range<usize>>) -> Vec<Range<usize>> {
     spans.sort_by_key(|span| span.start);
     let mut apart: Vec<Range<usize>> = Vec::with_capacity(spans.len());
     for span in spans {
@@ -153,6 +168,20 @@ fn found(known: &Known, text: &[u8]) -> Vec<Range<usize>> {
         }
     }
     apart
+}
+
+/// A part of a text, with a mask in place of each of the places that lie in it.
+fn masked(text: &[u8], part: Range<usize>, spans: &[Range<usize>]) -> Vec<u8> {
+    let mut clean = Vec::with_capacity(part.len());
+    let mut from = part.start;
+    let is_within = |span: &&Range<usize>| part.start <= span.start && span.end <= part.end;
+    for span in spans.iter().filter(is_within) {
+        clean.extend_from_slice(text.get(from..span.start).unwrap_or_default());
+        clean.extend_from_slice(MASK.as_bytes());
+        from = span.end;
+    }
+    clean.extend_from_slice(text.get(from..part.end).unwrap_or_default());
+    clean
 }
 
 #[cfg(test)]

@@ -173,6 +173,45 @@ async fn secrets_stay_and_refusals_are_said() {
 }
 
 #[tokio::test]
+async fn a_secret_is_masked_also_where_the_text_is_cut() {
+    let content = json!({ "content": "" });
+    let server = Server::start(vec![answers(&content)]).await;
+    let environment = [("SOME_TOKEN", "swordfish-12345")];
+    let mut way = way(&config(&server.url, "m", Wire::Openai), &environment);
+    let permit = safety::permit(&way.policy, way.gateway.action()).expect("it is the endpoint");
+    let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n".repeat(130);
+    let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n");
+    let line = "x = 1\n";
+    for (before, after) in [
+        // The head of the key is too far away to be sent, and so is the end of the other one.
+        (format!("{key}{line}"), format!("{line}{key}")),
+        // The limits lie in a secret.
+        (
+            format!("swordfish-12345{}", "y".repeat(6 * 1024 - 5)),
+            format!("{}swordfish-12345", "z".repeat(2 * 1024 - 9)),
+        ),
+        // The cursor stands in one, or between one and more.
+        (format!("{line}swordfish"), format!("-12345\n{line}")),
+        (
+            format!("{line}sk-abcdefghijklmnopqrstuvwx"),
+            format!("-ish\n{line}"),
+        ),
+    ] {
+        let gap = Gap {
+            before: &before,
+            after: &after,
+        };
+        let filled = way.gateway.complete_middle(&permit, gap).await;
+        filled.expect("it answers");
+    }
+    let sent = server.transcript();
+    for part in ["MIIE", "sword", "fish", "2345", "abcdefgh"] {
+        assert!(!sent.contains(part), "{part}: {sent}");
+    }
+    assert_eq!(sent.matches("x = 1").count(), 6, "the rest is sent: {sent}");
+}
+
+#[tokio::test]
 async fn the_command_line_prints_what_belongs_into_a_file() {
     let home = tempfile::tempdir().expect("a temporary folder");
     std::fs::write(home.path().join("a.rs"), "fn main() {\n    let x = ;\n}\n").expect("written");
