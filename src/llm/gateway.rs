@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::actions;
@@ -25,7 +26,7 @@ use super::budget::{Budget, Demand, Limit, Spent};
 use super::dialect::Style;
 use super::error::Error;
 use super::ledger::{Ledger, Limits, Slip, Verdict, Who};
-use super::message::{Answer, Finish, Message, Request, Usage};
+use super::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec, Usage};
 use super::price::Price;
 use super::replay::Recorder;
 use super::route::{self, Opening, Refused, Route};
@@ -385,26 +386,43 @@ impl Gateway {
                 calls,
                 thoughts,
             } => {
-                let mut calls = calls.clone();
-                for call in &mut calls {
-                    call.arguments = clean(&call.arguments);
-                }
+                let calls = calls.iter().map(|call| ToolCall {
+                    id: clean(&call.id),
+                    name: clean(&call.name),
+                    arguments: clean(&call.arguments),
+                });
+                // Signed by the provider, which sent them: changed ones would be refused.
+                let mut blocks = thoughts.blocks.iter().map(Value::to_string);
+                let is_clean = blocks.all(|block| clean(&block) == block);
                 Message::Assistant {
                     text: clean(text),
-                    calls,
-                    // Signed by the provider, which sent them: a changed one would be refused.
-                    thoughts: thoughts.clone(),
+                    calls: calls.collect(),
+                    thoughts: if is_clean {
+                        thoughts.clone()
+                    } else {
+                        Thoughts::default()
+                    },
                 }
             }
             Message::Tool { call, name, text } => Message::Tool {
-                call: call.clone(),
-                name: name.clone(),
+                call: clean(call),
+                name: clean(name),
                 text: clean(text),
             },
         });
+        let tools = request.tools.iter().map(|tool| {
+            let parameters = clean(&tool.parameters.to_string());
+            ToolSpec {
+                name: clean(&tool.name),
+                description: clean(&tool.description),
+                // What is no JSON without its secrets takes any arguments.
+                parameters: serde_json::from_str(&parameters)
+                    .unwrap_or_else(|_| json!({ "type": "object" })),
+            }
+        });
         Request {
             messages: messages.collect(),
-            tools: request.tools.clone(),
+            tools: tools.collect(),
         }
     }
 

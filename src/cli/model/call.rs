@@ -18,8 +18,9 @@ const QUESTION_BYTES_MAX: u64 = 64 * 1024 * 1024;
 /// Ask the model: messages as JSON in, the answer with tool calls and usage as JSON out.
 ///
 /// Messages are a list as chat completions have it, [{"role": "user", "content": "…"}], or an object with `messages`
-/// and, if you like, `tools`, `max_tokens` and `temperature`. Nothing is added, tools are not carried out, secrets are
-/// masked on the way out. An answer that was cut off is printed as an error with the text that had come.
+/// and, if you like, `tools`, `max_tokens` and `temperature`. Nothing is added, tools are not carried out. Secrets are
+/// masked on the way out, in what describes the tools as well; thoughts with a secret in them are left out. An answer
+/// that was cut off is printed as an error with the text that had come.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// A file with the messages; without it they are read from standard input

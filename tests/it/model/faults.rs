@@ -2,10 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use meliora::config::{ActionStyle, Config};
+use meliora::config::{ActionStyle, Config, Wire};
 use meliora::llm::Error;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Finish, Message, Request};
+use meliora::llm::message::{Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
@@ -311,18 +311,43 @@ async fn secrets_of_the_environment_are_taken_out_of_every_request() {
     let server = Server::start(vec![says("hello")]).await;
     let mut way = way(&config(&server.url), &[("SOME_TOKEN", "swordfish-12345")]);
     let mut request = saying("the token is swordfish-12345");
+    let secret = || "swordfish-12345".to_owned();
+    request.messages.push(Message::Assistant {
+        text: secret(),
+        calls: vec![ToolCall {
+            id: secret(),
+            name: secret(),
+            arguments: secret(),
+        }],
+        thoughts: Thoughts {
+            model: "parrot".to_owned(),
+            blocks: vec![json!({ "type": "reasoning", "thinking": secret() })],
+        },
+    });
     request.messages.push(Message::Tool {
-        call: "1".to_owned(),
-        name: "read_file".to_owned(),
+        call: secret(),
+        name: secret(),
         text: "TOKEN=swordfish-12345 and ghp_abcdefghijklmnopqrstuvwxyz0123456789".to_owned(),
     });
+    request.tools.push(ToolSpec {
+        name: secret(),
+        description: format!("use {}", secret()),
+        parameters: json!({ "type": "object", "title": "kept", "properties": {
+            "at": { "type": "string", "default": secret(), "examples": [{ "api_key": "q7Vd93kfPz02Lm8XbT41" }] } } }),
+    });
+    let mut anthropic = config(&server.url);
+    let provider = anthropic.llm.providers.get_mut("scripted");
+    provider.expect("it is configured").wire = Some(Wire::Anthropic);
+    let environment = [("SOME_TOKEN", "swordfish-12345")];
     way.ask(&request).await.expect("an answer");
+    // Only what is sent matters of the other wire, which sends thoughts as well.
+    let _ = super::way(&anthropic, &environment).ask(&request).await;
+    assert_eq!(server.requests().len(), 2);
     let sent = server.transcript();
-    assert!(
-        !sent.contains("swordfish") && !sent.contains("ghp_abc"),
-        "{sent}"
-    );
-    assert!(sent.contains("[redacted]"));
+    for part in ["swordfish", "ghp_abc", "q7Vd93"] {
+        assert!(!sent.contains(part), "{part}: {sent}");
+    }
+    assert!(sent.contains("[redacted]") && sent.contains("\"title\":\"kept\""));
 }
 
 #[tokio::test]

@@ -177,7 +177,7 @@ async fn a_secret_is_masked_also_where_the_text_is_cut() {
     let content = json!({ "content": "" });
     let server = Server::start(vec![answers(&content)]).await;
     let environment = [("SOME_TOKEN", "swordfish-12345")];
-    let mut way = way(&config(&server.url, "m", Wire::Openai), &environment);
+    let mut way = way(&speaks(Wire::Openai, &server.url, "m"), &environment);
     let permit = safety::permit(&way.policy, way.gateway.action()).expect("it is the endpoint");
     let body = "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7\n".repeat(130);
     let key = format!("-----BEGIN PRIVATE KEY-----\n{body}-----END PRIVATE KEY-----\n");
