@@ -237,6 +237,11 @@ impl Assembler {
         self.usage.get_or_insert_default()
     }
 
+    /// What the exchange cost so far, when the provider said it.
+    pub(super) fn reported(&self) -> Option<Usage> {
+        self.usage.filter(|usage| usage.reported)
+    }
+
     /// The text that has come so far.
     pub fn text(&self) -> &str {
         &self.text

@@ -7,7 +7,7 @@ use super::error::Error;
 use super::ledger::{Outcome, Slip};
 use super::message::Usage;
 use super::price::{Cost, Price};
-use super::route::Route;
+use super::route::{Refused, Route};
 use crate::config::Wire;
 
 /// Characters of an error that are written down.
@@ -20,7 +20,10 @@ pub(super) struct Bill {
     price: Option<Price>,
     tokens_in: u64,
     pub(super) assembler: Assembler,
+    /// Whether an attempt may have cost something that is not written down yet.
     in_flight: bool,
+    /// What the provider said of it, once it is over.
+    pub(super) reported: Option<Usage>,
     /// Tokens of the answer as we count them, once it is over.
     pub(super) heard: u64,
 }
@@ -35,6 +38,7 @@ impl Bill {
             tokens_in,
             assembler: Assembler::new(route.wire),
             in_flight: false,
+            reported: None,
             heard: 0,
         }
     }
@@ -45,26 +49,39 @@ impl Bill {
         self.in_flight = true;
     }
 
-    /// The endpoint did not take the request, so that it cost nothing.
-    pub(super) fn refused(&mut self) {
-        self.in_flight = false;
+    /// The request was not answered: it cost nothing when the endpoint did not take it.
+    pub(super) fn refused(&mut self, refused: &Refused) {
+        self.in_flight = !refused.is_free();
+    }
+
+    /// Whether the attempt that is over may have cost something.
+    pub(super) fn is_owed(&self) -> bool {
+        self.in_flight
     }
 
     /// The answer is over, whole or not.
     pub(super) fn end(&mut self) -> Assembler {
         self.heard = self.assembler.tokens_so_far();
+        self.reported = self.assembler.reported();
         std::mem::replace(&mut self.assembler, Assembler::new(self.wire))
     }
 
-    /// What it cost so far, as we count.
+    /// What it cost so far: as the provider reported, or else as we count.
     fn usage(&self) -> Usage {
         if !self.in_flight {
             return Usage::default();
         }
-        Usage {
+        let heard = self.heard.max(self.assembler.tokens_so_far());
+        let counted = Usage {
             tokens_in: self.tokens_in,
-            tokens_out: self.heard.max(self.assembler.tokens_so_far()),
             ..Usage::default()
+        };
+        let usage = self.assembler.reported().or(self.reported);
+        let usage = usage.unwrap_or(counted);
+        Usage {
+            // What was reported at the start of an answer does not have the rest of it.
+            tokens_out: usage.tokens_out.max(heard),
+            ..usage
         }
     }
 
@@ -89,8 +106,16 @@ impl Bill {
         self.write(usage, sign, None, shown);
     }
 
+    /// Writes down what an attempt cost that is not the last one; gives the tokens that were sent.
+    pub(super) fn leave(&mut self, why: &str) -> u64 {
+        let usage = self.usage();
+        self.write(usage, Sign::None, None, why.to_owned());
+        self.tokens_in
+    }
+
     /// Writes down what the call cost; only the first time counts.
     pub(super) fn write(&mut self, usage: Usage, sign: Sign, measure: Option<f64>, error: String) {
+        self.in_flight = false;
         let Some(slip) = self.slip.take() else { return };
         slip.settle(Outcome {
             cost: Cost {
@@ -107,7 +132,6 @@ impl Bill {
 
 impl Drop for Bill {
     fn drop(&mut self) {
-        let usage = self.usage();
-        self.write(usage, Sign::None, None, "cancelled".to_owned());
+        self.leave("cancelled");
     }
 }

@@ -125,6 +125,14 @@ pub enum Error {
         /// What the system said.
         reason: String,
     },
+    /// The connection ended between the request and its answer.
+    #[error("the connection to {url} broke off before an answer came ({reason})")]
+    Lost {
+        /// The address.
+        url: String,
+        /// What the system said.
+        reason: String,
+    },
     /// The endpoint refused.
     #[error("{url} answered {status}: {message}{hint}")]
     Status {
@@ -225,7 +233,7 @@ impl Error {
     pub(super) fn is_of_endpoint(&self) -> bool {
         match self {
             // A server on this machine that is not running may be started at any moment, and asking it costs nothing.
-            Self::Unreachable { url, .. } => !is_loopback(url),
+            Self::Unreachable { url, .. } | Self::Lost { url, .. } => !is_loopback(url),
             Self::Status { status, .. } => retry::is_passing(*status),
             Self::Idle(_) | Self::Cut { .. } => true,
             Self::Fault(fault) => matches!(fault, Fault::Cut { .. } | Fault::Passing(_)),
@@ -257,6 +265,7 @@ impl Error {
             | Self::KeyMissing { .. }
             | Self::KeyInvalid(_)
             | Self::Unreachable { .. }
+            | Self::Lost { .. }
             | Self::Status { .. }
             | Self::Redirected { .. }
             | Self::NotAModel { .. }

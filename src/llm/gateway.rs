@@ -315,11 +315,21 @@ impl Gateway {
         admitted
     }
 
+    /// Writes down an attempt that brought nothing and may have cost something, and pays for another one; says how long
+    /// its answer may be.
+    pub(super) async fn pay_again(&mut self, bill: &mut Bill) -> Result<u64, Error> {
+        self.budget.settle(bill.spent());
+        let tokens_in = bill.leave("asked again");
+        let (slip, tokens_out_max) = self.pay(tokens_in).await?;
+        *bill = Bill::new(slip, &self.route, tokens_in);
+        Ok(tokens_out_max)
+    }
+
     /// Sends the request until an answer begins, and reads it.
     async fn exchange(
         &mut self,
         request: &Request,
-        tokens_out_max: u64,
+        mut tokens_out_max: u64,
         authorization: Option<route::Authorization>,
         bill: &mut Bill,
         on_text: &mut (dyn FnMut(&str) + Send),
@@ -334,7 +344,10 @@ impl Gateway {
                 .route
                 .send(request, tokens_out_max, authorization.clone());
             let refused = match sent.await {
-                Err(refused) => refused,
+                Err(refused) => {
+                    bill.refused(&refused);
+                    refused
+                }
                 Ok(response) => {
                     let assembler = &mut bill.assembler;
                     match self.route.read(response, assembler, on_text).await {
@@ -346,8 +359,10 @@ impl Gateway {
                     }
                 }
             };
-            bill.refused();
             self.outlast(refused, request, &mut patience).await?;
+            if bill.is_owed() {
+                tokens_out_max = self.pay_again(bill).await?;
+            }
         };
         let assembler = bill.end();
         read.map_err(|error| match error {

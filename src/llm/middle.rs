@@ -87,7 +87,7 @@ impl Gateway {
     async fn fill(
         &mut self,
         gap: Gap<'_>,
-        tokens_out: u64,
+        mut tokens_out: u64,
         authorization: Option<Authorization>,
         bill: &mut Bill,
     ) -> Result<Filling, Error> {
@@ -95,12 +95,16 @@ impl Gateway {
         for way in ways(&self.route, marks, self.middle) {
             let body = way.body(&self.route, gap, marks, tokens_out);
             let url = way.url(&self.route);
+            if bill.is_owed() {
+                let allowed = self.pay_again(bill).await?;
+                tokens_out = allowed.min(TOKENS_OUT_MAX);
+            }
             bill.begin();
             let sent = self.route.post(&url, &body, authorization.clone());
             let answer = match sent.await {
                 Ok(answer) => answer,
                 Err(refused) => {
-                    bill.refused();
+                    bill.refused(&refused);
                     if is_unknown(&refused) {
                         continue;
                     }

@@ -237,10 +237,7 @@ impl Route {
         let response = match tokio::time::timeout(self.idle_timeout, post.send()).await {
             Err(_) => return Err(idle),
             Ok(Err(error)) => {
-                let error = Error::Unreachable {
-                    url: self.url.clone(),
-                    reason: innermost(&error),
-                };
+                let error = unsent(&self.url, &error);
                 return Err(Refused::Passing { asked: None, error });
             }
             Ok(Ok(response)) => response,
@@ -260,10 +257,7 @@ impl Route {
         let idle = || Error::Idle(self.idle_timeout.as_secs());
         let asked = tokio::time::timeout(self.idle_timeout, get.send());
         let response = asked.await.map_err(|_| idle())?;
-        let response = response.map_err(|error| Error::Unreachable {
-            url: url.to_owned(),
-            reason: innermost(&error),
-        })?;
+        let response = response.map_err(|error| unsent(url, &error))?;
         let judged = self.judge(response).await;
         let response = judged.map_err(|refused| self.error(refused))?;
         let body = tokio::time::timeout(self.idle_timeout, capped(response, bytes_max));
@@ -284,12 +278,7 @@ impl Route {
         let idle = || Refused::Final(Error::Idle(self.idle_timeout.as_secs()));
         let asked = tokio::time::timeout(self.idle_timeout, post.send());
         let response = asked.await.map_err(|_| idle())?;
-        let response = response.map_err(|error| {
-            Refused::Final(Error::Unreachable {
-                url: url.to_owned(),
-                reason: innermost(&error),
-            })
-        })?;
+        let response = response.map_err(|error| Refused::Final(unsent(url, &error)))?;
         let response = self.judge(response).await?;
         let body = tokio::time::timeout(self.idle_timeout, capped(response, ANSWER_BYTES_MAX));
         let body = body.await.map_err(|_| idle())?;
@@ -514,6 +503,32 @@ pub(super) enum Refused {
     ByDialect(String),
     /// It will not work.
     Final(Error),
+}
+
+impl Refused {
+    /// Whether it surely cost nothing: a status came in place of an answer, or the request never arrived.
+    pub(super) fn is_free(&self) -> bool {
+        match self {
+            Self::ByDialect(_) => true,
+            Self::Passing { error, .. } | Self::Final(error) => matches!(
+                error,
+                Error::Status { .. }
+                    | Error::Redirected { .. }
+                    | Error::NotAModel { .. }
+                    | Error::Unreachable { .. }
+            ),
+        }
+    }
+}
+
+/// Why a request got no status: it never arrived, or nobody knows what became of it.
+fn unsent(url: &str, error: &reqwest::Error) -> Error {
+    let (url, reason) = (url.to_owned(), innermost(error));
+    if error.is_connect() {
+        Error::Unreachable { url, reason }
+    } else {
+        Error::Lost { url, reason }
+    }
 }
 
 /// A name for an address with a key: the key's variable tells several at one address apart, the key is not in it.

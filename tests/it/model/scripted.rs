@@ -14,7 +14,7 @@ use tokio::task::JoinHandle;
 /// What the server does after it has read a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
-    /// Status line without `HTTP/1.1`, for example `200 OK`.
+    /// Status line without `HTTP/1.1`, for example `200 OK`; empty for no head at all.
     pub(crate) status: &'static str,
     /// Header lines beside the content type.
     pub(crate) headers: Vec<String>,
@@ -165,7 +165,10 @@ async fn serve(mut stream: TcpStream, script: Vec<Reply>, record: Arc<Mutex<Reco
         head.push(format!("Content-Type: {}", reply.content_type));
     }
     head.extend(reply.headers.iter().cloned());
-    let head = head.join("\r\n") + "\r\n\r\n";
+    let head = match reply.status {
+        "" => String::new(),
+        _ => head.join("\r\n") + "\r\n\r\n",
+    };
     // A client that went away is what some tests are about.
     let mut open = stream.write_all(head.as_bytes()).await.is_ok();
     for piece in &reply.pieces {

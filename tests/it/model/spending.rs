@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::calling::{finish, program};
-use super::scripted::{End, Reply, Server, refuses, says, stream};
+use super::scripted::{End, Reply, Server, refuses, says, stream, usage};
 use super::{config, host, provider};
 
 const HELLO: &str = r#"[{"role": "user", "content": "hello"}]"#;
@@ -264,6 +264,66 @@ async fn a_dropped_call_costs_what_had_come() {
     assert_eq!((&total["calls"], &total["unended"]), (&json!(1), &json!(0)));
     let out = total["tokens_out"].as_u64().expect("a number");
     assert!((3..10).contains(&out), "{spent}");
+}
+
+#[tokio::test]
+async fn what_an_attempt_without_an_answer_may_have_cost_is_paid_for() {
+    let silent = |end| Reply {
+        status: "",
+        end,
+        ..hangs()
+    };
+    let thought = json!({ "choices": [{ "index": 0, "delta": { "reasoning_content": "hm" } }] });
+    let trouble = json!({ "error": { "type": "overloaded_error", "message": "try again in 1ms" } });
+    let broke = stream(&[thought, usage(20, 2_000), trouble]);
+    let busy = refuses("503 Service Unavailable", "later", &["retry-after-ms: 1"]);
+    let mut config = config("");
+    config.llm.max_tokens = 200;
+    config.llm.idle_timeout = 1;
+    let with = |url: &str| {
+        let provider = config.llm.providers.get("scripted").cloned();
+        let mut provider = provider.expect("it is configured");
+        url.clone_into(&mut provider.base_url);
+        let mut config = config.clone();
+        config.llm.providers.insert("scripted".to_owned(), provider);
+        config
+    };
+    for (script, calls, tokens_in, tokens_out) in [
+        (vec![busy, says("hello")], 1, 20..=20, 5),
+        (
+            vec![broke.clone(), broke.clone(), says("hello")],
+            3,
+            60..=60,
+            4_005,
+        ),
+        (vec![silent(End::Reset), says("hello")], 2, 21..=60, 5),
+        (vec![silent(End::Hang)], 1, 1..=40, 0),
+    ] {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let server = Server::start(script.clone()).await;
+        let answer = ask(home.path(), &with(&server.url)).await;
+        assert_eq!(answer.is_ok(), script.len() > 1, "{answer:?}");
+        let total = cost(home.path(), "day").await["total"].take();
+        assert_eq!(
+            (&total["calls"], &total["tokens_out"]),
+            (&json!(calls), &json!(tokens_out)),
+            "{script:?}"
+        );
+        let sent = total["tokens_in"].as_u64().expect("a number");
+        assert!(tokens_in.contains(&sent), "{total} {script:?}");
+    }
+
+    // What is left after two of them is not enough for a third.
+    let home = tempfile::tempdir().expect("a temporary folder");
+    let server = Server::start(vec![broke]).await;
+    let mut limited = with(&server.url);
+    limited.llm.budget.day_tokens_max = Some(3_000);
+    let error = ask(home.path(), &limited).await.expect_err("it is refused");
+    assert!(
+        error.to_string().contains("llm.budget.day_tokens_max"),
+        "{error}"
+    );
+    assert_eq!(server.requests().len(), 2);
 }
 
 #[tokio::test]
