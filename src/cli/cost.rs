@@ -149,9 +149,13 @@ impl Sum {
         self.unended += u64::from(!call.ended);
         self.counted += u64::from(call.ended && usage.total() > 0 && !usage.reported);
         self.unpriced += u64::from(call.cost.nano_usd.is_none());
-        self.tokens_in += usage.tokens_in;
-        self.tokens_cached += usage.tokens_cached;
-        self.tokens_out += usage.tokens_out;
+        for (sum, tokens) in [
+            (&mut self.tokens_in, usage.tokens_in),
+            (&mut self.tokens_cached, usage.tokens_cached),
+            (&mut self.tokens_out, usage.tokens_out),
+        ] {
+            *sum = sum.saturating_add(tokens);
+        }
         self.usd += price::usd(call.cost.nano_usd.unwrap_or_default());
         self.seconds += std::time::Duration::from_millis(call.cost.milliseconds).as_secs_f64();
     }

@@ -133,7 +133,8 @@ fn count(reported: Option<&Value>, assembler: &mut Assembler) {
     let kept = figure("cache_creation_input_tokens").unwrap_or(0);
     let usage = assembler.usage();
     // Some servers report nothing at the start and everything at the end.
-    let tokens_in = figure("input_tokens").unwrap_or(0) + cached + kept;
+    let tokens_in = figure("input_tokens").unwrap_or(0);
+    let tokens_in = tokens_in.saturating_add(cached).saturating_add(kept);
     usage.tokens_in = usage.tokens_in.max(tokens_in);
     usage.tokens_cached = usage.tokens_cached.max(cached);
     usage.tokens_kept = usage.tokens_kept.max(kept);

@@ -400,13 +400,16 @@ impl Day {
             return None;
         }
         let wanted = demand.tokens_in.saturating_add(demand.tokens_out);
-        let mut used: u64 = recent.iter().map(|one| one.tokens).sum();
+        // Endpoints report what they like.
+        let mut used = recent
+            .iter()
+            .fold(0, |sum: u64, one| sum.saturating_add(one.tokens));
         let mut wait = None;
         for one in recent.iter() {
             if used.saturating_add(wanted) <= limits.tokens_per_minute {
                 break;
             }
-            used -= one.tokens;
+            used = used.saturating_sub(one.tokens);
             wait = Some(until(one));
         }
         wait

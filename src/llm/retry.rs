@@ -59,7 +59,7 @@ pub(super) fn asked_in_words(message: &str) -> Option<Duration> {
         };
         let seconds = figure.parse::<f64>().ok()? * scale;
         let part = Duration::try_from_secs_f64(seconds).ok()?;
-        asked = Some(asked.unwrap_or_default() + part);
+        asked = Some(asked.unwrap_or_default().checked_add(part)?);
         if !after.starts_with(|letter: char| letter.is_ascii_digit()) {
             return asked;
         }
@@ -115,6 +115,8 @@ mod tests {
         check("Please try again later", None);
         check("try again in 9", None);
         check("try again in 99999999999999999999s", None);
+        let long = "10000000000000000000s";
+        check(&format!("try again in {long}{long}"), None);
     }
 
     #[test]
