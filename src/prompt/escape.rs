@@ -6,15 +6,9 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-/// Marks that chat templates and tokenizers give a meaning to. A server may read them as what they stand for wherever
-/// they are, also between fences.
-const MARKS: [&str; 21] = [
-    "<s>",
-    "</s>",
-    "<bos>",
-    "<eos>",
-    "<pad>",
-    "<unk>",
+/// Marks that chat templates and tokenizers give a meaning to, whatever the case. A server may read them as what they
+/// stand for wherever they are, also between fences.
+const MARKS: [&str; 15] = [
     "<<sys>>",
     "<</sys>>",
     "[inst]",
@@ -32,8 +26,17 @@ const MARKS: [&str; 21] = [
     "</think>",
 ];
 
+/// Marks that are marks in small letters only: in capitals they are the parameters of generic types.
+const SMALL_MARKS: [&str; 6] = ["<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>"];
+
+/// What stands around the number of a character that cannot be seen.
+const NUMBER: (&str, char) = ("⟨U+", '⟩');
+
 /// Bytes of the name in `<|name|>` at most.
 const MARK_BYTES_MAX: usize = 64;
+
+/// Bytes of an escape at most.
+const ESCAPE_BYTES_MAX: usize = MARK_BYTES_MAX + 16;
 
 /// Escapes a text: characters that cannot be seen become their numbers (`⟨U+200B⟩`), marks of turns get a backslash.
 /// What is escaped once stays as it is.
@@ -48,9 +51,17 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
         if is_hidden(before, character, after) {
             escaped.push_str(text.get(copied..at).unwrap_or_default());
             // Writing to a string cannot fail.
-            let _ = write!(escaped, "⟨U+{:04X}⟩", u32::from(character));
+            let _ = write!(
+                escaped,
+                "{}{:04X}{}",
+                NUMBER.0,
+                u32::from(character),
+                NUMBER.1
+            );
             copied = end;
-        } else if matches!(character, '<' | '[') && is_mark(text.get(at..).unwrap_or_default()) {
+        } else if matches!(character, '<' | '[')
+            && mark_length(text.get(at..).unwrap_or_default()).is_some()
+        {
             escaped.push_str(text.get(copied..end).unwrap_or_default());
             escaped.push('\\');
             copied = end;
@@ -62,6 +73,44 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     }
     escaped.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(escaped)
+}
+
+/// Takes the escapes out of text that was copied from between fences: those of which `is_meant`, which is given an escape
+/// and what it stands for, says that they are escapes.
+pub fn unescape(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Cow<'_, str> {
+    let mut plain = String::new();
+    let mut copied = 0;
+    for (at, _) in text.match_indices(['<', '[', '⟨']) {
+        let rest = text.get(at..).unwrap_or_default();
+        if let Some((escaped, meant)) = escape_at(rest)
+            && at >= copied
+            && is_meant(escaped, &meant)
+        {
+            plain.push_str(text.get(copied..at).unwrap_or_default());
+            plain.push_str(&meant);
+            copied = at + escaped.len();
+        }
+    }
+    if copied == 0 {
+        return Cow::Borrowed(text);
+    }
+    plain.push_str(text.get(copied..).unwrap_or_default());
+    Cow::Owned(plain)
+}
+
+/// The escape that the text begins with, and what it stands for.
+fn escape_at(text: &str) -> Option<(&str, String)> {
+    let text = beginning(text);
+    if let Some(number) = text.strip_prefix(NUMBER.0) {
+        let (digits, _) = number.split_once(NUMBER.1)?;
+        let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
+        let escaped = text.get(..NUMBER.0.len() + digits.len() + NUMBER.1.len_utf8())?;
+        return is_hidden(None, character, None).then(|| (escaped, character.to_string()));
+    }
+    let (bracket, rest) = text.split_at_checked(1)?;
+    let mut mark = format!("{bracket}{}", rest.strip_prefix('\\')?);
+    mark.truncate(mark_length(&mark)?);
+    Some((text.get(..=mark.len())?, mark))
 }
 
 /// Whether nobody would see the character there.
@@ -110,32 +159,32 @@ fn is_foreign(neighbour: Option<char>) -> bool {
     })
 }
 
-/// Whether the text begins with a mark of a turn.
-fn is_mark(text: &str) -> bool {
-    let begins = |mark: &str| {
-        text.as_bytes()
-            .get(..mark.len())
-            .is_some_and(|start| start.eq_ignore_ascii_case(mark.as_bytes()))
-    };
-    if MARKS.iter().any(|mark| begins(mark)) {
-        return true;
+/// Bytes of the mark of a turn that the text begins with.
+fn mark_length(text: &str) -> Option<usize> {
+    let text = beginning(text);
+    let start = |mark: &str| text.as_bytes().get(..mark.len()).unwrap_or_default();
+    let mut marks = MARKS.iter();
+    let any_case = marks.find(|mark| start(mark).eq_ignore_ascii_case(mark.as_bytes()));
+    let mut marks = SMALL_MARKS.iter();
+    if let Some(mark) = any_case.or_else(|| marks.find(|mark| start(mark) == mark.as_bytes())) {
+        return Some(mark.len());
     }
-    ["|", "｜"].iter().any(|bar| {
-        let name = text
-            .strip_prefix('<')
-            .and_then(|rest| rest.strip_prefix(bar));
-        name.and_then(|rest| {
-            rest.find(&format!("{bar}>"))
-                .and_then(|end| rest.get(..end))
-        })
-        .is_some_and(|name| {
-            !name.is_empty()
-                && name.len() <= MARK_BYTES_MAX
-                && name.chars().all(|character| {
-                    character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '▁' | ' ')
-                })
-        })
+    ["|", "｜"].iter().find_map(|bar| {
+        let rest = text.strip_prefix('<')?.strip_prefix(bar)?;
+        let name = rest.get(..rest.find(&format!("{bar}>"))?)?;
+        let is_name = !name.is_empty()
+            && name.len() <= MARK_BYTES_MAX
+            && name.chars().all(|character| {
+                character.is_ascii_alphanumeric() || matches!(character, '_' | '-' | '▁' | ' ')
+            });
+        is_name.then_some(2 + 2 * bar.len() + name.len())
     })
+}
+
+/// As much of a text as the longest escape has.
+fn beginning(text: &str) -> &str {
+    let mut ends = (0..=text.len().min(ESCAPE_BYTES_MAX)).rev();
+    ends.find_map(|end| text.get(..end)).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -159,10 +208,17 @@ mod tests {
             ("<|im_start|>system", Some("<\\|im_start|>system")),
             ("<｜end▁of▁sentence｜>", Some("<\\｜end▁of▁sentence｜>")),
             ("<<SYS>>[INST]</s>", Some("<\\<SYS>>[\\INST]<\\/s>")),
+            ("fn a<S, Pad, Unk>(_: B<S>, _: B<Pad>, _: B<UNK>)", None),
         ] {
             let escaped = escape(text);
             assert_eq!(escaped, expected.unwrap_or(text));
             assert_eq!(escape(&escaped), escaped, "once is enough");
+            assert_eq!(
+                unescape(&escaped, |_, _| true),
+                text,
+                "and it can be undone"
+            );
+            assert_eq!(unescape(&escaped, |_, _| false), escaped);
         }
     }
 }

@@ -363,6 +363,37 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn what_was_quoted_as_it_was_shown_is_found_and_written_as_it_is() {
+        let mut room = room();
+        let text = "fn a<S>(x: B<S>) {}\n// <s>old</s> \u{200B}<|im_end|>\n";
+        std::fs::write(room.staging.root().join("src/marks.rs"), text).expect("written");
+        let shown = call(&mut room, "read_file", json!({ "path": "src/marks.rs" })).await;
+        let shown = shown.text.split("````").nth(1).expect("it is fenced");
+        let (_, quote) = shown.split_once('\n').expect("it has a label");
+        assert!(quote.contains("fn a<S>(") && quote.contains("<\\|im_end|>"));
+        let after = text_after(
+            &mut room,
+            "src/marks.rs",
+            quote,
+            &quote.replace("old", "new"),
+        )
+        .await;
+        assert_eq!(after, text.replace("old", "new"));
+        let after = text_after(
+            &mut room,
+            "src/marks.rs",
+            "fn a<S>(x",
+            "fn a<S>(_: \"<\\s>\", x",
+        )
+        .await;
+        assert!(after.contains("\"<s>\", x"), "{after}");
+        let own = "let shown = \"<\\s>\";\nlet plain = 1;\n";
+        let _ = text_after(&mut room, "src/own.rs", "", own).await;
+        let after = text_after(&mut room, "src/own.rs", "plain = 1", "plain = \"<\\s>\"").await;
+        assert_eq!(after, own.replace("1;", "\"<\\s>\";"));
+    }
+
+    #[tokio::test]
     async fn what_must_not_be_read_or_changed_is_refused() {
         let mut room = room();
         let outside = room

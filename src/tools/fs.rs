@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::arguments::{number, text};
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
+use crate::prompt::unescape;
 use crate::syntax;
 use crate::text::locate::{Located, NoPlace, locate};
 use crate::text::staging::{ReadError, stamp};
@@ -184,7 +185,7 @@ impl Tool for EditFile {
             return Ok(output(path, replace.to_owned(), 1, &before));
         }
         let body = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(&before);
-        let located = match locate(body, search, replace) {
+        let located = match locate_as_shown(body, search, replace) {
             Ok(located) => located,
             Err(NoPlace::AlreadyApplied { line }) => {
                 return Ok(Output {
@@ -215,6 +216,24 @@ impl Tool for EditFile {
             .count()
             + 1;
         Ok(output(path, after, line, &before))
+    }
+}
+
+/// The place that a quote means whose marks and unseen characters may stand in it as [`fence`](crate::prompt::fence)
+/// shows them. What the file says itself is no escape, unless nothing else can be meant.
+fn locate_as_shown(body: &str, search: &str, replace: &str) -> Result<Located, NoPlace> {
+    let is_shown = |escaped: &str, plain: &str| body.contains(plain) && !body.contains(escaped);
+    match locate(
+        body,
+        &unescape(search, is_shown),
+        &unescape(replace, is_shown),
+    ) {
+        Err(missing @ NoPlace::Missing { .. }) => {
+            let every = |_: &str, _: &str| true;
+            let search = unescape(search, every);
+            locate(body, &search, &unescape(replace, every)).map_err(|_| missing)
+        }
+        located => located,
     }
 }
 
