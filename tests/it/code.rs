@@ -95,11 +95,11 @@ async fn a_server_answers_what_syntax_can_only_guess() {
         .await;
     let kind = kind.expect("the server tells").found;
     assert_eq!(project.shown(&kind), ["src/shapes.rs:5 Square"]);
-    let callees = served.callees(library, at(LIBRARY, "twice(")).await;
-    let callees = callees.expect("the server tells").found;
-    assert_eq!(callees.len(), 1, "{callees:?}");
-    assert_eq!(callees[0].function.name, "total");
-    assert_eq!(project.shown(&callees[0].sites), expected);
+    let calls = served.callees(library, at(LIBRARY, "twice(")).await;
+    let calls = callees.expect("the server tells").found;
+    assert_eq!(calls.len(), 1, "{callees:?}");
+    assert_eq!(calls[0].function.name, "total");
+    assert_eq!(project.shown(&calls[0].sites), expected);
     let kind = served.type_of(library, at(LIBRARY, "één = ")).await.found;
     assert_eq!(kind.as_deref(), Some("let één: u32"));
 

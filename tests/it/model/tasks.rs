@@ -579,7 +579,7 @@ async fn a_language_server_tells_the_model_what_names_mean_in_its_own_edits_and_
         String::from_utf8_lossy(&output.stderr)
     );
     let told = |request: usize| last_message(&server.requests()[request].body);
-    let (callers, callees) = (told(2), told(3));
+    let (callers, called) = (told(2), told(3));
     assert!(callers.contains("by: a language server"), "{callers}");
     assert!(
         callers.contains("loud at src/lib.rs:1: pub fn loud"),
@@ -587,8 +587,8 @@ async fn a_language_server_tells_the_model_what_names_mean_in_its_own_edits_and_
     );
     assert!(callers.contains("greets at src/lib.rs:12"), "{callers}");
     assert!(
-        callees.contains("greet at src/lib.rs:5: pub fn greet"),
-        "{callees}"
+        called.contains("greet at src/lib.rs:5: pub fn greet"),
+        "{called}"
     );
     let after = fs::read_to_string(ground.workspace.join("src/lib.rs")).expect("readable");
     let expected = format!("{loud}\n{LIBRARY}").replace("greet(", "welcome(");
