@@ -25,6 +25,9 @@ pub const MASK: &str = "[redacted]";
 /// Values shorter than this are not masked: they would mask ordinary words.
 const KNOWN_VALUE_BYTES_MIN: usize = 6;
 
+/// Bytes behind the beginning of a text that are looked at to judge its end.
+const AHEAD_BYTES: usize = 16 * 1024;
+
 /// Knows the secrets of this process and takes them out of text. What one clone learns all of them know.
 #[derive(Clone, Default)]
 pub struct Redactor {
@@ -88,6 +91,28 @@ impl Redactor {
                     .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
             ),
         }
+    }
+
+    /// The first `bytes_max` bytes of a text without secrets. They are judged with what follows them: a secret that
+    /// goes over their end is masked whole.
+    pub fn clean_start<'text>(&self, text: &'text str, bytes_max: usize) -> Cow<'text, str> {
+        if text.len() <= bytes_max {
+            return self.clean(text);
+        }
+        let known = self.known();
+        let ahead = AHEAD_BYTES.max(known.longest);
+        let whole = |at: usize| {
+            (0..=at.min(text.len()))
+                .rev()
+                .find(|at| text.is_char_boundary(*at))
+        };
+        let seen = text.get(..whole(bytes_max + ahead).unwrap_or(0));
+        let spans = found(&known, seen.unwrap_or_default().as_bytes());
+        let end = whole(bytes_max).unwrap_or(0);
+        let across = spans.iter().find(|span| span.start < end && end < span.end);
+        let end = across.map_or(end, |span| span.end);
+        let clean = masked(text.as_bytes(), 0..end, &spans);
+        Cow::Owned(String::from_utf8_lossy(&clean).into_owned())
     }
 
     /// The same for what may not be text.
@@ -243,6 +268,20 @@ mod tests {
                 assert!(!clean.contains(part), "{form}: {clean}");
             }
             assert!(clean.starts_with("before ") && clean.ends_with(" after"));
+        }
+    }
+
+    #[test]
+    fn a_secret_at_the_end_of_a_beginning_is_masked_whole() {
+        let redactor = Redactor::new(["hunter2-is-long".to_owned()]);
+        let text = "a hunter2-is-long b sk-abcdefghijklmnopqrstuvwx c";
+        for end in 0..text.len() + 2 {
+            let start = redactor.clean_start(text, end);
+            assert!(
+                "a [redacted] b [redacted] c".starts_with(&*start),
+                "{start}"
+            );
+            assert!(start.len() >= end.min(12), "{start}");
         }
     }
 

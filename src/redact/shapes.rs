@@ -3,13 +3,13 @@
 //!
 //! What a match has to have beside its shape is asked in code: it stands alone, and it is no example.
 
-use std::collections::BTreeSet;
 use std::ops::Range;
 use std::sync::{LazyLock, OnceLock};
 
 use aho_corasick::AhoCorasick;
 use memchr::memmem;
 use regex::bytes::Regex;
+use regex_syntax::hir::Hir;
 use regex_syntax::hir::literal::Extractor;
 
 use super::named;
@@ -120,9 +120,9 @@ const TOKENS: &[&str] = &[
 const PLACES: &[&str] = &[
     r#"://[^\s/:@"'`<>\\]{0,80}:([^\s/@"'`<>\\]{3,200})@[\w\[]"#,
     r#"(?:[Bb]earer|BEARER|[Bb]asic|[Tt]oken|[Aa]pikey|Bot) {1,2}["']?([A-Za-z0-9\-._~+/]{16,}=*)"#,
-    r#"curl\b[^\n|;]{0,300}? (?:-u|--user)[ =]["']?[^\s:"'$]{1,64}:([^\s"']{3,})"#,
+    r#"curl\b[^\n|;]{0,300}? (?:-u|--user)[ =]["']?[^\s:"'$]{1,64}:([^\s"']{3,400})"#,
     r"(?:AccountKey|SharedAccessKey|_gitlab_session|sig|X-Amz-Signature|X-Goog-Signature)=([A-Za-z0-9+/%]{32,}={0,2})",
-    r"(?:login|user)[ \t]{1,4}\S{1,64}[ \t]{1,4}password[ \t]{1,4}(\S{4,})",
+    r"(?:login|user)[ \t]{1,4}\S{1,64}[ \t]{1,4}password[ \t]{1,4}(\S{4,400})",
 ];
 
 /// Tokens with something to look for in their middle, and how many bytes may stand before that.
@@ -140,8 +140,18 @@ const MIDDLES: &[(&str, usize, &str)] = &[
     ),
 ];
 
+/// Bytes that a place made for a secret is looked at in vain.
+const PLACE_BYTES_MAX: usize = 800;
+
 /// Bytes after what is looked for that belong to a token with a middle.
 const MIDDLE_AFTER_BYTES_MAX: usize = 300;
+
+/// Bytes of a token that its expression sees. What goes on behind them goes with it.
+const WINDOW_BYTES: usize = 8 * 1024;
+
+/// Places at which the expression of a token is tried within the bytes that it may see from the first of them on: what
+/// begins more often in one word was made to take long.
+const ATTEMPTS_MAX: usize = 16;
 
 /// Rows of tables, each with an expression that is made when it is needed first.
 struct Rows {
@@ -149,15 +159,41 @@ struct Rows {
     finder: AhoCorasick,
     /// To which row each pattern of the finder belongs.
     owners: Vec<usize>,
-    expressions: Vec<(&'static str, OnceLock<Regex>)>,
+    table: Vec<Row>,
 }
 
-/// A row of [`MIDDLES`], ready to be looked for.
+struct Row {
+    source: &'static str,
+    /// Bytes of its longest match.
+    reach: usize,
+    expression: OnceLock<Regex>,
+}
+
+/// A token with something to look for in its middle.
 struct Middle {
     finder: memmem::Finder<'static>,
     before: usize,
     row: &'static str,
-    expression: OnceLock<Regex>,
+    /// Its expression, and the bytes of its longest match, if it has an end.
+    made: OnceLock<(Regex, Option<usize>)>,
+}
+
+/// Where a row was tried last.
+#[derive(Clone, Copy, Default)]
+struct Stretch {
+    end: usize,
+    left: usize,
+}
+
+impl Stretch {
+    fn admits(&mut self, start: usize, reach: usize) -> bool {
+        if start >= self.end {
+            (self.end, self.left) = (start + reach, ATTEMPTS_MAX);
+        }
+        let admits = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        admits
+    }
 }
 
 static ROWS: LazyLock<Rows> = LazyLock::new(Rows::new);
@@ -167,7 +203,7 @@ static MIDDLE: LazyLock<Vec<Middle>> = LazyLock::new(|| {
         finder: memmem::Finder::new(middle),
         before: *before,
         row,
-        expression: OnceLock::new(),
+        made: OnceLock::new(),
     })
     .collect()
 });
@@ -176,55 +212,145 @@ static KEY_BEGIN: LazyLock<Regex> =
 
 impl Rows {
     fn new() -> Self {
-        let rows = TOKENS.iter().chain(PLACES).copied();
-        let (mut heads, mut owners) = (Vec::new(), Vec::new());
-        for (number, row) in rows.clone().enumerate() {
-            for head in heads_of(row) {
+        let sources = TOKENS.iter().chain(PLACES).copied();
+        let (mut heads, mut owners, mut table) = (Vec::new(), Vec::new(), Vec::new());
+        for (number, source) in sources.enumerate() {
+            let syntax = syntax_of(source);
+            for head in heads_of(&syntax) {
                 heads.push(head);
                 owners.push(number);
             }
+            table.push(Row {
+                source,
+                reach: syntax.properties().maximum_len().unwrap_or(WINDOW_BYTES),
+                expression: OnceLock::new(),
+            });
         }
         Self {
             finder: AhoCorasick::new(&heads).expect("a few short heads make no large machine"),
             owners,
-            expressions: rows.map(|row| (row, OnceLock::new())).collect(),
+            table,
         }
     }
 
-    /// Calls with every match: the number of its row, where it is, and where the secret in it is.
-    fn find(&self, text: &[u8], mut found: impl FnMut(usize, Range<usize>, Range<usize>)) {
+    /// Adds where secrets are; gives how many bytes expressions were shown.
+    fn find(&self, text: &[u8], spans: &mut Vec<Range<usize>>) -> usize {
+        let mut stretches = vec![Stretch::default(); TOKENS.len()];
+        let (mut word, mut shown) = (0..0, 0);
         for hit in self.finder.find_overlapping_iter(text) {
-            let Some(number) = self.owners.get(hit.pattern().as_usize()) else {
+            let number = self.owners.get(hit.pattern().as_usize());
+            let number = number.copied().unwrap_or_default();
+            let (Some(row), start) = (self.table.get(number), hit.start()) else {
                 continue;
             };
-            let Some((row, made)) = self.expressions.get(*number) else {
+            let mut end = text.len().min(start + row.reach);
+            let Some(stretch) = stretches.get_mut(number) else {
+                let (secret, looked) = row.place(text, start..end);
+                shown += looked;
+                spans.extend(secret);
                 continue;
             };
-            let expression = made.get_or_init(|| expression(&format!("^(?:{row})")));
-            let rest = text.get(hit.start()..).unwrap_or_default();
-            let Some(captures) = expression.captures(rest) else {
+            if !begins_alone(text, start) {
                 continue;
-            };
-            let span = |group: usize| {
-                let group = captures.get(group)?;
-                Some(hit.start() + group.start()..hit.start() + group.end())
-            };
-            if let Some(all) = span(0) {
-                found(*number, all.clone(), span(1).unwrap_or(all));
+            }
+            if !word.contains(&start) {
+                word = start..start + word_length(text.get(start..).unwrap_or_default());
+            }
+            end = end.min(word.end);
+            if !stretch.admits(start, end - start) {
+                continue;
+            }
+            shown += end - start;
+            if let Some(token) = row.token(text, start..end, word.end) {
+                *stretch = Stretch {
+                    end: token.end,
+                    left: 0,
+                };
+                spans.push(token);
             }
         }
+        shown
     }
 }
 
-/// What the matches of a row begin with.
-fn heads_of(row: &str) -> Vec<Vec<u8>> {
-    let syntax = regex_syntax::ParserBuilder::new()
+impl Row {
+    fn expression(&self) -> &Regex {
+        let source = self.source;
+        self.expression
+            .get_or_init(|| expression(&format!("^(?:{source})")))
+    }
+
+    /// The token at the beginning of a window into a word.
+    fn token(&self, text: &[u8], window: Range<usize>, word_end: usize) -> Option<Range<usize>> {
+        let seen = text.get(window.clone())?;
+        let length = self.expression().find(seen)?.end();
+        // What was cut off by the window belongs to it.
+        let is_cut = length == WINDOW_BYTES;
+        let end = if is_cut {
+            word_end
+        } else {
+            window.start + length
+        };
+        (ends_alone(text, end) && is_token(seen.get(..length)?)).then_some(window.start..end)
+    }
+
+    /// The secret in a place made for it, and how many bytes were looked at.
+    fn place(&self, text: &[u8], window: Range<usize>) -> (Option<Range<usize>>, usize) {
+        let seen = text.get(window.clone()).unwrap_or_default();
+        let Some(captures) = self.expression().captures(seen) else {
+            return (None, seen.len().min(PLACE_BYTES_MAX));
+        };
+        let all = captures.get_match();
+        let secret = captures.get(1).unwrap_or(all);
+        let is_secret = is_in_place(secret.as_bytes(), all.as_bytes());
+        let span = window.start + secret.start()..window.start + secret.end();
+        (is_secret.then_some(span), all.len())
+    }
+}
+
+impl Middle {
+    /// Adds where such tokens are; gives how many bytes the expression was shown.
+    fn find(&self, text: &[u8], spans: &mut Vec<Range<usize>>) -> usize {
+        let (mut done, mut shown) = (0, 0);
+        for at in self.finder.find_iter(text) {
+            if at < done || !is_word(at.checked_sub(1).and_then(|at| text.get(at))) {
+                continue;
+            }
+            let start = at.saturating_sub(self.before);
+            let end = text.len().min(at + MIDDLE_AFTER_BYTES_MAX);
+            let window = text.get(start..end).unwrap_or_default();
+            shown += window.len();
+            let (expression, reach) = self.made.get_or_init(|| {
+                let reach = syntax_of(self.row).properties().maximum_len();
+                (expression(self.row), reach)
+            });
+            let Some(found) = expression.find(window) else {
+                // Nothing that would be whole in the window begins in it.
+                done = reach.map_or(0, |reach| end.saturating_sub(reach));
+                continue;
+            };
+            let span = start + found.start()..start + found.end();
+            let is_alone = begins_alone(text, span.start) && ends_alone(text, span.end);
+            if is_alone && is_token(found.as_bytes()) {
+                spans.push(span);
+            }
+        }
+        shown
+    }
+}
+
+fn syntax_of(row: &str) -> Hir {
+    regex_syntax::ParserBuilder::new()
         .unicode(false)
         .utf8(false)
         .build()
         .parse(row)
-        .expect("a test parses every row");
-    let heads = Extractor::new().limit_total(64).extract(&syntax);
+        .expect("a test parses every row")
+}
+
+/// What the matches of a row begin with.
+fn heads_of(row: &Hir) -> Vec<Vec<u8>> {
+    let heads = Extractor::new().limit_total(64).extract(row);
     let heads = heads.literals().unwrap_or_default();
     heads.iter().map(|head| head.as_bytes().to_vec()).collect()
 }
@@ -239,39 +365,17 @@ fn expression(source: &str) -> Regex {
     Regex::new(&format!("(?-u){source}")).expect("a test compiles every row")
 }
 
-/// Adds where such secrets are.
-pub(super) fn find(text: &[u8], spans: &mut Vec<Range<usize>>) {
-    ROWS.find(text, |row, all, secret| {
-        let Some(token) = text.get(secret.clone()) else {
-            return;
-        };
-        let is_secret = if row < TOKENS.len() {
-            stands_alone(text, all) && is_token(token)
-        } else {
-            is_in_place(token, text.get(all).unwrap_or_default())
-        };
-        if is_secret {
-            spans.push(secret);
-        }
-    });
+/// Adds where such secrets are; gives how many bytes expressions were shown.
+pub(super) fn find(text: &[u8], spans: &mut Vec<Range<usize>>) -> usize {
+    let mut shown = ROWS.find(text, spans);
     for middle in MIDDLE.iter() {
-        for at in middle.finder.find_iter(text) {
-            let expression = middle.expression.get_or_init(|| expression(middle.row));
-            let start = at.saturating_sub(middle.before);
-            let end = text.len().min(at + MIDDLE_AFTER_BYTES_MAX);
-            let window = text.get(start..end).unwrap_or_default();
-            if let Some(found) = expression.find(window) {
-                let span = start + found.start()..start + found.end();
-                if stands_alone(text, span.clone()) && is_token(found.as_bytes()) {
-                    spans.push(span);
-                }
-            }
-        }
+        shown += middle.find(text, spans);
     }
     if memmem::find(text, b"-----BEGIN").is_some() {
         let keys = KEY_BEGIN.find_iter(text);
         spans.extend(keys.filter_map(|begin| private_key(text, begin.range())));
     }
+    shown
 }
 
 /// Where an unfinished private key begins that reaches the end of a text.
@@ -315,19 +419,40 @@ fn key_length(body: &[u8]) -> usize {
     body.iter().position(|byte| !is_of_key(byte)).unwrap_or(end)
 }
 
-/// Whether what stands beside a match does not belong to it: it is no part of a longer word.
-fn stands_alone(text: &[u8], span: Range<usize>) -> bool {
-    let is_word = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
-    let before = span.start.checked_sub(1).and_then(|at| text.get(at));
-    let is_escape = span.start >= 2
-        && text.get(span.start - 2) == Some(&b'\\')
+/// Whether what stands before a match does not belong to it: it is no part of a longer word.
+fn begins_alone(text: &[u8], start: usize) -> bool {
+    let before = start.checked_sub(1).and_then(|at| text.get(at));
+    let is_escape = start >= 2
+        && text.get(start - 2) == Some(&b'\\')
         && before.is_some_and(|byte| b"nrt".contains(byte));
-    (is_escape || !is_word(before)) && !is_word(text.get(span.end))
+    is_escape || !is_word(before)
+}
+
+/// The same for what stands behind it.
+fn ends_alone(text: &[u8], end: usize) -> bool {
+    !is_word(text.get(end))
+}
+
+fn is_word(byte: Option<&u8>) -> bool {
+    byte.is_some_and(u8::is_ascii_alphanumeric)
+}
+
+/// Bytes that can stand in a token, at the beginning of a text.
+fn word_length(text: &[u8]) -> usize {
+    let is_of_token = |byte: &u8| byte.is_ascii_alphanumeric() || b"_-.+/=~%".contains(byte);
+    let other = text.iter().position(|byte| !is_of_token(byte));
+    other.unwrap_or(text.len())
 }
 
 fn is_token(token: &[u8]) -> bool {
-    let different: BTreeSet<&u8> = token.iter().collect();
-    if different.len() < BYTES_DIFFERENT_MIN || named::is_example(token) {
+    let mut seen = [false; 256];
+    for byte in token {
+        if let Some(seen) = seen.get_mut(usize::from(*byte)) {
+            *seen = true;
+        }
+    }
+    let different = seen.iter().filter(|seen| **seen).count();
+    if different < BYTES_DIFFERENT_MIN || named::is_example(token) {
         return false;
     }
     // Names of things have hyphens as well, but few digits.
@@ -357,6 +482,8 @@ fn is_in_place(secret: &[u8], all: &[u8]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use regex_syntax::hir::{Class, HirKind};
+
     use super::*;
 
     fn masked(text: &str) -> String {
@@ -366,7 +493,8 @@ mod tests {
     #[test]
     fn every_row_compiles_and_has_something_to_look_for() {
         for row in TOKENS.iter().chain(PLACES) {
-            let heads = heads_of(row);
+            let syntax = syntax_of(row);
+            let heads = heads_of(&syntax);
             assert!(!heads.is_empty(), "{row}");
             assert!(heads.iter().all(|head| head.len() > 1), "{row}: {heads:?}");
             expression(row);
@@ -375,6 +503,70 @@ mod tests {
             let expression = expression(row);
             assert!(!expression.is_match(middle.as_bytes()), "{row}");
         }
+    }
+
+    /// Every byte that a row can match.
+    fn bytes_of(row: &Hir, found: &mut Vec<u8>) {
+        match row.kind() {
+            HirKind::Literal(literal) => found.extend_from_slice(&literal.0),
+            HirKind::Class(Class::Bytes(class)) => {
+                found.extend(class.ranges().iter().flat_map(|it| it.start()..=it.end()));
+            }
+            HirKind::Repetition(repeated) => bytes_of(&repeated.sub, found),
+            HirKind::Capture(capture) => bytes_of(&capture.sub, found),
+            HirKind::Concat(parts) | HirKind::Alternation(parts) => {
+                for part in parts {
+                    bytes_of(part, found);
+                }
+            }
+            HirKind::Empty | HirKind::Look(_) | HirKind::Class(Class::Unicode(_)) => {}
+        }
+    }
+
+    #[test]
+    fn no_text_takes_more_than_its_length_allows_to_be_cleaned() {
+        let (mut hostile, mut word) = (Vec::new(), Vec::new());
+        for row in TOKENS.iter().chain(PLACES) {
+            let head = heads_of(&syntax_of(row)).swap_remove(0);
+            let head = String::from_utf8(head).expect("heads are ASCII");
+            hostile.extend(["", "-", ".", "/", " ", "a.b1-"].map(|after| format!("{head}{after}")));
+        }
+        for row in TOKENS {
+            bytes_of(&syntax_of(row), &mut word);
+        }
+        word.sort_unstable();
+        word.dedup();
+        assert_eq!(
+            word_length(&word),
+            word.len(),
+            "a row matches what is not of a word"
+        );
+        let middles = MIDDLES.iter().map(|(middle, ..)| middle);
+        hostile.extend(
+            middles.flat_map(|middle| ["1", "a-"].map(|before| format!("{before}{middle}"))),
+        );
+        hostile.extend(["A", "eyJaaaaaaaaaaa.", "-----BEGIN PRIVATE KEY-----"].map(str::to_owned));
+        for unit in hostile {
+            let shown = |bytes: usize| {
+                let text = unit.repeat(bytes / unit.len() + 1);
+                find(text.as_bytes(), &mut Vec::new())
+            };
+            let (short, long) = (shown(1_000), shown(4_000));
+            assert!(long <= 6 * short.max(1_000), "{unit}: {short}, {long}");
+            assert!(long <= 300 * 4_000, "{unit}: {long}");
+        }
+    }
+
+    #[test]
+    fn a_token_is_found_whole_beside_many_that_are_none_and_however_long_it_is() {
+        let token = "ghp_16C7e42F292c6912E7710c838347Ae178B4a";
+        let examples = "xoxb-example-xoxb-example-xoxb-example-xoxb-".repeat(500);
+        assert!(masked(&format!("{examples}, {token}")).ends_with("-, [redacted]"));
+        let long = format!(
+            "eyJhbGciOiJIUzI1NiJ9.eyJ{}",
+            "zdWIiOiIxMjM0NTY3ODkwIn0".repeat(1000)
+        );
+        assert_eq!(masked(&format!("a {long}.x_y b")), "a [redacted] b");
     }
 
     #[test]

@@ -19,6 +19,9 @@ use crate::text::staging::Staging;
 /// Bytes of text that one call may give to the model.
 const TEXT_BYTES_MAX: usize = 24 * 1024;
 
+/// Bytes of a result that are looked at.
+const SEEN_BYTES_MAX: usize = 4 * TEXT_BYTES_MAX;
+
 /// Characters of a summary for people.
 const SUMMARY_CHARACTERS_MAX: usize = 160;
 
@@ -53,7 +56,11 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
     let (success, data, text, output_bytes, logs) = match outcome {
         Ok(output) => told(output, desk.redactor),
         Err(error) => {
-            let message = desk.redactor.clean(&error.to_string()).into_owned();
+            let message = error.to_string();
+            let message = desk
+                .redactor
+                .clean_start(&message, TEXT_BYTES_MAX)
+                .into_owned();
             let bytes = message.len();
             let text = match message.split_once('\n') {
                 // Lines after the first are quoted from files.
@@ -177,11 +184,11 @@ fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec
     let mut data = output.data;
     let mut bytes = 0;
     if let Some((label, text)) = output.text {
-        let text = redactor.clean(&text).into_owned();
         bytes = text.len();
-        let shown = cut(&text);
+        let clean = redactor.clean_start(&text, SEEN_BYTES_MAX);
+        let shown = cut(&clean);
         lines.push(fence(&label, shown));
-        let more = if shown.len() < text.len() {
+        let more = if shown.len() < clean.len() || bytes > SEEN_BYTES_MAX {
             let more = output
                 .more
                 .as_deref()

@@ -96,8 +96,8 @@ async fn a_server_answers_what_syntax_can_only_guess() {
     let kind = kind.expect("the server tells").found;
     assert_eq!(project.shown(&kind), ["src/shapes.rs:5 Square"]);
     let calls = served.callees(library, at(LIBRARY, "twice(")).await;
-    let calls = callees.expect("the server tells").found;
-    assert_eq!(calls.len(), 1, "{callees:?}");
+    let calls = calls.expect("the server tells").found;
+    assert_eq!(calls.len(), 1, "{calls:?}");
     assert_eq!(calls[0].function.name, "total");
     assert_eq!(project.shown(&calls[0].sites), expected);
     let kind = served.type_of(library, at(LIBRARY, "één = ")).await.found;
