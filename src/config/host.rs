@@ -38,6 +38,38 @@ impl std::fmt::Debug for Host {
     }
 }
 
+/// What of the home folder no code of a project may read.
+const HIDDEN_OF_HOME: [&str; 16] = [
+    ".local/state/meliora",
+    ".config/agent",
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".netrc",
+    ".pgpass",
+    ".git-credentials",
+    ".password-store",
+    ".local/share/keyrings",
+    ".mozilla",
+    ".thunderbird",
+    "snap/firefox",
+];
+
+/// The same of the folder of settings.
+const HIDDEN_OF_CONFIG: [&str; 8] = [
+    "gh",
+    "glab-cli",
+    "gcloud",
+    "google-chrome",
+    "chromium",
+    "BraveSoftware",
+    "microsoft-edge",
+    "vivaldi",
+];
+
 impl Host {
     /// Reads the environment of this process.
     pub fn capture() -> std::io::Result<Self> {
@@ -114,6 +146,15 @@ impl Host {
             .filter(|(name, _)| crate::redact::names_a_secret(name))
             .map(|(_, value)| value.clone())
             .collect()
+    }
+
+    /// What no code of a project may read: our own settings, kept secrets and state, and where other programs keep
+    /// the user's keys, passwords and browsers.
+    pub fn hidden(&self) -> Vec<PathBuf> {
+        let ours = [self.state.clone(), self.config_home.join("agent")];
+        let of_config = HIDDEN_OF_CONFIG.map(|name| self.config_home.join(name));
+        let of_home = HIDDEN_OF_HOME.map(|name| self.home.join(name));
+        ours.into_iter().chain(of_config).chain(of_home).collect()
     }
 
     /// Folder of what judges and restores for one workspace, outside of it.

@@ -3,7 +3,7 @@
 //! `meliora __launch ORDER PROGRAM ARGS…` runs before any thread or runtime exists, which is what user namespaces
 //! need. Layers, from outside in: end with the parent, no core dumps, no network (a network namespace with only a
 //! loopback interface; where that is refused, a filter that refuses internet sockets), writes only to the named
-//! folders (Landlock), no new privileges.
+//! folders and no reading of the hidden ones (Landlock), no new privileges.
 
 use std::path::PathBuf;
 
@@ -40,8 +40,10 @@ pub struct Ability {
 /// What a confined child may touch.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confinement {
-    /// Folders and files it may write. It may read what the user may read.
+    /// Folders and files it may write. It may read what the user may read, but for what is hidden.
     pub writable: Vec<PathBuf>,
+    /// Folders and files it may not read, but for what is writable in them; they need not exist.
+    pub hidden: Vec<PathBuf>,
     /// Whether it may use the network. Loopback inside its own namespace always works where namespaces do.
     pub network: bool,
     /// Whether the child must not start when writes or the network cannot be confined.
@@ -61,6 +63,7 @@ pub fn ability() -> Ability {
 mod linux {
     use std::ffi::OsString;
     use std::os::unix::process::CommandExt;
+    use std::path::{Path, PathBuf};
 
     use landlock::{
         ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
@@ -83,11 +86,12 @@ mod linux {
         let network_namespace = isolate_network().is_ok();
         let confinement = Confinement {
             writable: Vec::new(),
+            hidden: Vec::new(),
             network: false,
             required: true,
         };
         Ability {
-            writes: confine_writes(&confinement).is_ok(),
+            writes: confine_files(&confinement).is_ok(),
             network_namespace,
         }
     }
@@ -144,8 +148,8 @@ mod linux {
         } else {
             isolate_network().or_else(|_| refuse_sockets())
         };
-        let writes = confine_writes(confinement);
-        match network.and(writes) {
+        let files = confine_files(confinement);
+        match network.and(files) {
             Err(reason) if confinement.required => Err(format!(
                 "this machine cannot confine the child ({reason}); see `meliora doctor`; proofs do without by \
                  proof.unconfined, `frames replay` by --trust"
@@ -154,31 +158,28 @@ mod linux {
         }
     }
 
-    fn confine_writes(confinement: &Confinement) -> Result<(), String> {
+    fn confine_files(confinement: &Confinement) -> Result<(), String> {
         let all = AccessFs::from_all(ABI::V5);
         let read = AccessFs::from_read(ABI::V5);
+        let mut readable = Vec::new();
+        let hidden: Vec<PathBuf> = confinement.hidden.iter().map(|path| real(path)).collect();
+        beside(PathBuf::from("/"), &hidden, &mut readable);
         let create = || -> Result<RulesetStatus, landlock::RulesetError> {
             let mut rules = Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
                 .handle_access(all)?
                 .scope(Scope::Signal)?
                 .create()?;
-            // Every program reads, and writes to the null device; a path that does not exist grants nothing.
-            let fixed = [
-                ("/", read),
-                ("/dev/null", all),
-                ("/dev/zero", all),
-                ("/dev/full", all),
-                ("/dev/tty", all),
-            ];
-            for (path, access) in fixed {
+            // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
+            // hidden can be listed, as the folders above it have to be.
+            let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
+            let writable = confinement.writable.iter().map(PathBuf::as_path);
+            let grants = std::iter::once((Path::new("/"), AccessFs::ReadDir.into()))
+                .chain(readable.iter().map(|path| (path.as_path(), read)))
+                .chain(devices.into_iter().chain(writable).map(|path| (path, all)));
+            for (path, access) in grants {
                 if let Ok(path_fd) = PathFd::new(path) {
                     rules = rules.add_rule(PathBeneath::new(path_fd, access))?;
-                }
-            }
-            for path in &confinement.writable {
-                if let Ok(path_fd) = PathFd::new(path) {
-                    rules = rules.add_rule(PathBeneath::new(path_fd, all))?;
                 }
             }
             Ok(rules.restrict_self()?.ruleset)
@@ -187,6 +188,33 @@ mod linux {
             Ok(RulesetStatus::NotEnforced) => Err("the kernel has no Landlock".to_owned()),
             Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
             Err(error) => Err(format!("Landlock failed: {error}")),
+        }
+    }
+
+    /// The path with the links of what exists of it followed.
+    fn real(path: &Path) -> PathBuf {
+        let found = path.ancestors().find_map(|above| {
+            let real = above.canonicalize().ok()?;
+            Some(real.join(path.strip_prefix(above).ok()?))
+        });
+        found.unwrap_or_else(|| path.to_owned())
+    }
+
+    /// Adds what has to be granted so that everything in `path` can be read but what is hidden: Landlock knows only
+    /// what is allowed. What a link leads to is granted where it is.
+    fn beside(path: PathBuf, hidden: &[PathBuf], readable: &mut Vec<PathBuf>) {
+        if hidden.contains(&path) {
+            return;
+        }
+        if !hidden.iter().any(|hidden| hidden.starts_with(&path)) {
+            readable.push(path);
+            return;
+        }
+        let entries = std::fs::read_dir(&path).into_iter().flatten().flatten();
+        for entry in entries {
+            if entry.file_type().is_ok_and(|kind| !kind.is_symlink()) {
+                beside(entry.path(), hidden, readable);
+            }
         }
     }
 

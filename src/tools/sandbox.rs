@@ -78,6 +78,7 @@ impl Room {
             environment: Environment::Only(self.environment(host)),
             confinement: Some(Confinement {
                 writable: self.writable.clone(),
+                hidden: host.hidden(),
                 network: false,
                 required: self.confined,
             }),

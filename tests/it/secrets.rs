@@ -1,12 +1,20 @@
 //! Keys from every source reach the model's endpoint and nothing else, and `meliora secret` keeps them.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use data_encoding::{BASE64, BASE64_NOPAD, BASE64URL_NOPAD};
 use serde_json::{Value, json};
+
+use meliora::config::Config;
+use meliora::config::host::Host;
+use meliora::permit::Purpose;
+use meliora::safety::Policy;
+use meliora::tools::sandbox::{Bench, Room};
 
 use crate::model::scripted::{Server, calls, refuses, says};
 use crate::model::{config, provider, question, way};
@@ -70,6 +78,68 @@ fn said(output: &Output) -> String {
         String::from_utf8_lossy(out),
         String::from_utf8_lossy(errors)
     )
+}
+
+#[tokio::test]
+async fn code_of_a_project_reads_neither_kept_secrets_nor_the_users_own_keys() {
+    let place = Place::new();
+    let set = place.run(&["secret", "set", "mine"], "kept/s3cret+value=7\n");
+    assert!(set.status.success(), "{}", said(&set));
+    let hidden = [
+        ".config/agent/secrets.age",
+        ".local/state/meliora/secrets-identity.txt",
+        ".ssh/id_ed25519",
+        ".netrc",
+    ];
+    for path in [
+        ".ssh/id_ed25519",
+        ".netrc",
+        ".cargo/config.toml",
+        ".config/pip/pip.conf",
+    ] {
+        place.write(&format!("home/{path}"), "something\n");
+    }
+    let way_in = place.path("home/dotfiles");
+    std::os::unix::fs::symlink(place.path("home/.ssh"), way_in).expect("linked");
+    let text = |path: PathBuf| {
+        path.canonicalize()
+            .expect("it is there")
+            .display()
+            .to_string()
+    };
+    let environment = [
+        ("HOME".to_owned(), text(place.path("home"))),
+        ("PATH".to_owned(), "/usr/bin:/bin".to_owned()),
+    ];
+    let host = Host::from_environment(env!("CARGO_BIN_EXE_meliora").into(), environment.into());
+    let work = place.path("work").canonicalize().expect("it is there");
+    let room = Room {
+        tree: work.clone(),
+        target: work.clone(),
+        scratch: work.clone(),
+        writable: vec![work.clone()],
+        confined: true,
+        variables: BTreeMap::new(),
+    };
+    let bench = Bench {
+        host: &host,
+        policy: &Policy::new(&host, &Config::default(), &work),
+        room: &room,
+        timeout: Duration::from_secs(20),
+    };
+    let script = format!(
+        "cd; for file in {} dotfiles/id_ed25519; do test -s $file || echo no $file; cat $file; done; \
+         ls . >/dev/null && cat .cargo/config.toml .config/pip/pip.conf; cd - >/dev/null; echo mine > mine; cat mine",
+        hidden.join(" ")
+    );
+    let finished = bench
+        .run(Purpose::Test, "/bin/sh".into(), &["-c", &script])
+        .await;
+    let finished = finished.expect("it runs");
+    let errors = String::from_utf8_lossy(&finished.stderr);
+    let out = String::from_utf8_lossy(&finished.stdout);
+    assert_eq!(out, "something\nsomething\nmine\n", "{errors}");
+    assert_eq!(errors.matches("Permission denied").count(), 5, "{errors}");
 }
 
 #[test]

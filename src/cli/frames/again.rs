@@ -82,7 +82,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let left_out = if arguments.trust { &[][..] } else { &COMMANDS };
     let mut command = command(&recording, &arguments.command)?;
     if let Some(scratch) = &scratch {
-        confine(&mut command, &scratch.path);
+        confine(&mut command, &scratch.path, Host::capture()?.hidden());
     }
     let patience = Duration::from_secs(arguments.patience);
     let story = session::block_on(async {
@@ -142,9 +142,10 @@ fn command(recording: &Recording, words: &[String]) -> anyhow::Result<Command> {
 }
 
 /// Takes the network from a command, and everything to write but a folder.
-fn confine(command: &mut Command, folder: &Path) {
+fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
     command.confinement = Some(Confinement {
         writable: vec![folder.to_owned()],
+        hidden,
         network: false,
         required: true,
     });
