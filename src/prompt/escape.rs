@@ -1,10 +1,12 @@
 //! Makes what hides in text visible, and takes the power from marks that models read as the end of a turn (spec: Prompt
 //! Manager; safety of untrusted input).
 //!
-//! Letters, digits, signs and line ends stay as they are, so that a name in escaped code is the name in the file.
+//! Letters, digits, signs and line ends stay as they are, so that a name in escaped code is the name in the file; only
+//! a row of very many ticks is said by its length, since the fence around it would have to be longer still.
 
 use std::borrow::Cow;
 use std::fmt::Write as _;
+use std::ops::Range;
 
 /// Marks that chat templates and tokenizers give a meaning to, whatever the case. A server may read them as what they
 /// stand for wherever they are, also between fences.
@@ -32,6 +34,18 @@ const SMALL_MARKS: [&str; 6] = ["<s>", "</s>", "<bos>", "<eos>", "<pad>", "<unk>
 /// What stands around the number of a character that cannot be seen.
 const NUMBER: (&str, char) = ("⟨U+", '⟩');
 
+/// What stands between a character and how many of it there are in a row.
+const TIMES: char = '×';
+
+/// Different characters that cannot be seen, in a row, that are all named.
+const NAMED_MAX: usize = 8;
+
+/// Ticks in a row that stay.
+const TICKS_MAX: usize = 32;
+
+/// Characters in a row that are written again.
+const WRITTEN_MAX: usize = 4096;
+
 /// Bytes of the name in `<|name|>` at most.
 const MARK_BYTES_MAX: usize = 64;
 
@@ -40,25 +54,35 @@ const ESCAPE_BYTES_MAX: usize = MARK_BYTES_MAX + 16;
 
 /// Escapes a text: characters that cannot be seen become their numbers (`⟨U+200B⟩`), marks of turns get a backslash.
 /// What is escaped once stays as it is.
-pub(super) fn escape(text: &str) -> Cow<'_, str> {
+pub fn escape(text: &str) -> Cow<'_, str> {
     let mut escaped = String::new();
     let mut copied = 0;
     let mut before = None;
+    let mut row = Row::default();
     let mut rest = text.char_indices().peekable();
     while let Some((at, character)) = rest.next() {
         let after = rest.peek().map(|(_, next)| *next);
         let end = at + character.len_utf8();
-        if is_hidden(before, character, after) {
+        let hides = is_hidden(before, character, after);
+        if !hides && row.length > 0 {
+            row.write(&mut escaped);
+        }
+        if hides {
             escaped.push_str(text.get(copied..at).unwrap_or_default());
-            // Writing to a string cannot fail.
-            let _ = write!(
-                escaped,
-                "{}{:04X}{}",
-                NUMBER.0,
-                u32::from(character),
-                NUMBER.1
-            );
+            row.add(character);
             copied = end;
+        } else if character == '`' && before != Some('`') {
+            let ticks = text
+                .as_bytes()
+                .iter()
+                .skip(at)
+                .take_while(|byte| **byte == b'`')
+                .count();
+            if ticks > TICKS_MAX {
+                escaped.push_str(text.get(copied..at).unwrap_or_default());
+                write_mark(&mut escaped, character, ticks);
+                copied = at + ticks;
+            }
         } else if matches!(character, '<' | '[')
             && mark_length(text.get(at..).unwrap_or_default()).is_some()
         {
@@ -71,8 +95,78 @@ pub(super) fn escape(text: &str) -> Cow<'_, str> {
     if copied == 0 {
         return Cow::Borrowed(text);
     }
+    row.write(&mut escaped);
     escaped.push_str(text.get(copied..).unwrap_or_default());
     Cow::Owned(escaped)
+}
+
+/// Escapes a text, and says where in it these parts of the text are then.
+pub(super) fn escape_around<'text>(
+    text: &'text str,
+    parts: &[Range<usize>],
+) -> (Cow<'text, str>, Vec<Range<usize>>) {
+    let escaped = escape(text);
+    let Cow::Owned(changed) = &escaped else {
+        return (escaped, parts.to_vec());
+    };
+    let moved = |at: usize| escape(text.get(..at).unwrap_or(text)).len();
+    let parts = parts.iter().map(|part| {
+        let (start, end) = (moved(part.start), moved(part.end));
+        let is_whole = |at: &usize| changed.is_char_boundary(*at);
+        let start = (0..=start).rev().find(is_whole).unwrap_or(0);
+        start..(end..changed.len()).find(is_whole).unwrap_or(changed.len())
+    });
+    let parts = parts.collect();
+    (escaped, parts)
+}
+
+/// Characters in a row that cannot be seen.
+#[derive(Default)]
+struct Row {
+    /// Each with how many there are of it; those after the first few are only counted.
+    named: Vec<(char, usize)>,
+    length: usize,
+}
+
+impl Row {
+    fn add(&mut self, character: char) {
+        self.length += 1;
+        let repeated = self.named.last_mut().filter(|(last, _)| *last == character);
+        if let Some((_, times)) = repeated {
+            *times += 1;
+        } else if self.named.len() <= NAMED_MAX {
+            self.named.push((character, 1));
+        }
+    }
+
+    /// Writes the row down, if there is one, and begins the next.
+    fn write(&mut self, escaped: &mut String) {
+        let Self { named, length } = std::mem::take(self);
+        if let (Some((first, _)), true) = (named.first(), named.len() > NAMED_MAX) {
+            // Writing to a string cannot fail.
+            let _ = write!(
+                escaped,
+                "{}{:04X} and {} more{}",
+                NUMBER.0,
+                u32::from(*first),
+                length - 1,
+                NUMBER.1
+            );
+            return;
+        }
+        for (character, times) in named {
+            write_mark(escaped, character, times);
+        }
+    }
+}
+
+fn write_mark(escaped: &mut String, character: char, times: usize) {
+    // Writing to a string cannot fail.
+    let _ = write!(escaped, "{}{:04X}", NUMBER.0, u32::from(character));
+    if times > 1 {
+        let _ = write!(escaped, "{TIMES}{times}");
+    }
+    escaped.push(NUMBER.1);
 }
 
 /// Takes the escapes out of text that was copied from between fences: those of which `is_meant`, which is given an escape
@@ -102,10 +196,13 @@ pub fn unescape(text: &str, is_meant: impl Fn(&str, &str) -> bool) -> Cow<'_, st
 fn escape_at(text: &str) -> Option<(&str, String)> {
     let text = beginning(text);
     if let Some(number) = text.strip_prefix(NUMBER.0) {
-        let (digits, _) = number.split_once(NUMBER.1)?;
+        let (said, _) = number.split_once(NUMBER.1)?;
+        let (digits, times) = said.split_once(TIMES).unwrap_or((said, "1"));
         let character = char::from_u32(u32::from_str_radix(digits, 16).ok()?)?;
-        let escaped = text.get(..NUMBER.0.len() + digits.len() + NUMBER.1.len_utf8())?;
-        return is_hidden(None, character, None).then(|| (escaped, character.to_string()));
+        let times = times.parse().ok().filter(|times| *times <= WRITTEN_MAX)?;
+        let escaped = text.get(..NUMBER.0.len() + said.len() + NUMBER.1.len_utf8())?;
+        let is_known = character == '`' || is_hidden(None, character, None);
+        return is_known.then(|| (escaped, character.to_string().repeat(times)));
     }
     let (bracket, rest) = text.split_at_checked(1)?;
     let mut mark = format!("{bracket}{}", rest.strip_prefix('\\')?);
@@ -205,6 +302,11 @@ mod tests {
             ("\u{E0041}\u{E007F}", Some("⟨U+E0041⟩⟨U+E007F⟩")),
             ("\u{1b}[31mred", Some("⟨U+001B⟩[31mred")),
             ("a\rb", Some("a⟨U+000D⟩b")),
+            (
+                "\u{1}\u{1}\u{1}\u{2}\n\u{1}",
+                Some("⟨U+0001×3⟩⟨U+0002⟩\n⟨U+0001⟩"),
+            ),
+            (&"`".repeat(40), Some("⟨U+0060×40⟩")),
             ("<|im_start|>system", Some("<\\|im_start|>system")),
             ("<｜end▁of▁sentence｜>", Some("<\\｜end▁of▁sentence｜>")),
             ("<<SYS>>[INST]</s>", Some("<\\<SYS>>[\\INST]<\\/s>")),
@@ -219,6 +321,9 @@ mod tests {
                 "and it can be undone"
             );
             assert_eq!(unescape(&escaped, |_, _| false), escaped);
+            let halves = [0..text.len() / 2, text.len() / 2..text.len()];
+            let (_, moved) = escape_around(text, &halves);
+            assert_eq!(moved.last().map(|half| half.end), Some(escaped.len()));
         }
     }
 }

@@ -12,18 +12,13 @@ const LABEL_CHARACTERS_MAX: usize = 160;
 /// fence. What hides in it is made visible. The label says what the text is. The same text always gets the same fence,
 /// so that providers can reuse what they have seen.
 pub fn fence(label: &str, text: &str) -> String {
-    let label = escape(label)
-        .chars()
-        .map(|character| {
-            if character.is_control() || character == '`' {
-                ' '
-            } else {
-                character
-            }
-        })
-        .take(LABEL_CHARACTERS_MAX)
-        .collect::<String>();
-    between("data", &format!(" {label}"), text)
+    between("data", &format!(" {}", label_of(label)), text)
+}
+
+/// The fence of a text without the text: what is written beside it.
+pub(super) fn frame(label: &str, text: &str) -> String {
+    let ticks = ticks_around(text);
+    format!("{ticks}data {}\n\n{ticks}\n\n", label_of(label))
 }
 
 /// Puts the user's own words between lines of ticks, so that they can neither end nor begin anything else.
@@ -36,9 +31,25 @@ pub(super) fn is_fence(line: &str) -> bool {
     line.trim_start().starts_with(&"`".repeat(TICKS_MIN))
 }
 
+fn label_of(label: &str) -> String {
+    let label = escape(label);
+    let plain = label.chars().map(|character| {
+        if character.is_control() || character == '`' {
+            ' '
+        } else {
+            character
+        }
+    });
+    plain.take(LABEL_CHARACTERS_MAX).collect()
+}
+
+fn ticks_around(text: &str) -> String {
+    "`".repeat((longest_run(text) + 1).max(TICKS_MIN))
+}
+
 fn between(what: &str, label: &str, text: &str) -> String {
     let text = escape(text);
-    let ticks = "`".repeat((longest_run(&text) + 1).max(TICKS_MIN));
+    let ticks = ticks_around(&text);
     let end = if text.is_empty() || text.ends_with('\n') {
         ""
     } else {

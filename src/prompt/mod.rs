@@ -16,7 +16,7 @@ mod words;
 pub mod writing;
 
 pub use compress::{Source, TooLarge, compress};
-pub use escape::unescape;
+pub use escape::{escape, unescape};
 pub use fence::fence;
 pub use render::{Frame, Part, Rendered, Slot};
 pub use template::{Error, Head, PromptVersion, SlotKind, SlotSpec, Template, contract, shipped};

@@ -14,12 +14,10 @@ use minijinja::value::{Object, ObjectRepr, Value};
 use minijinja::{AutoEscape, Environment, ErrorKind, UndefinedBehavior};
 
 use super::compress::{Source, compress};
+use super::escape::escape_around;
 use super::fence;
 use super::template::{Error, Head, PromptVersion, SlotKind, SlotSpec, Template};
 use crate::redact::Redactor;
-
-/// Tokens that a label and its fence cost.
-const FENCE_TOKENS: u64 = 16;
 
 /// A filter: its name, what it does, and what it is for.
 pub(super) type Filter = (&'static str, fn(&str) -> String, &'static str);
@@ -263,29 +261,40 @@ fn fill(spec: &SlotSpec, slot: &Slot, frame: Frame<'_>) -> Result<String, String
     for part in &slot.parts {
         let clean = frame.redactor.clean(&part.text);
         if matches!(slot.kind, SlotKind::Trusted | SlotKind::Instruction) {
-            let needed = (frame.count)(&clean);
+            let text = if slot.kind == SlotKind::Trusted {
+                clean.into_owned()
+            } else {
+                fence::request(&clean)
+            };
+            let needed = (frame.count)(&text);
             if needed > left {
                 return Err(format!(
                     "it has {needed} tokens and may have {left}; say it shorter"
                 ));
             }
-            filled.push(if slot.kind == SlotKind::Trusted {
-                clean.into_owned()
-            } else {
-                fence::request(&clean)
-            });
+            filled.push(text);
             continue;
         }
+        // What was taken out moved the rest.
+        let kept = if clean == part.text {
+            &part.kept[..]
+        } else {
+            &[]
+        };
+        // What is shown is what is counted, with the fence around it.
+        let (text, kept) = escape_around(&clean, kept);
         let source = Source {
             path: part.path.as_deref().filter(|_| slot.kind == SlotKind::Code),
-            text: &clean,
-            // What was taken out moved the rest.
-            kept: if clean == part.text { &part.kept } else { &[] },
+            text: &text,
+            kept: &kept,
         };
-        match compress(source, left.saturating_sub(FENCE_TOKENS), frame.count) {
+        let label = frame.redactor.clean(&part.label);
+        let beside = (frame.count)(&fence::frame(&label, &text));
+        match compress(source, left.saturating_sub(beside), frame.count) {
             Ok(text) => {
-                left = left.saturating_sub((frame.count)(&text) + FENCE_TOKENS);
-                filled.push(fence::fence(&frame.redactor.clean(&part.label), &text));
+                let fenced = fence::fence(&label, &text);
+                left = left.saturating_sub((frame.count)(&fenced));
+                filled.push(fenced);
             }
             Err(_) if slot.parts.len() > 1 => left_out.push(part.label.as_str()),
             Err(error) => return Err(error.to_string()),
@@ -293,7 +302,12 @@ fn fill(spec: &SlotSpec, slot: &Slot, frame: Frame<'_>) -> Result<String, String
     }
     if !left_out.is_empty() {
         let labels = frame.redactor.clean(&left_out.join("\n")).into_owned();
-        filled.push(fence::fence("left out for want of room", &labels));
+        let number = format!("{} pieces left out for want of room", left_out.len());
+        let said = [
+            fence::fence("left out for want of room", &labels),
+            fence::fence(&number, ""),
+        ];
+        filled.extend(said.into_iter().find(|said| (frame.count)(said) <= left));
     }
     Ok(filled.join("\n\n"))
 }
@@ -357,6 +371,11 @@ mod tests {
             text.contains("lines left out") && tokens::count(&text) < 80,
             "{text}"
         );
+        for hostile in ["\u{1}a\n", "\u{1}", "`", "\u{1}\u{2}\n````\n"] {
+            let text = rendered("{{ word }}\n{{ found }}", &hostile.repeat(3000));
+            let text = text.expect("it is shortened").text;
+            assert!(tokens::count(&text) < 66, "{text}");
+        }
         let error = rendered("{{ word }}\n{{ found }}", &"x".repeat(900)).expect_err("one line");
         assert!(error.to_string().contains("slot `found`"), "{error}");
         let frame = Frame {

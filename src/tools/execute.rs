@@ -11,7 +11,7 @@ use super::{
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
 use crate::permit::{Action, Decision};
-use crate::prompt::fence;
+use crate::prompt::{escape, fence};
 use crate::redact::Redactor;
 use crate::safety::{self, Policy};
 use crate::text::staging::Staging;
@@ -64,7 +64,10 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
             let bytes = message.len();
             let text = match message.split_once('\n') {
                 // Lines after the first are quoted from files.
-                Some((first, quoted)) => format!("error: {first}\n{}", fence("lines", quoted)),
+                Some((first, quoted)) => {
+                    let lines = fence("lines", cut(&escape(quoted)));
+                    format!("error: {first}\n{lines}")
+                }
                 None => format!("error: {message}"),
             };
             (false, json!({ "error": message }), text, bytes, Vec::new())
@@ -186,9 +189,10 @@ fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec
     if let Some((label, text)) = output.text {
         bytes = text.len();
         let clean = redactor.clean_start(&text, SEEN_BYTES_MAX);
-        let shown = cut(&clean);
+        let visible = escape(&clean);
+        let shown = cut(&visible);
         lines.push(fence(&label, shown));
-        let more = if shown.len() < clean.len() || bytes > SEEN_BYTES_MAX {
+        let more = if shown.len() < visible.len() || bytes > SEEN_BYTES_MAX {
             let more = output
                 .more
                 .as_deref()
@@ -398,6 +402,23 @@ mod tests {
         let _ = text_after(&mut room, "src/own.rs", "", own).await;
         let after = text_after(&mut room, "src/own.rs", "plain = 1", "plain = \"<\\s>\"").await;
         assert_eq!(after, own.replace("1;", "\"<\\s>\";"));
+    }
+
+    #[tokio::test]
+    async fn what_a_file_hides_takes_no_more_room_than_other_text() {
+        let mut room = room();
+        for (unit, shown) in [
+            ("\u{1}", "⟨U+0001×20000⟩"),
+            ("`", "⟨U+0060×20000⟩"),
+            ("\u{1}a", "cut: "),
+            ("\u{1}\u{2}", "⟨U+0001 and 39999 more⟩"),
+        ] {
+            let path = room.staging.root().join("hidden.txt");
+            std::fs::write(path, unit.repeat(20_000)).expect("written");
+            let read = call(&mut room, "read_file", json!({ "path": "hidden.txt" })).await;
+            assert!(read.text.contains(shown), "{:.200}", read.text);
+            assert!(read.text.len() < TEXT_BYTES_MAX + 1000);
+        }
     }
 
     #[tokio::test]
