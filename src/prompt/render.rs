@@ -3,6 +3,7 @@
 //! Text that nobody vouches for is an object of its own to the template, not a string: no filter and no operator of the
 //! template can take it apart, and nothing in it is ever read as a template.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::Range;
@@ -235,7 +236,10 @@ impl Object for Fenced {
 /// Whether everything that is fenced stands whole on lines of its own, and no fence stands anywhere else.
 fn is_sound(text: &str, fenced: &[Arc<Fenced>]) -> bool {
     let mut rest = text.to_owned();
-    for piece in fenced.iter().filter(|piece| !piece.0.is_empty()) {
+    let mut pieces: Vec<&Arc<Fenced>> = fenced.iter().filter(|piece| !piece.0.is_empty()).collect();
+    // What stands in a piece, as another piece would, goes with it: a file may quote the request.
+    pieces.sort_by_key(|piece| Reverse(piece.0.len()));
+    for piece in pieces {
         while let Some(at) = rest.find(&piece.0) {
             let end = at + piece.0.len();
             let begins = rest
@@ -359,6 +363,30 @@ mod tests {
             let error = rendered(body, "x\ny").expect_err(body).to_string();
             assert!(error.contains(said), "{body}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_may_quote_the_request_and_the_other_files() {
+        let quote = "````request\nexplain it\n````";
+        let file = |label: &str, text: &str| Part {
+            label: label.to_owned(),
+            text: text.to_owned(),
+            ..Part::default()
+        };
+        let inner = fence::fence("notes.txt", quote);
+        let files = vec![file("notes.txt", quote), file("more.txt", &inner)];
+        let slots = [
+            ("task", Slot::instruction("explain it")),
+            ("category", Slot::trusted("explain")),
+            ("context", Slot::code(files)),
+        ];
+        let frame = Frame {
+            redactor: &Redactor::default(),
+            count: &tokens::count,
+        };
+        let template = crate::prompt::contract("do").expect("it is shipped");
+        let prompt = render(template, &template.head, &slots, frame).expect("it is sound");
+        assert_eq!(prompt.text.matches(quote).count(), 3, "{}", prompt.text);
     }
 
     #[test]
