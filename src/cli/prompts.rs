@@ -466,8 +466,12 @@ impl Record {
                 format!(", ${usd:.4} and {unpriced} calls without a known price")
             }
         };
+        let shown = match tally.proposed {
+            0 => String::new(),
+            proposed => format!(", {proposed} more only shown"),
+        };
         format!(
-            "{} of {judged} runs good, {} tokens in and {} out, {} ms per call{money}",
+            "{} of {judged} runs good{shown}, {} tokens in and {} out, {} ms per call{money}",
             tally.succeeded,
             tally.tokens_in,
             tally.tokens_out,

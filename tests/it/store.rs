@@ -16,7 +16,7 @@ use std::time::Duration;
 use meliora::agent::edit::apply_to_disk;
 use meliora::config::Config;
 use meliora::config::host::Host;
-use meliora::event::{Outcome, RunEvent, RunId};
+use meliora::event::{Outcome, Proof, RunEvent, RunId};
 use meliora::redact::Redactor;
 use meliora::safety::Policy;
 use meliora::store::history::What;
@@ -277,6 +277,49 @@ fn events_that_find_the_queue_full_are_counted_in_the_journal() {
         })
         .sum();
     assert_eq!(written + lost, 40_000);
+}
+
+#[test]
+fn a_prompt_did_well_only_where_what_it_brought_was_proven_and_applied() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(&base(&folder));
+    let called = RunEvent::ModelCalled {
+        model: "m".to_owned(),
+        tokens_in: 2,
+        tokens_out: 1,
+        milliseconds: 1,
+        error: String::new(),
+        prompts: vec!["do@1".to_owned()],
+    };
+    let proved = |holds| {
+        RunEvent::Proved(Proof {
+            problems_before: 1,
+            problems_after: 1,
+            checks: Vec::new(),
+            holds,
+            caveats: Vec::new(),
+        })
+    };
+    let proposed = || RunEvent::Finished(Outcome::Proposed { files: 1 });
+    for (run, proofs, end) in [
+        (1, &[true][..], finished()),
+        (2, &[true, false], finished()),
+        (3, &[false, true], proposed()),
+        (4, &[false], proposed()),
+        (5, &[], finished()),
+    ] {
+        store.append(&id(run), &started("a run"));
+        store.append(&id(run), &called);
+        for holds in proofs {
+            store.append(&id(run), &proved(*holds));
+        }
+        store.append(&id(run), &end);
+    }
+    store.flush().expect("written");
+    let tallies = store.tallies().expect("readable");
+    let tally = tallies.get("do@1").expect("it was said");
+    let judged = (tally.succeeded, tally.proposed, tally.failed);
+    assert_eq!((tally.runs, judged), (5, (1, 1, 2)));
 }
 
 #[test]
