@@ -151,6 +151,7 @@ pub(super) fn render(
     {
         return Err(wrong(&missing.name, "it was not filled in"));
     }
+    let mut room = Room::of(template, frame);
     let mut values: BTreeMap<&str, Value> = BTreeMap::new();
     let mut fenced: Vec<Arc<Fenced>> = Vec::new();
     for (name, slot) in slots {
@@ -164,7 +165,9 @@ pub(super) fn render(
         let Some(spec) = head.slot(name) else {
             continue;
         };
-        let text = fill(spec, slot, frame).map_err(|message| wrong(name, &message))?;
+        let text =
+            fill(slot, room.left_for(spec), frame).map_err(|message| wrong(name, &message))?;
+        room.take(spec, (frame.count)(&text));
         let value = if slot.kind == SlotKind::Trusted {
             Value::from(text)
         } else {
@@ -257,9 +260,43 @@ fn is_sound(text: &str, fenced: &[Arc<Fenced>]) -> bool {
     !rest.lines().any(fence::is_fence)
 }
 
+/// What a prompt's budget has left for its slots.
+struct Room {
+    /// Tokens that are left for all of them.
+    left: u64,
+    /// Tokens of these that belong to slots with a budget of their own which are not filled yet.
+    promised: u64,
+}
+
+impl Room {
+    fn of(template: &Template, frame: Frame<'_>) -> Self {
+        let Head { tokens, slots, .. } = &template.head;
+        let own = || (frame.count)(&template.body);
+        Self {
+            left: tokens.map_or(u64::MAX, |tokens| tokens.saturating_sub(own())),
+            promised: slots.iter().filter_map(|slot| slot.tokens).sum(),
+        }
+    }
+
+    fn left_for(&self, slot: &SlotSpec) -> u64 {
+        match (slot.tokens, slot.kind) {
+            (Some(tokens), SlotKind::Trusted) => tokens,
+            // The program's own words are few, and nothing can be said without them.
+            (None, SlotKind::Trusted) => u64::MAX,
+            (Some(tokens), _) => tokens.min(self.left),
+            (None, _) => self.left.saturating_sub(self.promised),
+        }
+    }
+
+    fn take(&mut self, slot: &SlotSpec, tokens: u64) {
+        self.left = self.left.saturating_sub(tokens);
+        self.promised = self.promised.saturating_sub(slot.tokens.unwrap_or(0));
+    }
+}
+
 /// The text of a slot: without secrets, within its budget, between fences.
-fn fill(spec: &SlotSpec, slot: &Slot, frame: Frame<'_>) -> Result<String, String> {
-    let mut left = spec.tokens.unwrap_or(u64::MAX);
+fn fill(slot: &Slot, tokens_max: u64, frame: Frame<'_>) -> Result<String, String> {
+    let mut left = tokens_max;
     let mut filled = Vec::new();
     let mut left_out = Vec::new();
     for part in &slot.parts {
@@ -362,6 +399,25 @@ mod tests {
         ] {
             let error = rendered(body, "x\ny").expect_err(body).to_string();
             assert!(error.contains(said), "{body}: {error}");
+        }
+    }
+
+    #[test]
+    fn slots_share_what_the_prompt_may_have() {
+        let text = "+++\nname = \"t\"\nversion = 1\npurpose = \"p\"\ntokens = 200\n[[slots]]\nname = \"free\"\nkind = \"data\"\n[[slots]]\nname = \"own\"\nkind = \"data\"\ntokens = 90\n+++\nSee\n{{ free }}\n{{ own }}";
+        let template = Template::read("t", text).expect("it is right");
+        let frame = Frame {
+            redactor: &Redactor::default(),
+            count: &tokens::count,
+        };
+        let long = "many words here\n".repeat(300);
+        for order in [["free", "own"], ["own", "free"]] {
+            let slots = order.map(|name| (name, Slot::data(name, long.as_str())));
+            let text = render(&template, &template.head, &slots, frame)
+                .expect("it is shortened")
+                .text;
+            assert!((150..=205).contains(&tokens::count(&text)), "{text}");
+            assert_eq!(text.matches("lines left out").count(), 2, "{text}");
         }
     }
 
