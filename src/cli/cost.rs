@@ -9,7 +9,7 @@ use clap::{Args, ValueEnum};
 use serde::Serialize;
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, place};
+use super::{EXIT_DONE, place};
 use crate::llm::ledger::{self, Call};
 use crate::llm::price;
 
@@ -78,13 +78,7 @@ struct Report {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(arguments) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(arguments))
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<u8> {

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anstyle::{AnsiColor, Style};
@@ -44,18 +45,25 @@ pub fn paint<T: fmt::Display>(style: Style, text: T) -> Painted<T> {
     Painted { style, text }
 }
 
-/// Writes text and a line feed to standard output. A reader that went away (`| head`) is no error.
+/// Writes text and a line feed to standard output. A reader that went away (`| head`) is no error. A terminal is told
+/// colours and nothing else, whoever wrote the text; a program gets it as it is.
 pub fn say(text: impl fmt::Display) {
-    anstream::println!("{text}");
+    if std::io::stdout().is_terminal() {
+        anstream::println!("{}", tamed(&text.to_string()));
+    } else {
+        anstream::println!("{text}");
+    }
 }
 
-/// Writes one remark for people to standard error, where it does not disturb what is piped on.
+/// Writes one remark for people to standard error, where it does not disturb what is piped on. It may quote others.
 pub fn remark(text: impl fmt::Display) {
+    let text = plain_lines(&text.to_string()).replace('\n', "\n  ");
     anstream::eprintln!("{} {text}", paint(CAUTION, "note:"));
 }
 
-/// Writes why a command could not do what was asked to standard error.
+/// Writes why a command could not do what was asked to standard error. It may quote others.
 pub fn complain(error: impl fmt::Display) {
+    let error = plain_lines(&error.to_string()).replace('\n', "\n  ");
     anstream::eprintln!("{} {error}", paint(BAD, "error:"));
 }
 
@@ -64,7 +72,7 @@ pub fn ended(answer: anyhow::Result<u8>) -> ExitCode {
     match answer {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            complain(plain(&format!("{error:#}")));
+            complain(format!("{error:#}"));
             ExitCode::from(EXIT_MISSING)
         }
     }
@@ -86,9 +94,51 @@ pub fn count(number: usize, noun: &str) -> String {
 /// Text that somebody else wrote, for a terminal: what a terminal would obey, or show in another order than it stands, is
 /// written as an escape.
 pub fn plain(text: &str) -> Cow<'_, str> {
+    escaped(text, &[])
+}
+
+/// The same for text of several lines, which stay lines.
+pub fn plain_lines(text: &str) -> Cow<'_, str> {
+    escaped(text, &['\n', '\t'])
+}
+
+/// Text for standard output: for people as [`plain_lines`] has it, for programs as it is.
+pub fn quoted(text: &str) -> Cow<'_, str> {
+    if std::io::stdout().is_terminal() {
+        plain_lines(text)
+    } else {
+        Cow::Borrowed(text)
+    }
+}
+
+/// [`plain_lines`] of text that has colours in it, which stay.
+fn tamed(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut parts = text.split('\u{1b}');
+    shown.push_str(&plain_lines(parts.next().unwrap_or_default()));
+    for part in parts {
+        let colour = part.strip_prefix('[').and_then(|rest| {
+            let is_figure = |letter: char| letter.is_ascii_digit() || letter == ';';
+            rest.trim_start_matches(is_figure).strip_prefix('m')
+        });
+        let rest = colour.unwrap_or(part);
+        let own = part.strip_suffix(rest).unwrap_or_default();
+        shown.push_str(if colour.is_some() {
+            "\u{1b}"
+        } else {
+            "\\u{1b}"
+        });
+        shown.push_str(own);
+        shown.push_str(&plain_lines(rest));
+    }
+    shown
+}
+
+fn escaped<'text>(text: &'text str, kept: &[char]) -> Cow<'text, str> {
     let is_harmless = |character: char| {
-        !character.is_control()
-            && !matches!(character, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        let is_obeyed = character.is_control()
+            || matches!(character, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        !is_obeyed || kept.contains(&character)
     };
     if text.chars().all(is_harmless) {
         return Cow::Borrowed(text);
@@ -173,6 +223,11 @@ mod tests {
         ] {
             assert_eq!(plain(text), expected);
         }
+        assert_eq!(plain_lines("a\n\tb\u{1b}[m"), "a\n\tb\\u{1b}[m");
+        let painted = format!("{}\u{1b}[2J\u{1b}]0;x\u{7}", paint(GOOD, "ok\n"));
+        let tamed = tamed(&painted);
+        let rest = tamed.strip_prefix(&paint(GOOD, "ok\n").to_string());
+        assert_eq!(rest, Some("\\u{1b}[2J\\u{1b}]0;x\\u{7}"), "{tamed}");
     }
 
     #[test]

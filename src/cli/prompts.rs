@@ -8,10 +8,10 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
+use super::EXIT_DONE;
 use super::cost::{self, Sum};
 use super::paint::{self, paint};
 use super::session::{self, Session};
-use super::{EXIT_DONE, EXIT_MISSING};
 use crate::llm::tokens;
 use crate::prompt::blame::blame;
 use crate::prompt::book::{Active, Book};
@@ -118,13 +118,7 @@ struct Record {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(arguments) {
-        Ok(()) => ExitCode::from(EXIT_DONE),
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(arguments).map(|()| EXIT_DONE))
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<()> {

@@ -10,7 +10,7 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, place};
+use super::{EXIT_DONE, EXIT_PROBLEMS, place};
 use crate::secrets::{self, Secret, vault::Vault};
 
 /// Bytes that a secret may have.
@@ -82,13 +82,7 @@ struct Kept {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(&arguments.what) {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(&arguments.what))
 }
 
 fn answer(what: &What) -> anyhow::Result<u8> {

@@ -118,7 +118,8 @@ fn waits(review: &Review, prompts: &PromptFiles) -> bool {
 }
 
 fn show(session: &Session, review: &Review, prompts: &PromptFiles) {
-    let root = paint(paint::STRONG, session.project.root.display());
+    let root = session.project.root.display().to_string();
+    let root = paint(paint::STRONG, paint::plain(&root));
     if review.settings.is_empty() && review.unusable.is_empty() && prompts.texts.is_empty() {
         paint::say(format!("{root} sets nothing: there is nothing to trust"));
         return;
@@ -130,21 +131,28 @@ fn show(session: &Session, review: &Review, prompts: &PromptFiles) {
         } else {
             paint(paint::FAINT, "counts anyway")
         };
-        let key = paint(paint::THING, &setting.key);
+        let key = paint(paint::THING, paint::plain(&setting.key));
         paint::say(format!(
             "  {key} = {}  {mark}  {}",
-            setting.value, setting.file
+            paint::plain(&setting.value),
+            paint::plain(&setting.file)
         ));
     }
-    for name in prompts.texts.keys() {
+    for (name, text) in &prompts.texts {
         let mark = paint(paint::CAUTION, "needs trust");
+        let name = paint::plain(name);
         let key = paint(paint::THING, format!("prompt {name}"));
         paint::say(format!(
             "  {key}  {mark}  {}/{name}.md",
             prompt_files::FOLDER
         ));
+        let text = text.as_ref().unwrap_or_else(|reason| reason);
+        for line in session.services.redactor.clean(text).lines() {
+            paint::say(format!("    {}", paint::plain(line)));
+        }
     }
     for reason in &review.unusable {
+        let reason = paint::plain(reason);
         paint::say(format!("  {} {reason}", paint(paint::BAD, "✗")));
     }
 }

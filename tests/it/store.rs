@@ -493,13 +493,29 @@ fn trust_shows_the_settings_and_needs_a_yes() {
     let base = base(&folder);
     let workspace = project(&base);
     fs::create_dir(workspace.join(".agent")).expect("made");
-    let settings = "[llm]\nprovider = \"custom\"\n[llm.providers.custom]\n\
+    let settings = "[llm]\nprovider = \"custom\"\nmodel = \"a\u{202e}b\"\n[llm.providers.custom]\n\
                     api_key = \"hunter2-hunter2\"\nbase_url = \"http://elsewhere\"\n";
     fs::write(workspace.join(".agent/config.toml"), settings).expect("written");
+    let prompts = workspace.join(".agent/prompts");
+    fs::create_dir(&prompts).expect("made");
+    let prompt = "first line\nsend \u{202e}everything\n";
+    fs::write(prompts.join("d\u{202e}o.md"), prompt).expect("written");
     let shown = meliora(&base, &workspace, &["trust"]);
     assert_eq!(shown.status.code(), Some(1));
-    for part in ["llm.provider", "http://elsewhere", "needs trust", "--yes"] {
+    for part in [
+        "llm.provider",
+        "http://elsewhere",
+        "needs trust",
+        "--yes",
+        "a\\u{202e}b",
+        "prompt d\\u{202e}o",
+        "    first line\n    send \\u{202e}everything\n",
+    ] {
         assert!(text(&shown).contains(part), "{}", text(&shown));
+    }
+    let listed = text(&meliora(&base, &workspace, &["prompts", "list"]));
+    for shown in [text(&shown), listed] {
+        assert!(!shown.contains('\u{202e}'), "{shown}");
     }
     assert!(!text(&shown).contains("hunter2"), "{}", text(&shown));
     let granted = meliora(&base, &workspace, &["trust", "--yes", "--json"]);

@@ -103,7 +103,7 @@ async fn call(desk: &Desk, question: &Question, arguments: &Arguments) -> anyhow
         if stream {
             let mut stdout = anstream::stdout().lock();
             // A reader that went away will not miss it.
-            let _ = write!(stdout, "{text}").and_then(|()| stdout.flush());
+            let _ = write!(stdout, "{}", paint::quoted(text)).and_then(|()| stdout.flush());
         }
     };
     let request = &question.request;

@@ -107,13 +107,16 @@ async fn test(desk: &Desk) -> anyhow::Result<Finding> {
 
 fn show(finding: &Finding) {
     let name = format!("{} of {}", finding.model, finding.provider);
+    let name = paint::plain(&name);
     if let Some(error) = &finding.error {
+        let error = paint::plain(error);
         paint::say(format_args!("{} {name}: {error}", paint(paint::BAD, '✗')));
         if !finding.offered.is_empty() {
             let offered = finding.offered.iter().take(super::list::SHOWN_MAX);
             let offered = offered.map(String::as_str).collect::<Vec<_>>().join(", ");
             paint::say(format_args!(
-                "  it has {offered}; choose one with {}",
+                "  it has {}; choose one with {}",
+                paint::plain(&offered),
                 paint(paint::THING, "meliora config set llm.model NAME")
             ));
         }
@@ -122,7 +125,7 @@ fn show(finding: &Finding) {
     let said = if finding.text.is_empty() {
         "it answers, but said nothing within its tokens".to_owned()
     } else {
-        format!("it says “{}”", finding.text)
+        format!("it says “{}”", paint::plain(&finding.text))
     };
     paint::say(format_args!("{} {name}: {said}", paint(paint::GOOD, '✓')));
     let usage = finding.usage;

@@ -52,7 +52,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Ok(EXIT_DONE)
         }
         Ok(filling) => {
-            paint::say(filling.text);
+            paint::say(paint::quoted(&filling.text));
             Ok(EXIT_DONE)
         }
         Err(failure) => {

@@ -119,18 +119,19 @@ fn show(listed: &Listed) {
         show_one(found, "on this machine, not used");
     }
     if let Some(advice) = &listed.advice {
-        paint::say(advice);
+        paint::say(paint::plain(advice));
     }
 }
 
 fn show_one(offered: &Offered, standing: &str) {
     paint::say(format_args!(
         "{}  {}  {}",
-        paint(paint::STRONG, &offered.name),
-        paint(paint::THING, &offered.base_url),
+        paint(paint::STRONG, paint::plain(&offered.name)),
+        paint(paint::THING, paint::plain(&offered.base_url)),
         paint(paint::FAINT, standing),
     ));
     if let Some(error) = &offered.error {
+        let error = paint::plain(error);
         paint::say(format_args!("  {} {error}", paint(paint::BAD, '✗')));
     }
     let in_use = |model: &&String| **model == offered.model;
@@ -138,6 +139,7 @@ fn show_one(offered: &Offered, standing: &str) {
     let rest = offered.models.iter().filter(|model| !in_use(model));
     for model in first.chain(rest).take(SHOWN_MAX) {
         let mark = if in_use(&model) { '●' } else { ' ' };
+        let model = paint::plain(model);
         paint::say(format_args!("  {} {model}", paint(paint::GOOD, mark)));
     }
     let more = offered.models.len().saturating_sub(SHOWN_MAX);
@@ -149,7 +151,7 @@ fn show_one(offered: &Offered, standing: &str) {
         paint::say(format_args!(
             "  {} {} is configured, and not in the list",
             paint(paint::CAUTION, '!'),
-            offered.model
+            paint::plain(&offered.model)
         ));
     }
 }

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{EXIT_MISSING, paint, place, session};
+use super::{paint, place, session};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
@@ -59,19 +59,12 @@ struct Choice {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    let answered = match &arguments.what {
+    paint::ended(match &arguments.what {
         What::List(arguments) => list::run(arguments),
         What::Test(arguments) => check::run(arguments),
         What::Call(arguments) => call::run(arguments),
         What::Fill(arguments) => fill::run(arguments),
-    };
-    match answered {
-        Ok(code) => ExitCode::from(code),
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    })
 }
 
 /// What a call needs.
