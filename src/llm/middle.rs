@@ -66,7 +66,7 @@ impl Gateway {
             Ok(mut filling) => {
                 if !filling.usage.reported {
                     filling.usage.tokens_in = tokens_in;
-                    filling.usage.tokens_out = self.estimator.text(&filling.text);
+                    filling.usage.tokens_out = bill.heard;
                 }
                 self.budget.settle(Spent {
                     tokens: filling.usage.total(),
@@ -111,18 +111,21 @@ impl Gateway {
                     return Err(self.route.error(refused));
                 }
             };
+            let usage = way.usage(&answer);
+            bill.reported = Some(usage).filter(|usage| usage.reported);
             let Some(text) = way.text(&answer) else {
                 continue;
             };
-            let text = without_marks(text);
-            if text.contains("```") && !gap.before.contains("```") {
+            bill.heard = self.estimator.text(text);
+            let text = way.marks(marks).map_or(text, |own| own.cut_off(text));
+            if text.trim_start().starts_with("```") && !gap.before.contains("```") {
                 // It talks about the gap instead of filling it.
                 break;
             }
             self.middle = Some(way);
             return Ok(Filling {
                 text: text.to_owned(),
-                usage: way.usage(&answer),
+                usage,
             });
         }
         Err(Error::NoMiddle(self.route.model.clone()))
@@ -176,6 +179,14 @@ impl Way {
                 "max_tokens": tokens_out, "temperature": 0, "stream": false }),
             Self::Marked => json!({ "model": model, "prompt": marked(), "max_tokens": tokens_out,
                 "temperature": 0, "stream": false, "stop": stops() }),
+        }
+    }
+
+    /// The marks that may be left in an answer: servers that know a model only by the shape of its text leave them in.
+    fn marks(self, marks: Option<&Marks>) -> Option<&Marks> {
+        match self {
+            Self::Insert | Self::Raw | Self::Infill | Self::Marked => marks,
+            Self::Fim | Self::Suffix => None,
         }
     }
 
@@ -334,6 +345,15 @@ impl Marks {
         };
         [first.concat(), second.concat(), self.middle.to_owned()].concat()
     }
+
+    /// What a model of the family wrote up to the first mark in it.
+    fn cut_off<'text>(&self, text: &'text str) -> &'text str {
+        let named = [self.before, self.after, self.middle];
+        let marks = self.stops.iter().copied().chain(named).map(str::trim);
+        let marks = marks.filter(|mark| !mark.is_empty());
+        let end = marks.filter_map(|mark| text.find(mark)).min();
+        end.and_then(|end| text.get(..end)).unwrap_or(text)
+    }
 }
 
 /// The marks of a model by its name, when its family was trained to fill gaps.
@@ -342,17 +362,6 @@ fn marks(model: &str) -> Option<&'static Marks> {
     let model = model.rsplit('/').next().unwrap_or_default();
     let is_of = |marks: &&Marks| marks.names.iter().any(|name| model.starts_with(name));
     FAMILIES.iter().find(is_of)
-}
-
-/// What a model wrote up to the first mark in it: servers that do not know its marks leave them in.
-fn without_marks(text: &str) -> &str {
-    let marks = FAMILIES.iter().flat_map(|marks| {
-        let named = [marks.before, marks.after, marks.middle];
-        marks.stops.iter().copied().chain(named)
-    });
-    let marks = marks.map(str::trim).filter(|mark| !mark.is_empty());
-    let end = marks.filter_map(|mark| text.find(mark)).min();
-    end.and_then(|end| text.get(..end)).unwrap_or(text)
 }
 
 /// As much of both texts as is sent, from whole characters.
@@ -409,16 +418,23 @@ mod tests {
     }
 
     #[test]
-    fn marks_that_leak_end_the_text() {
-        for (written, expected) in [
-            ("x + 1<|endoftext|>\nfn other", "x + 1"),
-            ("x<EOT>", "x"),
-            ("x<fim_suffix>y<fim_middle>", "x"),
-            ("a < b && c[i] > d", "a < b && c[i] > d"),
-            ("", ""),
+    fn marks_of_its_own_that_leak_end_the_text() {
+        for (model, written, expected) in [
+            ("qwen2.5-coder", "x + 1<|endoftext|>\nfn other", "x + 1"),
+            ("codellama", "x<EOT>", "x"),
+            ("starcoder2", "x<fim_suffix>y<fim_middle>", "x"),
+            ("codestral", "a < b && c[i] > d", "a < b && c[i] > d"),
+            ("codestral", "", ""),
+            (
+                "qwen2.5-coder",
+                "<PRE>[PREFIX]</s></PRE>",
+                "<PRE>[PREFIX]</s></PRE>",
+            ),
         ] {
-            assert_eq!(without_marks(written), expected);
+            let own = marks(model).expect("a family");
+            assert_eq!(own.cut_off(written), expected);
         }
+        assert_eq!(Way::Fim.marks(marks("codestral")), None);
     }
 
     #[test]

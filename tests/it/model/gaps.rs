@@ -140,7 +140,8 @@ async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
     assert!(error.contains("qwen2.5-coder"), "{error}");
     assert_eq!(server.requests().len(), 1);
 
-    let prose = json!({ "response": "Sure! Here is the code:\n```rust\na + b\n```" });
+    let prose =
+        json!({ "response": "```rust\na + b\n```", "prompt_eval_count": 9, "eval_count": 7 });
     let server = Server::start(vec![answers(&prose)]).await;
     let error = fill(&mut way(
         &speaks(Wire::Ollama, &server.url, "qwen2.5-coder"),
@@ -148,6 +149,15 @@ async fn a_model_that_only_talks_is_never_taken_for_one_that_fills() {
     ))
     .await;
     assert!(matches!(error, Err(Error::NoMiddle(_))), "{error:?}");
+}
+
+#[tokio::test]
+async fn code_that_looks_like_a_mark_or_a_fence_is_filled_in_whole() {
+    let code = "/// ```\n/// <PRE>[PREFIX]</s>\n/// ```";
+    let reply = answers(&json!({ "content": code }));
+    let server = Server::start(vec![reply]).await;
+    let mut way = way(&speaks(Wire::Openai, &server.url, "qwen2.5-coder"), &[]);
+    assert_eq!(fill(&mut way).await.expect("it is filled").text, code);
 }
 
 #[tokio::test]
