@@ -257,7 +257,6 @@ impl Error {
             | Self::TooLong { .. }
             | Self::Recording { .. }
             | Self::ReplayEnded { .. }
-            | Self::NoMiddle(_)
             | Self::Client(_) => false,
             Self::Resting { .. }
             | Self::Crowded(_)
@@ -270,6 +269,7 @@ impl Error {
             | Self::Redirected { .. }
             | Self::NotAModel { .. }
             | Self::NotAList(_)
+            | Self::NoMiddle(_)
             | Self::Idle(_)
             | Self::Cut { .. }
             | Self::Fault(_)

@@ -10,7 +10,6 @@ use super::{Choice, Desk, Failure};
 use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, place, session};
 use crate::config::spending::Job;
 use crate::llm::middle::{Filling, Gap};
-use crate::safety;
 
 /// Bytes of a file that are read.
 const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
@@ -55,6 +54,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             paint::say(paint::quoted(&filling.text));
             Ok(EXIT_DONE)
         }
+        Err(Failure::Refused(refusal)) => Err(refusal.into()),
         Err(failure) => {
             paint::complain(failure);
             Ok(EXIT_PROBLEMS)
@@ -64,11 +64,11 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 async fn fill(desk: &Desk, gap: Gap<'_>) -> anyhow::Result<(String, Result<Filling, Failure>)> {
     let mut gateway = desk.gateway(Job::Completion).await?;
-    let permit = safety::permit(&desk.policy(), gateway.action())?;
-    let filled = tokio::select! {
-        filled = gateway.complete_middle(&permit, gap) => filled.map_err(Failure::from),
-        _ = tokio::signal::ctrl_c() => Err(Failure::Cancelled),
-    };
+    let policy = desk.policy();
+    let filled = super::in_turn(&mut gateway, &policy, async |gateway, permit| {
+        gateway.complete_middle(permit, gap).await
+    });
+    let filled = filled.await;
     Ok((gateway.model().to_owned(), filled))
 }
 

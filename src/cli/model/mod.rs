@@ -21,6 +21,7 @@ use crate::llm::discover::{self, Offer};
 use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Request};
 use crate::llm::{self, Error};
+use crate::permit::Permit;
 use crate::redact::Redactor;
 use crate::safety::{self, Policy};
 
@@ -164,19 +165,33 @@ pub(super) async fn look(host: &Host) -> Vec<Offer> {
     discover::look(candidates, &permits).await
 }
 
-/// Asks the model, and after it the fallback; Ctrl-C closes the connection. An answer that was cut off is not asked for
-/// again: what had come is in the error.
+/// Asks the model for an answer, and after it the next ones. An answer that was cut off is not asked for again: what
+/// had come is in the error.
 async fn ask(
     gateway: &mut Gateway,
     policy: &Policy,
     request: &Request,
     on_text: &mut (dyn FnMut(&str) + Send),
 ) -> Result<Answer, Failure> {
+    in_turn(gateway, policy, async |gateway, permit| {
+        gateway.ask(permit, request, on_text).await
+    })
+    .await
+}
+
+/// Asks one model after the other until one answers; Ctrl-C closes the connection.
+async fn in_turn<T>(
+    gateway: &mut Gateway,
+    policy: &Policy,
+    mut ask: impl AsyncFnMut(&mut Gateway, &Permit) -> Result<T, Error>,
+) -> Result<T, Failure> {
     loop {
         let permit = safety::permit(policy, gateway.action())?;
         let asked = tokio::select! {
-            asked = gateway.ask(&permit, request, on_text) => asked,
+            // The key is listened for before anything is sent.
+            biased;
             _ = tokio::signal::ctrl_c() => return Err(Failure::Cancelled),
+            asked = ask(gateway, &permit) => asked,
         };
         let error = match asked {
             Ok(answer) => return Ok(answer),

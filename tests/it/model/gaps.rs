@@ -239,6 +239,30 @@ async fn the_command_line_prints_what_belongs_into_a_file() {
     assert_eq!(body["input_prefix"], "fn main() {\n    let x = ");
     assert_eq!(body["input_suffix"], ";\n}\n");
 
+    // A model that fills no gaps is followed by the next one of the route.
+    let script = vec![
+        refuses("404 Not Found", "no such path", &[]),
+        answers(&content),
+    ];
+    let several = Server::start(script).await;
+    let place = tempfile::tempdir().expect("a temporary folder");
+    let mut command = program(place.path(), &several.url);
+    let settings = place.path().join(".config/agent/config.toml");
+    let text = std::fs::read_to_string(&settings).expect("it is there");
+    let routes = "[llm.routes]\ncompletion = ['scripted/llama3.1', 'scripted/any-coder']\n";
+    std::fs::write(&settings, text + routes).expect("written");
+    command
+        .args(["model", "fill"])
+        .arg(home.path().join("a.rs:2:13"));
+    let output = finish(command, "").await;
+    assert_eq!(
+        String::from_utf8_lossy(&output.stdout),
+        "1 + 1\n",
+        "{output:?}"
+    );
+    let told = String::from_utf8_lossy(&output.stderr);
+    assert!(told.contains("asking any-coder of scripted"), "{told}");
+
     let mut command = program(home.path(), &server.url);
     command.args(["model", "fill", "a.rs:9"]);
     let output = finish(command, "").await;
