@@ -141,7 +141,8 @@ pub struct Llm {
     pub prices: BTreeMap<String, spending::Price>,
     /// Which model is asked for what.
     pub routes: spending::Routes,
-    /// File to which every exchange with a model is added, without secrets, for bug reports and tests; empty: none.
+    /// File to which every conversation with a model is added, without secrets, for bug reports and tests; empty: none.
+    /// Gaps that a model fills are not.
     pub record: String,
     /// Such a file, from which the provider `replay` answers; nobody is asked then.
     pub replay: String,

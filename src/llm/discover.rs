@@ -196,6 +196,9 @@ impl Gateway {
         if *permit.action() != action {
             return Err(Error::NotPermitted(url.clone()));
         }
+        if self.route.replay.is_some() {
+            return Err(Error::OnlyConversations);
+        }
         let body = self.route.get(url, LIST_BYTES_MAX).await?;
         let names = serde_json::from_str(&body)
             .ok()

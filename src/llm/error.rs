@@ -181,6 +181,11 @@ pub enum Error {
         /// Its answers.
         count: usize,
     },
+    /// Something was asked of a recording that is not in it.
+    #[error(
+        "a recording has conversations and nothing else: to fill gaps or to list models, choose another provider than `replay`"
+    )]
+    OnlyConversations,
     /// What was recorded is an error.
     #[error("{0}")]
     Replayed(String),
@@ -257,6 +262,7 @@ impl Error {
             | Self::TooLong { .. }
             | Self::Recording { .. }
             | Self::ReplayEnded { .. }
+            | Self::OnlyConversations
             | Self::Client(_) => false,
             Self::Resting { .. }
             | Self::Crowded(_)

@@ -51,6 +51,9 @@ impl Gateway {
         if *permit.action() != self.action() {
             return Err(Error::NotPermitted(self.route.url.clone()));
         }
+        if self.route.replay.is_some() {
+            return Err(Error::OnlyConversations);
+        }
         let authorization = self.route.authorization().await?;
         // Before anything is cut off: half a secret is not known for one.
         let (before, after) = self.route.redactor.clean_around(gap.before, gap.after);

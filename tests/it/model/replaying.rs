@@ -83,6 +83,15 @@ async fn a_call_is_recorded_and_answered_from_the_recording() {
         (&answer["text"], &answer["provider"]),
         (&json!("hello"), &json!("replay"))
     );
+    std::fs::write(home.path().join("a.rs"), "x\n").expect("written");
+    for arguments in [&["model", "fill", "a.rs:1"][..], &["model", "list"]] {
+        let mut command = program(home.path(), &server.url);
+        command.args(arguments).args(replay);
+        let output = finish(command, "").await;
+        let said = [output.stdout, output.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        assert!(said.contains("a recording has conversations"), "{said}");
+    }
     assert_eq!(server.requests().len(), 2);
     // What was not paid for is not in the books.
     let mut command = program(home.path(), &server.url);
