@@ -177,7 +177,8 @@ fn rows(loaded: &Loaded, wanted: Option<&str>, all: bool) -> Vec<Row> {
     rows
 }
 
-/// Every value with its dotted key. Entries of a list of sections count under their names.
+/// Every value with its dotted key. Entries of a list of sections count under their names, and
+/// those without one under the key of the list, as in the origins.
 fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
     let below = |name: &str| match path {
         "" => name.to_owned(),
@@ -195,7 +196,8 @@ fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
                     let name = entry.get(key)?.as_str()?;
                     (!name.is_empty()).then_some(name)
                 });
-                leaves(entry, &below(name.unwrap_or("?")), found);
+                let path = name.map_or_else(|| path.to_owned(), below);
+                leaves(entry, &path, found);
             }
         }
         value => found(path, value),

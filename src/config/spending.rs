@@ -82,6 +82,23 @@ impl Routes {
 }
 
 impl Llm {
+    /// Who is asked for something, each once: the provider and its model.
+    pub fn models_in_use(&self) -> Vec<(&str, &str)> {
+        let lists = [Job::Edit, Job::Explain, Job::Completion].map(|job| self.routes.of(job));
+        let own = (self.provider.as_str(), self.model.as_str());
+        let is_asked = lists.iter().any(|list| list.is_empty());
+        let is_asked = is_asked && !own.0.is_empty() && !own.1.is_empty();
+        let listed = lists.into_iter().flatten();
+        let listed = listed.filter_map(|route| route.split_once('/'));
+        let mut models: Vec<_> = Some(own).filter(|_| is_asked).into_iter().collect();
+        for model in listed {
+            if !models.contains(&model) {
+                models.push(model);
+            }
+        }
+        models
+    }
+
     /// Names of all providers that may be asked.
     pub fn providers_in_use(&self) -> Vec<&str> {
         let jobs = [Job::Edit, Job::Explain, Job::Completion];

@@ -171,6 +171,11 @@ impl Gateway {
         &self.route.provider
     }
 
+    /// Base URL of the endpoint.
+    pub fn endpoint(&self) -> &str {
+        &self.route.endpoint
+    }
+
     /// Name of the model and of its provider, for people.
     pub fn name(&self) -> String {
         format!("{} of {}", self.route.model, self.route.provider)

@@ -246,7 +246,8 @@ fn a_secret_in_a_file_is_not_shown() {
     let place = Place::new();
     write(
         &place.user_file(),
-        "[llm.providers.openai]\napi_key = 'sk-planted-0123456789'\n",
+        "[llm.providers.openai]\napi_key = 'sk-planted-0123456789'\n\
+         [[llm.providers.mine.endpoints]]\nbase_url = 'http://a.example'\napi_key = 'sk-planted-9876543210'\n",
     );
     for arguments in [
         &["config", "show"][..],
@@ -256,6 +257,8 @@ fn a_secret_in_a_file_is_not_shown() {
         let said = place.said(arguments);
         assert!(!said.contains("planted"), "{said}");
         assert!(said.contains("plain text"), "{said}");
+        let is_shown = said.contains("llm.providers.mine.endpoints.api_key");
+        assert!(is_shown || arguments.contains(&"check"), "{said}");
     }
 }
 

@@ -116,41 +116,54 @@ async fn ability(host: &Host) -> Result<Ability, String> {
 pub(super) fn model(host: &Arc<Host>, config: &Config) -> Vec<Finding> {
     let redactor = Redactor::new(host.secrets());
     let llm = &config.llm;
-    let finding = match Gateway::open(host, config, &redactor) {
-        Err(error @ llm::error::Error::NotConfigured) => Finding::new(
-            Standing::Missing,
-            "model",
-            "none configured: repairs that need no model work",
-        )
-        .advise(redactor.clean(&error.to_string()).into_owned()),
-        Err(error) => Finding::new(Standing::Caution, "model", "cannot be used")
+    let mut findings = match Gateway::open(host, config, &redactor) {
+        Err(error @ llm::error::Error::NotConfigured) => vec![
+            Finding::new(
+                Standing::Missing,
+                "model",
+                "none configured: repairs that need no model work",
+            )
             .advise(redactor.clean(&error.to_string()).into_owned()),
-        Ok(_) => named("model", host, llm, (&llm.provider, &llm.model)),
+        ],
+        Err(error) => vec![
+            Finding::new(Standing::Caution, "model", "cannot be used")
+                .advise(redactor.clean(&error.to_string()).into_owned()),
+        ],
+        Ok(_) => {
+            let models = llm.models_in_use().into_iter();
+            models
+                .flat_map(|chosen| named("model", host, llm, chosen))
+                .collect()
+        }
     };
     let fallback = &llm.fallback;
     let is_asked = fallback.enabled && !llm.provider.is_empty() && !fallback.provider.is_empty();
-    let fallback = is_asked.then(|| {
+    if is_asked {
         let chosen = (fallback.provider.as_str(), fallback.model.as_str());
-        named("fallback model", host, llm, chosen)
-    });
-    std::iter::once(finding).chain(fallback).collect()
-}
-
-fn named(subject: &str, host: &Host, llm: &Llm, (provider, model): (&str, &str)) -> Finding {
-    let endpoint = llm.endpoint_of(provider).unwrap_or_default();
-    let endpoint = without_credentials(&endpoint);
-    let detail = format!("{model} at {endpoint} (not contacted)");
-    match unset_key_variable(host, llm, provider) {
-        None => Finding::new(Standing::Good, subject, detail),
-        Some(variable) => Finding::new(Standing::Caution, subject, detail).advise(format!(
-            "its key is ${{{variable}}}, which is not set: export {variable}"
-        )),
+        findings.extend(named("fallback model", host, llm, chosen));
     }
+    findings
 }
 
-/// The variable that the key of a provider is taken from, when that is not set.
-fn unset_key_variable(host: &Host, llm: &Llm, provider: &str) -> Option<String> {
-    crate::secrets::unset_variable(host, llm.key_of(provider))
+/// A model at each endpoint of its provider, with the key's variable where that is not set.
+fn named(subject: &str, host: &Host, llm: &Llm, (provider, model): (&str, &str)) -> Vec<Finding> {
+    let doors = llm.doors(provider).into_iter().map(|(endpoint, key)| {
+        let endpoint = without_credentials(&endpoint);
+        let detail = format!("{model} at {endpoint} (not contacted)");
+        match crate::secrets::unset_variable(host, &key) {
+            None => Finding::new(Standing::Good, subject, detail),
+            Some(variable) => Finding::new(Standing::Caution, subject, detail).advise(format!(
+                "its key is ${{{variable}}}, which is not set: export {variable}"
+            )),
+        }
+    });
+    let found: Vec<Finding> = doors.collect();
+    if found.is_empty() {
+        let detail = format!("{model} of {provider} has no address");
+        let advice = format!("set base_url in [llm.providers.{provider}]");
+        return vec![Finding::new(Standing::Caution, subject, detail).advise(advice)];
+    }
+    found
 }
 
 fn without_credentials(url: &str) -> String {
@@ -227,6 +240,7 @@ fn try_to_write(folder: &Path) -> std::io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::doors::Endpoint;
 
     #[test]
     fn a_key_variable_that_is_not_set_is_named() {
@@ -244,14 +258,49 @@ mod tests {
             if !key.is_empty() {
                 let settings = crate::config::Provider {
                     api_key: key.to_owned(),
-                    base_url: String::new(),
+                    base_url: "http://127.0.0.1:1".to_owned(),
                     ..crate::config::Provider::default()
                 };
                 config.llm.providers.insert(provider.to_owned(), settings);
             }
-            let unset = unset_key_variable(&host, &config.llm, provider);
-            assert_eq!(unset.as_deref(), expected, "{provider} {key}");
+            let found = named("model", &host, &config.llm, (provider, "m"));
+            let advice = found[0].advice.clone().unwrap_or_default();
+            let ending = expected.map_or("", |variable| variable);
+            assert!(advice.ends_with(ending), "{provider} {key}: {advice}");
+            assert_eq!(advice.is_empty(), expected.is_none(), "{advice}");
         }
+    }
+
+    #[test]
+    fn every_model_in_use_is_named_at_each_of_its_endpoints() {
+        let home = tempfile::tempdir().expect("a temporary folder");
+        let home = home.path().display().to_string();
+        let environment = BTreeMap::from([("HOME".to_owned(), home)]);
+        let host = Host::from_environment(PathBuf::from("/bin/meliora"), environment);
+        let endpoint = |url: &str, key: &str| Endpoint {
+            base_url: url.to_owned(),
+            api_key: key.to_owned(),
+        };
+        let mut config = Config::default();
+        let provider = crate::config::Provider {
+            endpoints: vec![
+                endpoint("http://127.0.0.1:1", "${UNSET}"),
+                endpoint("http://127.0.0.1:2", ""),
+            ],
+            ..crate::config::Provider::default()
+        };
+        config.llm.providers.insert("mine".to_owned(), provider);
+        config.llm.routes.edit = vec!["mine/m".to_owned()];
+        let found = model(&Arc::new(host), &config);
+        let found: Vec<_> = found
+            .iter()
+            .map(|one| (one.standing, one.detail.as_str()))
+            .collect();
+        let expected = [
+            (Standing::Caution, "m at http://127.0.0.1:1 (not contacted)"),
+            (Standing::Good, "m at http://127.0.0.1:2 (not contacted)"),
+        ];
+        assert_eq!(found, expected);
     }
 
     #[test]

@@ -14,6 +14,9 @@ use crate::llm::gateway::Gateway;
 /// Models that are shown of one endpoint; `--json` has all.
 pub(super) const SHOWN_MAX: usize = 40;
 
+/// Stands in place of a model while none is chosen.
+const NO_MODEL: &str = "(none)";
+
 /// List the models that can be chosen: those of the configured provider, and those that run on this machine.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
@@ -69,7 +72,7 @@ async fn gather(desk: &Desk) -> anyhow::Result<Listed> {
     let llm = &mut config.llm;
     // The list is what somebody wants who has not chosen a model yet.
     if llm.model.is_empty() {
-        "(none)".clone_into(&mut llm.model);
+        NO_MODEL.clone_into(&mut llm.model);
     }
     let opened = Gateway::open(&desk.host, &config, &desk.redactor);
     let (configured, local) = match opened {
@@ -79,9 +82,9 @@ async fn gather(desk: &Desk) -> anyhow::Result<Listed> {
             let permit = crate::safety::permit(&desk.policy(), gateway.listing_action())?;
             let (models, local) = tokio::join!(gateway.models(&permit), super::look(&desk.host));
             let offered = Offered {
-                name: desk.config.llm.provider.clone(),
-                base_url: desk.config.llm.endpoint().unwrap_or_default(),
-                model: desk.config.llm.model.clone(),
+                name: gateway.provider().to_owned(),
+                base_url: gateway.endpoint().to_owned(),
+                model: gateway.model().replace(NO_MODEL, ""),
                 error: models.as_ref().err().map(ToString::to_string),
                 models: models.unwrap_or_default(),
             };

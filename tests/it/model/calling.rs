@@ -214,8 +214,15 @@ async fn a_test_says_that_the_model_works_or_what_is_wrong() {
     assert!(error.contains("check llm.model"), "{error}");
     assert_eq!(finding["offered"], json!(["raven", "parrot"]));
 
+    // The model of a route is the one that is asked.
+    let settings = home.path().join(".config/agent/config.toml");
+    let text = std::fs::read_to_string(&settings).expect("it is there");
+    let text =
+        text.replace("model = \"parrot\"", "") + "[llm.routes]\nedit = ['scripted/parrot']\n";
+    std::fs::write(&settings, text.replacen("provider = \"scripted\"", "", 1)).expect("written");
     let output = run(&["model", "list"]).await;
     let listed = document(&output);
+    assert_eq!(listed["configured"]["name"], "scripted");
     assert_eq!(listed["configured"]["models"], json!(["raven", "parrot"]));
     assert_eq!(listed["configured"]["model"], "parrot");
     let paths: Vec<String> = server
