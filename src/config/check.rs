@@ -8,6 +8,7 @@ use std::ops::Range;
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
 
+use super::doors::is_loopback;
 use super::schema::{self, Place};
 use super::{Config, names};
 
@@ -220,13 +221,6 @@ fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
         }
         _ => None,
     }
-}
-
-fn is_loopback(url: &str) -> bool {
-    let host = url.trim_start_matches("http://");
-    ["localhost", "127.", "[::1]"]
-        .iter()
-        .any(|loopback| host.starts_with(loopback))
 }
 
 fn fits(kind: &str, place: Place) -> bool {

@@ -1,5 +1,7 @@
 //! Where the models of a provider are reached, and with which keys (spec: LLM Gateway, load balancing).
 
+use std::net::Ipv4Addr;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -70,9 +72,26 @@ impl Llm {
 
 /// The user and password in an address: `a:b` of `https://a:b@host/v1`.
 pub fn credentials(url: &str) -> Option<&str> {
+    Some(authority(url).rsplit_once('@')?.0)
+}
+
+/// Whether an address is one of this machine.
+pub fn is_loopback(url: &str) -> bool {
+    let authority = authority(url);
+    let place = authority.rsplit_once('@').map_or(authority, |(_, it)| it);
+    let is_port = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    let name = match place.rsplit_once(':') {
+        Some((name, port)) if is_port(port) => name,
+        _ => place,
+    };
+    let is_ours = |ip: Ipv4Addr| ip.is_loopback();
+    name == "localhost" || name == "[::1]" || name.parse().is_ok_and(is_ours)
+}
+
+/// What stands between `://` and the path; a client takes a backslash for the beginning of the path, too.
+fn authority(url: &str) -> &str {
     let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
-    let authority = rest.split(['/', '?', '#']).next()?;
-    Some(authority.rsplit_once('@')?.0)
+    rest.split(['/', '?', '#', '\\']).next().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -113,5 +132,23 @@ mod tests {
         assert_eq!(secrets, ["literal", "hunter2"]);
         assert_eq!(llm.doors("nobody"), []);
         assert_eq!(llm.doors("openai").len(), 1);
+    }
+
+    #[test]
+    fn this_machine_is_told_from_others_with_a_similar_name() {
+        for (url, expected) in [
+            ("http://localhost/v1", true),
+            ("http://127.0.0.1:8080", true),
+            ("http://[::1]", true),
+            ("http://[::1]:1234/v1", true),
+            ("http://localhost.evil.example/v1", false),
+            ("http://127.0.0.1.evil.example/v1", false),
+            ("http://127.evil.example", false),
+            ("http://127.0.0.1:1@evil.example/v1", false),
+            ("http://evil.example\\@localhost", false),
+            ("http://evil.example/@localhost", false),
+        ] {
+            assert_eq!(is_loopback(url), expected, "{url}");
+        }
     }
 }

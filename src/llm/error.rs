@@ -3,8 +3,8 @@
 use reqwest::StatusCode;
 
 use super::assembler::Fault;
-use super::price::is_loopback;
 use super::retry;
+use crate::config::doors::is_loopback;
 use crate::secrets;
 
 /// Bytes of an answer that are read.

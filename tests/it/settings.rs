@@ -35,9 +35,16 @@ fn every_key_names_who_reads_it_and_the_test_that_shows_it() {
     for (key, place) in &keys {
         let row = rows.get(key.as_str());
         let row = row.unwrap_or_else(|| panic!("docs/CONFIG.md has no row for `{key}`: add one"));
-        let [_, readers, shown_by] = row.as_slice() else {
+        let [kind, readers, shown_by] = row.as_slice() else {
             panic!("docs/CONFIG.md: `{key}` needs four columns: {row:?}");
         };
+        let is_one = !kind.starts_with("list");
+        for (choice, _) in place.choices().into_iter().filter(|_| is_one) {
+            assert!(
+                kind.contains(&format!("`{choice}`")),
+                "docs/CONFIG.md: `{key}` can also be `{choice}`: {kind}"
+            );
+        }
         let is_read = *readers != NOTHING_YET;
         let admits_it = place.description().contains("Read by nothing yet");
         assert_eq!(
