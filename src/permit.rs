@@ -61,8 +61,6 @@ pub enum Purpose {
     Check,
     /// The project's tests in the shadow: code of the project runs.
     Test,
-    /// A formatter on proposed text.
-    Format,
     /// A look at what is installed (`--version` and the like).
     Probe,
     /// A command of the user that prints a key.

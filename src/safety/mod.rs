@@ -192,7 +192,7 @@ fn spawn(policy: &Policy, purpose: Purpose, program: &Path, arguments: &[String]
     }
     match purpose {
         Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
-        Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Format => allow("proof"),
+        Purpose::ShadowServer | Purpose::Check | Purpose::Test => allow("proof"),
     }
 }
 

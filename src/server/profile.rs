@@ -42,8 +42,6 @@ pub struct Profile {
     pub progress: bool,
     /// Code actions may be objects; else only commands.
     pub action_literals: bool,
-    /// It reports its own disk changes, so files it has not open can be checked.
-    pub dynamic_watching: bool,
 }
 
 impl Default for Profile {
@@ -82,10 +80,6 @@ impl Profile {
                 "/textDocument/codeAction/codeActionLiteralSupport",
             )
             .is_object(),
-            dynamic_watching: is_true(
-                capabilities,
-                "/workspace/didChangeWatchedFiles/dynamicRegistration",
-            ),
             name,
         }
     }

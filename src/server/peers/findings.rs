@@ -16,7 +16,7 @@ use super::diagnostics::Soon;
 use super::roots;
 use crate::config::SameProblems;
 use crate::downstream::capabilities::Choice;
-use crate::downstream::diagnostics::model::{Pull, Reader, Ways, model};
+use crate::downstream::diagnostics::model::{Reader, model};
 use crate::downstream::diagnostics::{Board, Look, Model, Origin, Tell};
 use crate::downstream::merge::Answer;
 use crate::downstream::protocol::{Combine, Method};
@@ -39,19 +39,16 @@ impl Session {
     /// servers to `initialize`.
     pub(in crate::server) fn choose_model(&mut self, announced: &[Value]) -> Choice {
         let reader = Reader::of(at(&self.greeting, "/capabilities"));
-        let ways: Vec<Ways> = announced
+        let can_be_asked: Vec<bool> = announced
             .iter()
-            .map(|answer| Ways {
-                pushes: true,
-                pull: match at(answer, "/capabilities/diagnosticProvider") {
-                    Value::Null | Value::Bool(false) => Pull::No,
-                    _ => Pull::Static,
-                },
+            .map(|answer| {
+                let provider = at(answer, "/capabilities/diagnosticProvider");
+                !matches!(provider, Value::Null | Value::Bool(false))
             })
             .collect();
         // What one server announces is announced: an editor that can ask it does.
-        let model = match ways.as_slice() {
-            [only] if reader.pulls && only.pull == Pull::Static => Model::Pull,
+        let model = match can_be_asked.as_slice() {
+            [true] if reader.pulls => Model::Pull,
             all => model(reader, all),
         };
         let look = Look {
