@@ -30,6 +30,8 @@ use crate::text::json::text;
 pub(super) struct Message {
     pub(super) body: Bytes,
     pub(super) raw_id: Bytes,
+    /// The id that servers get to see: the editor's, unless an answer may still come under that.
+    pub(super) sent_id: Bytes,
     pub(super) is_request: bool,
     /// Where its id stands.
     pub(super) id: Range<usize>,
@@ -67,6 +69,7 @@ impl Session {
         }
         let method = envelope.method(&body).to_owned();
         let message = Message {
+            sent_id: raw_id.clone(),
             raw_id,
             is_request: envelope.kind == Kind::Request,
             id: envelope.id.unwrap_or_default(),
@@ -74,7 +77,19 @@ impl Session {
             about: None,
             body,
         };
+        let message = self.under_free_id(message);
         self.routed(&method, message).await;
+    }
+
+    /// A request whose id the editor uses again while a server may still answer under it gets one of ours.
+    fn under_free_id(&mut self, mut message: Message) -> Message {
+        if message.is_request && self.requests.is_in_use(&Id::read(&message.raw_id)) {
+            let ours = format!("\"{}\"", self.requests.own_id());
+            message.body = with_id(&message.body, message.id.clone(), ours.as_bytes());
+            message.id.end = message.id.start + ours.len();
+            message.sent_id = Bytes::from(ours);
+        }
+        message
     }
 
     async fn routed(&mut self, method: &str, message: Message) {
@@ -318,10 +333,13 @@ impl Session {
         let Some(id) = Id::given_up(&message.body) else {
             return;
         };
-        if self.leave_together(&id) {
+        let known_as = self.requests.known_as(&id);
+        if self.leave_together(&id, known_as.as_ref()) {
             return;
         }
-        let known_as = self.requests.known_as(&id).unwrap_or_else(|| id.clone());
+        let Some(known_as) = known_as else {
+            return;
+        };
         let is_sent_so = known_as == id;
         let id = known_as;
         let sent_id = self.requests.get(&id).map(FromEditor::sent_id);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::canned::{self, Canned};
+use crate::canned::{self, Canned, here};
 use crate::wire_peer::{Peer, Script, eventually};
 
 fn uri(peer: &Peer, name: &str) -> String {
@@ -314,4 +314,81 @@ fn one_plain_header_stands_before_everything_that_we_write() {
     assert_eq!(name, "Content-Length");
     assert!(length.bytes().all(|byte| byte.is_ascii_digit()), "{first}");
     assert!(body.starts_with('{'), "{first}");
+}
+
+#[test]
+fn an_id_that_is_used_again_gets_an_answer_of_its_own_and_not_a_late_one() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gate = folder.path().join("gate");
+    let begin = json!({ "line": 0, "character": 0 });
+    let place = json!([{ "uri": "file:///d", "range": { "start": begin, "end": begin } }]);
+    let server = |name: &'static str, hover: Value| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2, "hoverProvider": true, "definitionProvider": true }),
+        methods: json!({
+            "textDocument/hover": hover,
+            "textDocument/definition": { "result": place },
+        }),
+    };
+    let late = json!({ "result": { "contents": "late" }, "unless": gate });
+    for beside in [None, Some(json!({ "result": { "contents": "in time" } }))] {
+        std::fs::write(&gate, "").expect("written");
+        let mut servers = vec![server("slow", late.clone())];
+        servers.extend(beside.map(|hover| server("quick", hover)));
+        let mut peer = canned::start(&servers);
+        let id = json!("again");
+        let ask = |peer: &mut Peer, method: &str| {
+            let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": here() });
+            peer.body(body.to_string());
+        };
+        let is_place = |answer: &Value| answer["result"].to_string().contains("file:///d");
+
+        // The editor has its answer, the server is still at it.
+        ask(&mut peer, "textDocument/hover");
+        peer.notify("$/cancelRequest", &json!({ "id": id }));
+        let first = peer.answer_to(&id);
+        assert!(!first.to_string().contains("late"), "{first}");
+        ask(&mut peer, "textDocument/definition");
+        std::fs::remove_file(&gate).expect("removed");
+        let second = peer.answer_to(&id);
+        assert!(is_place(&second), "{second}");
+
+        // Nobody has an answer yet.
+        std::fs::write(&gate, "").expect("written");
+        ask(&mut peer, "textDocument/hover");
+        ask(&mut peer, "textDocument/definition");
+        std::fs::remove_file(&gate).expect("removed");
+        let both = [peer.answer_to(&id), peer.answer_to(&id)];
+        assert_eq!(both.iter().filter(|answer| is_place(answer)).count(), 1);
+        assert!(
+            both.iter().any(|it| it.to_string().contains("contents")),
+            "{both:?}"
+        );
+        let more = peer.until_now();
+        assert!(!more.iter().any(|message| message["id"] == id), "{more:?}");
+    }
+}
+
+#[test]
+fn an_answer_with_a_result_and_an_error_is_an_error_and_only_that() {
+    let server = |name: &'static str, hover: Value| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2, "hoverProvider": true }),
+        methods: json!({ "textDocument/hover": hover }),
+    };
+    let both = json!({ "result": null, "error": { "code": -32803, "message": "no" } });
+    let mut peer = canned::start(&[
+        server("first", both.clone()),
+        server("second", json!({ "result": { "contents": "second" } })),
+    ]);
+    let answer = peer.request("textDocument/hover", &here());
+    assert_eq!(answer["result"]["contents"], "second");
+    assert!(answer.get("error").is_none(), "{answer}");
+
+    let mut peer = canned::start(&[server("first", both.clone()), server("second", both)]);
+    let answer = peer.request("textDocument/hover", &here());
+    assert_eq!(answer["error"]["code"], -32803);
+    assert!(answer.get("result").is_none(), "{answer}");
 }

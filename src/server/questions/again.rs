@@ -92,9 +92,10 @@ impl Session {
     pub(in crate::server) fn accept(
         &mut self,
         question: Option<Question>,
+        sent_id: &[u8],
         mut request: FromEditor,
     ) {
-        let id = Id::read(&request.raw_id);
+        let id = Id::read(sent_id);
         if let Some(question) = question {
             request.moment = self.known.moment;
             self.known.asking.insert(question.clone(), id.clone());
@@ -144,10 +145,10 @@ impl Session {
     }
 
     /// Cancels a request that shares its question with others, who go on. `false`: it is alone.
-    pub(in crate::server) fn leave_together(&mut self, id: &Id) -> bool {
+    pub(in crate::server) fn leave_together(&mut self, id: &Id, known_as: Option<&Id>) -> bool {
         let follower = self.requests.take_follower(id);
         let left = follower.map(|follower| follower.raw_id);
-        let Some(raw_id) = left.or_else(|| self.requests.hand_over(id)) else {
+        let Some(raw_id) = left.or_else(|| self.requests.hand_over(known_as?)) else {
             return false;
         };
         self.tell(messages::failure(&raw_id, Failure::Cancelled, "cancelled"));

@@ -154,7 +154,7 @@ impl Session {
         request.method = Some(method);
         let display = self.display_for(&body, servers);
         request.display = display;
-        self.accept(message.question, request);
+        self.accept(message.question, &message.sent_id, request);
         for server in asked {
             let own = self.own_question(server, method, display, &body);
             self.send(server, own);
@@ -192,7 +192,7 @@ impl Session {
                 FromEditor::new(message.raw_id.clone(), message.body.clone(), one, then);
             request.method = self.looked_at(&message.body);
             request.about = message.about;
-            self.accept(message.question, request);
+            self.accept(message.question, &message.sent_id, request);
         }
         self.send(server, message.body);
     }
@@ -219,7 +219,7 @@ impl Session {
             behind.generation == returned.tag.generation && self.takes(server, method, None)
         });
         if takes {
-            let body = messages::with_params(&message.raw_id, method, &returned.text);
+            let body = messages::with_params(&message.sent_id, method, &returned.text);
             let about = returned.tag.document;
             self.columns.return_to(server, method, about);
             let message = Message {

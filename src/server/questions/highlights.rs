@@ -93,7 +93,7 @@ impl Session {
                 let params: Value = messages::params(&message.body).unwrap_or_default();
                 let previous = text(&params, "/previousResultId").to_owned();
                 let all = json!({ "textDocument": at(&params, "/textDocument") });
-                let body = messages::with_params(&message.raw_id, FULL, &all.to_string());
+                let body = messages::with_params(&message.sent_id, FULL, &all.to_string());
                 (FULL, Wanted::Delta(uri.clone(), previous), body)
             }
             FULL => (FULL, Wanted::Full(uri.clone()), message.body),

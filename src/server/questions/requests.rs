@@ -24,6 +24,9 @@ use crate::server::messages;
 /// Time that a server gets to answer a request that the editor cancelled, before we answer it.
 pub const CANCEL_PATIENCE: Duration = Duration::from_secs(2);
 
+/// Answers that may still come after the editor had one, and that are remembered.
+const OWED_MAX: usize = 10_000;
+
 /// The id of a request, so that two spellings of one id are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub enum Id {
@@ -251,7 +254,10 @@ pub enum Back {
 /// The tables.
 #[derive(Debug)]
 pub struct Requests {
+    /// By the id under which the servers know it.
     from_editor: HashMap<Id, FromEditor>,
+    /// The servers that may still answer what the editor has an answer to.
+    owed: HashMap<Id, Vec<usize>>,
     to_editor: HashMap<String, ToEditor>,
     prefix: String,
     next: u64,
@@ -262,6 +268,7 @@ impl Requests {
     pub fn new() -> Self {
         Self {
             from_editor: HashMap::new(),
+            owed: HashMap::new(),
             to_editor: HashMap::new(),
             prefix: format!("meliora-{:08x}-", getrandom::u32().unwrap_or_default()),
             next: 0,
@@ -271,6 +278,11 @@ impl Requests {
     /// Notes that a server has to answer a request of the editor.
     pub fn accept(&mut self, id: Id, request: FromEditor) {
         self.from_editor.insert(id, request);
+    }
+
+    /// Whether an answer may still come under this id: a request that is sent under it as well could get that one.
+    pub fn is_in_use(&self, id: &Id) -> bool {
+        self.from_editor.contains_key(id) || self.owed.contains_key(id)
     }
 
     /// Takes the answer of a server. A request that it alone has is taken out.
@@ -291,7 +303,24 @@ impl Requests {
                 .remove(id)
                 .map_or(Heard::Nothing, Heard::Answer),
             Some(Asked::Several(fan)) if fan.waits_for(server) => Heard::Part(step(fan)),
-            Some(_) | None => Heard::Nothing,
+            Some(_) | None => {
+                let owing = self.owed.get_mut(id);
+                let is_last = owing.is_some_and(|owing| {
+                    owing.retain(|owing| *owing != server);
+                    owing.is_empty()
+                });
+                if is_last {
+                    self.owed.remove(id);
+                }
+                Heard::Nothing
+            }
+        }
+    }
+
+    /// Notes that servers have a request still that is answered.
+    fn owe(&mut self, id: &Id, servers: Vec<usize>) {
+        if !servers.is_empty() && self.owed.len() < OWED_MAX {
+            self.owed.insert(id.clone(), servers);
         }
     }
 
@@ -323,11 +352,12 @@ impl Requests {
     }
 
     /// The id under which a request is known here; it is another one than the editor's when somebody followed it and it was
-    /// given up.
+    /// given up, and when the editor's was in use. Of two, the one that came first is meant.
     pub fn known_as(&self, id: &Id) -> Option<Id> {
-        let mut requests = self.from_editor.iter();
-        let found = requests.find(|(_, request)| Id::read(&request.raw_id) == *id);
-        found.map(|(id, _)| id.clone())
+        let requests = self.from_editor.iter();
+        let meant = requests.filter(|(_, request)| Id::read(&request.raw_id) == *id);
+        let first = meant.min_by_key(|(_, request)| request.since);
+        first.map(|(id, _)| id.clone())
     }
 
     /// The questions that are being asked with the same method.
@@ -348,14 +378,20 @@ impl Requests {
         self.from_editor.get(id)
     }
 
-    /// Takes out one request, whoever has it.
+    /// Takes out one request, which is answered now, whoever has it.
     pub fn take(&mut self, id: &Id) -> Option<FromEditor> {
-        self.from_editor.remove(id)
+        let request = self.from_editor.remove(id)?;
+        self.owe(id, request.asked.waiting());
+        Some(request)
     }
 
     /// Takes out the requests that only this server has, which will never answer. An answer of which the editor has a part
     /// already is broken off; one that it gets whole is an answer.
     pub fn take_of_server(&mut self, server: usize) -> Vec<FromEditor> {
+        self.owed.retain(|_, owing| {
+            owing.retain(|owing| *owing != server);
+            !owing.is_empty()
+        });
         self.to_editor.retain(|_, request| {
             !matches!(request, ToEditor::Forwarded { server: asked, .. } if *asked == server)
         });
@@ -453,10 +489,14 @@ impl Requests {
 
     /// Takes out the cancelled requests that a server did not answer in time.
     pub fn take_overdue(&mut self, now: Instant) -> Vec<FromEditor> {
-        self.take_where(|request| {
+        let overdue = self.take_where(|request| {
             let cancelled = request.cancelled.filter(|_| request.flows.is_none());
             cancelled.is_some_and(|since| now.duration_since(since) >= CANCEL_PATIENCE)
-        })
+        });
+        for request in &overdue {
+            self.owe(&Id::read(&request.sent_id()), request.asked.waiting());
+        }
+        overdue
     }
 
     /// When the next cancelled request is overdue, or the time of one is up that several servers share.
