@@ -55,15 +55,22 @@ pub enum Changes {
     Pieces,
 }
 
+impl Changes {
+    /// What a number of the protocol says.
+    pub fn of(number: u64) -> Self {
+        match number {
+            1 => Self::Whole,
+            INCREMENTAL => Self::Pieces,
+            _ => Self::None,
+        }
+    }
+}
+
 impl Sync {
     /// Reads a server's capabilities.
     pub fn of(capabilities: &Value) -> Self {
         let sync = at(capabilities, "/textDocumentSync");
-        let changes = |number: Option<u64>| match number {
-            Some(1) => Changes::Whole,
-            Some(INCREMENTAL) => Changes::Pieces,
-            _ => Changes::None,
-        };
+        let changes = |number: Option<u64>| number.map_or(Changes::None, Changes::of);
         if let Some(number) = sync.as_u64() {
             return Self {
                 open_close: number > 0,

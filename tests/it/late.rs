@@ -1,4 +1,4 @@
-//! A server that is ready after the editor was answered.
+//! What servers say late of what they can do: when they are ready after the editor was answered, and by registrations.
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -131,4 +131,101 @@ fn an_editor_that_takes_no_registrations_gets_none() {
         "workspace/executeCommand",
     ];
     assert_eq!(unknown, json!(expected));
+}
+
+#[test]
+fn a_late_server_that_knows_notebooks_hears_of_them() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let gate = folder.path().join("gate");
+    std::fs::write(&gate, "").expect("written");
+    let selector = json!([{ "notebook": "odd", "cells": [{ "language": "canned" }] }]);
+    let server = |name: &'static str, notebooks: Value, methods: Value| Canned {
+        name,
+        settings: "",
+        capabilities: json!({ "textDocumentSync": 2, "hoverProvider": true, "notebookDocumentSync": notebooks }),
+        methods,
+    };
+    let mut peer = prepared(&[
+        server("early", Value::Null, json!({})),
+        server(
+            "late",
+            json!({ "notebookSelector": selector, "save": true }),
+            json!({ "initialize": { "unless": gate } }),
+        ),
+    ]);
+    let answer = peer.greet(&json!({
+        "notebookDocument": { "synchronization": { "dynamicRegistration": true } },
+    }));
+    let told = &answer["result"]["capabilities"]["notebookDocumentSync"];
+    assert!(told.is_null(), "{told}");
+    open(&mut peer);
+    std::fs::remove_file(gate).expect("removed");
+    let registered = peer.find(is_registration);
+    let registered = &registered["params"]["registrations"];
+    assert_eq!(registered[0]["method"], "notebookDocument/sync");
+    let options = &registered[0]["registerOptions"];
+    assert_eq!(options["notebookSelector"], selector);
+    let params = json!({
+        "notebookDocument": { "uri": "file:///n", "notebookType": "odd", "version": 1, "cells": [] },
+        "cellTextDocuments": [],
+    });
+    peer.notify("notebookDocument/didOpen", &params);
+    eventually("it hears of it", || {
+        heard(&peer, "late", "notebookDocument/didOpen").len() == 1
+    });
+    assert!(heard(&peer, "early", "notebookDocument/didOpen").is_empty());
+}
+
+#[test]
+fn a_server_that_registers_for_texts_hears_of_those_that_are_open() {
+    let registrations = json!([
+        { "id": "o", "method": "textDocument/didOpen", "registerOptions": { "documentSelector": null } },
+        { "id": "c", "method": "textDocument/didChange",
+          "registerOptions": { "documentSelector": null, "syncKind": 1 } },
+        { "id": "e", "method": "textDocument/didClose", "registerOptions": { "documentSelector": null } },
+    ]);
+    let register = json!({ "id": 1, "method": "client/registerCapability", "params": { "registrations": registrations } });
+    for count in [1, 2] {
+        let server = |name: &'static str, sync: Value, methods: Value| Canned {
+            name,
+            settings: "",
+            capabilities: json!({ "textDocumentSync": sync, "hoverProvider": true }),
+            methods,
+        };
+        // It registers when it is asked something: by then the text is open.
+        let hover = json!({ "textDocument/hover": { "send": [register], "result": null } });
+        let mut servers = vec![
+            server("dynamic", Value::Null, hover),
+            server(
+                "static",
+                json!(2),
+                json!({ "textDocument/hover": { "result": null } }),
+            ),
+        ];
+        servers.truncate(count);
+        let mut peer = prepared(&servers);
+        peer.greet(&json!({}));
+        open(&mut peer);
+        ask(&mut peer, "textDocument/hover");
+        eventually("it hears of the text", || {
+            heard(&peer, "dynamic", "textDocument/didOpen").len() == 1
+        });
+        let begin = json!({ "line": 0, "character": 0 });
+        peer.notify(
+            "textDocument/didChange",
+            &json!({ "textDocument": { "uri": "file:///a", "version": 2 },
+                "contentChanges": [{ "range": { "start": begin, "end": begin }, "text": "new " }] }),
+        );
+        peer.notify(
+            "textDocument/didClose",
+            &json!({ "textDocument": { "uri": "file:///a" } }),
+        );
+        eventually("it hears of its end", || {
+            heard(&peer, "dynamic", "textDocument/didClose").len() == 1
+        });
+        let changes = heard(&peer, "dynamic", "textDocument/didChange");
+        let whole = json!([{ "text": "new text\n" }]);
+        assert_eq!(changes[0]["params"]["contentChanges"], whole);
+        assert_eq!(heard(&peer, "dynamic", "textDocument/didOpen").len(), 1);
+    }
 }

@@ -8,6 +8,7 @@
 
 use serde_json::{Value, json};
 
+use super::notebooks;
 use super::registrations::Registration;
 use crate::downstream::protocol::{self, Method};
 use crate::downstream::registry::ANY_LANGUAGE;
@@ -169,6 +170,7 @@ impl Session {
 /// Whether a method stands for everything that is registered under its name.
 fn is_registered_by_itself(method: &Method) -> bool {
     let is_first = method.name == method.registration
+        || method.name == notebooks::OPENED
         || (method.registration == highlights::REGISTRATION && method.name.ends_with("/full"));
     let can_be_asked_for = !method.capability.is_empty() && method.client_capability.len() > 1;
     is_first && can_be_asked_for && !NOT_ALONE.contains(&method.name)
@@ -222,6 +224,7 @@ mod tests {
             "workspace/symbol",
             "workspace/willRenameFiles",
             "workspace/executeCommand",
+            "notebookDocument/sync",
         ] {
             assert_eq!(
                 alone.iter().filter(|one| **one == name).count(),
@@ -229,7 +232,7 @@ mod tests {
                 "{name}"
             );
         }
-        for name in ["textDocument/didOpen", "notebookDocument/sync", ""] {
+        for name in ["textDocument/didOpen", ""] {
             assert!(!alone.contains(&name), "{name}");
         }
     }

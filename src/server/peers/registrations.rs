@@ -14,8 +14,10 @@ use serde_json::{Value, json};
 
 use super::announcing;
 use super::names::Maker;
+use super::roots;
 use super::watches::{self, Pattern, Watch};
 use crate::downstream::protocol;
+use crate::server::capabilities::{Changes, Sync};
 use crate::server::life::Stage;
 use crate::server::messages;
 use crate::server::questions::requests::{Back, ToEditor};
@@ -298,6 +300,7 @@ impl Session {
             }
         }
         self.unregister(over);
+        self.hear_of_texts(server);
         self.ask_again(server);
         if told.is_empty() {
             self.send(server, messages::answer(&raw_id, &Value::Null));
@@ -320,7 +323,30 @@ impl Session {
             .filter_map(|old| self.registrations.remove(maker, &old))
             .collect();
         self.unregister(over);
+        self.hear_of_texts(server);
         self.send(server, messages::answer(raw_id, &Value::Null));
+    }
+
+    /// A server may register how it wants to hear of texts: what is open by then is opened for it.
+    fn hear_of_texts(&mut self, server: usize) {
+        let registered = |method: &str| self.registrations.options(server, method, None);
+        let is_told = registered("textDocument/didOpen").is_some();
+        let changes = registered("textDocument/didChange")
+            .and_then(|options| at(options, "/syncKind").as_u64())
+            .map(Changes::of);
+        let Some(behind) = self.servers.get_mut(server) else {
+            return;
+        };
+        let mut sync = Sync::of(at(&behind.answer, "/capabilities"));
+        sync.open_close |= is_told;
+        sync.changes = changes.unwrap_or(sync.changes);
+        let before = std::mem::replace(&mut behind.sync, sync);
+        if sync.open_close && !before.open_close {
+            let present: Vec<Bytes> = self.documents_of(server).map(roots::opened).collect();
+            for body in present {
+                self.send(server, body);
+            }
+        }
     }
 
     /// Tells the editor that registrations, by id and method, are over.

@@ -372,10 +372,6 @@ impl Session {
         match protocol::method(method) {
             _ if behind.is_starting() => true,
             None => true,
-            Some(known) if known.registration == "notebookDocument/sync" => {
-                let named = at(capabilities, "/notebookDocumentSync");
-                !named.is_null() || self.registrations.has(server, known.registration, None)
-            }
             Some(known)
                 if known.registration == highlights::REGISTRATION
                     && !self.has_told_legend(server) =>

@@ -18,6 +18,14 @@ const STANDING_ALONE: [&str; 6] = [
     "Moniker",
 ];
 
+/// Where notebooks are announced, by servers and by editors: of these the model says only under what name they are
+/// registered.
+const NOTEBOOKS: (&str, &[&str], &[&str]) = (
+    "notebookDocument/sync",
+    &["notebookDocumentSync"],
+    &["notebookDocument", "synchronization"],
+);
+
 /// The methods as Rust.
 pub(super) fn write(model: &Model, shapes: &mut Shapes<'_>) -> String {
     let mut written = format!(
@@ -41,7 +49,7 @@ pub(super) fn write(model: &Model, shapes: &mut Shapes<'_>) -> String {
             scope(model, method),
             document(model, method),
             capability(model, method),
-            way(&announced(model, method)["clientCapability"]),
+            client_capability(model, method),
             registration(model, method),
             combine(model, method),
             shape("params"),
@@ -119,7 +127,19 @@ fn is_resolved(model: &Model, structure: &str) -> bool {
 
 /// Where a server announces the method.
 fn capability<'model>(model: &'model Model, method: &'model Value) -> Vec<&'model str> {
+    let (notebooks, announced_by_servers, _) = NOTEBOOKS;
+    if text(&method["registrationMethod"]) == notebooks {
+        return announced_by_servers.to_vec();
+    }
     way(&announced(model, method)["serverCapability"])
+}
+
+fn client_capability<'model>(model: &'model Model, method: &'model Value) -> Vec<&'model str> {
+    let (notebooks, _, announced_by_editors) = NOTEBOOKS;
+    if text(&method["registrationMethod"]) == notebooks {
+        return announced_by_editors.to_vec();
+    }
+    way(&announced(model, method)["clientCapability"])
 }
 
 /// The method with which this one is announced: itself, or, when the model says nothing of one that is about an item,
