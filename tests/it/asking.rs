@@ -353,6 +353,19 @@ fn messages_of_several_servers_say_whose_they_are() {
     }
 }
 
+#[test]
+fn telemetry_reaches_the_editor_as_each_server_says_it() {
+    let mut peer = two_servers(&[]);
+    peer.greet(&json!({}));
+    for uri in open_both(&mut peer) {
+        let told =
+            json!({ "method": "telemetry/event", "params": { "of": uri, "odd": [1, null] } });
+        say(&mut peer, &uri, &told);
+        let heard = peer.find(|heard| heard["method"] == "telemetry/event");
+        assert_eq!(heard["params"], told["params"]);
+    }
+}
+
 fn registration(id: u64, registrations: &Value) -> Value {
     let params = json!({ "registrations": registrations });
     json!({ "id": id, "method": "client/registerCapability", "params": params })

@@ -334,3 +334,15 @@ fn two_projects_of_typescript_have_a_real_server_each() {
     let running = ["one", "two"].map(|name| (name.to_owned(), "running".to_owned()));
     assert_eq!(states(&mut peer), running);
 }
+
+#[test]
+fn a_document_without_a_file_goes_to_the_servers_of_its_language() {
+    let mut peer = start(bound(), "", &["a", "b"]);
+    let uri = "untitled:Untitled-1";
+    let item = json!({ "uri": uri, "languageId": "canned", "version": 1, "text": "text\n" });
+    peer.notify("textDocument/didOpen", &json!({ "textDocument": item }));
+    assert!(answered_by(&mut peer, uri).is_string());
+    assert_eq!(heard(&peer, "only", "textDocument/didOpen").len(), 1);
+    let asked = heard(&peer, "only", "textDocument/hover");
+    assert_eq!(asked[0]["params"]["textDocument"]["uri"], uri);
+}
