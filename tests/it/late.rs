@@ -229,3 +229,40 @@ fn a_server_that_registers_for_texts_hears_of_those_that_are_open() {
         assert_eq!(heard(&peer, "dynamic", "textDocument/didOpen").len(), 1);
     }
 }
+
+#[test]
+fn a_registration_is_for_the_parts_that_it_names() {
+    for names_part in [false, true] {
+        let registrations = json!([
+            { "id": "r", "method": "textDocument/rename", "registerOptions": { "prepareProvider": names_part } },
+            { "id": "d", "method": "textDocument/definition", "registerOptions": {} },
+        ]);
+        let register = json!({ "id": 1, "method": "client/registerCapability", "params": { "registrations": registrations } });
+        let server = |name: &'static str, methods: Value| Canned {
+            name,
+            settings: "",
+            capabilities: json!({ "textDocumentSync": 2, "hoverProvider": true }),
+            methods,
+        };
+        let begin = json!({ "line": 0, "character": 0 });
+        let place = json!({ "uri": "file:///d", "range": { "start": begin, "end": begin } });
+        let mut peer = prepared(&[
+            server("static", json!({})),
+            server(
+                "dynamic",
+                json!({
+                    "initialized": { "send": [register] },
+                    "textDocument/definition": { "result": [place] },
+                    "textDocument/prepareRename": { "result": { "defaultBehavior": true } },
+                }),
+            ),
+        ]);
+        peer.greet(&json!({}));
+        open(&mut peer);
+        eventually("it has registered", || {
+            !ask(&mut peer, "textDocument/definition").is_null()
+        });
+        let prepared = ask(&mut peer, "textDocument/prepareRename");
+        assert_eq!(!prepared.is_null(), names_part, "{prepared}");
+    }
+}

@@ -103,6 +103,21 @@ pub fn methods() -> &'static [Method] {
 }
 
 impl Method {
+    /// Whether what is registered with these options is this method as well: a part of something, such as the preparation
+    /// of a rename, has to be named in them.
+    pub fn is_part_of(&self, options: &Value) -> bool {
+        let way = if self.name == self.registration {
+            &[]
+        } else {
+            self.capability.get(1..).unwrap_or_default()
+        };
+        let named = way
+            .iter()
+            .try_fold(options, |options, key| options.get(key));
+        way.is_empty()
+            || named.is_some_and(|part| !matches!(part, Value::Null | Value::Bool(false)))
+    }
+
     /// Whether a server that answered `initialize` with these capabilities takes this method.
     pub fn is_announced(&self, capabilities: &Value) -> bool {
         let mut value = capabilities;

@@ -16,7 +16,7 @@ use super::announcing;
 use super::names::Maker;
 use super::roots;
 use super::watches::{self, Pattern, Watch};
-use crate::downstream::protocol;
+use crate::downstream::protocol::{self, Method};
 use crate::server::capabilities::{Changes, Sync};
 use crate::server::life::Stage;
 use crate::server::messages;
@@ -99,6 +99,16 @@ impl Registrations {
     /// Whether a server registered a method for a document.
     pub fn has(&self, server: usize, method: &str, document: Option<&Document>) -> bool {
         self.options(server, method, document).is_some()
+    }
+
+    /// Whether a server registered a method of the protocol for a document, by itself or as a part of something.
+    pub fn cover(&self, server: usize, method: &Method, document: Option<&Document>) -> bool {
+        self.entries.iter().any(|entry| {
+            entry.maker.server == server
+                && entry.method == method.registration
+                && document.is_none_or(|document| selects(&entry.options, document))
+                && method.is_part_of(&entry.options)
+        })
     }
 
     /// What a server has registered itself, as it would register it again.

@@ -381,7 +381,7 @@ impl Session {
             Some(known) => {
                 let document = uri.and_then(|uri| self.documents.get(uri));
                 known.is_announced(capabilities)
-                    || self.registrations.has(server, known.registration, document)
+                    || self.registrations.cover(server, known, document)
             }
         }
     }
