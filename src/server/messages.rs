@@ -1,6 +1,7 @@
 //! Messages that we write ourselves (spec: LSP Integration, base protocol).
 
 use bytes::Bytes;
+use memchr::memmem;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -187,6 +188,15 @@ pub struct Response<'body> {
 /// Reads a response without reading its result.
 pub fn response(body: &[u8]) -> Option<Response<'_>> {
     serde_json::from_slice(body).ok()
+}
+
+/// A message in a form that can be joined with others: one with bytes or characters that are no text would be left out.
+pub fn joinable(body: Bytes) -> Bytes {
+    let has = |half: &[u8]| memmem::find(&body, half).is_some();
+    if std::str::from_utf8(&body).is_ok() && !has(b"\\ud") && !has(b"\\uD") {
+        return body;
+    }
+    Bytes::from(readable(&body))
 }
 
 /// A response whose result is a list (or null), with more elements behind its own. The server's elements stay the bytes

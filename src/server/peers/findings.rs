@@ -72,13 +72,15 @@ impl Session {
     }
 
     /// A server published diagnostics.
-    pub(in crate::server) fn published(&mut self, server: usize, body: Bytes) {
+    pub(in crate::server) fn published(&mut self, server: usize, mut body: Bytes) {
         let behind = self.servers.get(server);
         if behind.is_some_and(|behind| !behind.spec.takes_part(TOLD)) {
             return;
         }
         let joins = self.joins();
-        if !joins {
+        if joins {
+            body = messages::joinable(body);
+        } else {
             self.tell(body.clone());
         }
         let uri = messages::params::<&RawValue>(&body)

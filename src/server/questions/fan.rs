@@ -147,7 +147,7 @@ impl Fan {
             let due = now + patience;
             self.deadline = Some(self.deadline.map_or(due, |known| known.min(due)));
         }
-        self.note(server, State::Answered(body));
+        self.note(server, State::Answered(messages::joinable(body)));
         self.next_step(now)
     }
 
@@ -313,5 +313,28 @@ mod tests {
         assert_eq!(fan.deadline(), Some(now + LATE));
         assert_eq!(fan.overdue(now + LATE), Step::Finish);
         assert_eq!(fan.overdue(now + ALONE), Step::Finish);
+    }
+
+    #[test]
+    fn an_answer_that_is_no_text_is_joined_all_the_same() {
+        let method = protocol::method("textDocument/hover").expect("known");
+        for odd in [&b"\xff\xfe\xc3("[..], b"\\ud800 \\udc00"] {
+            let mut fan = Fan::new(method, Order::of(method), (0..2).map(|server| (server, 0)));
+            let now = Instant::now();
+            let body = [
+                &br#"{"id":1,"result":{"contents":"odd "#[..],
+                odd,
+                br#""}}"#,
+            ]
+            .concat();
+            fan.answered(0, Bytes::from(body), now);
+            let other = Bytes::from_static(br#"{"id":1,"result":{"contents":"plain"}}"#);
+            assert_eq!(fan.answered(1, other, now), Step::Finish);
+            let taste = Taste::of(&serde_json::Value::Null, method.name);
+            let answer = fan.answer(b"1", &taste, |_| "server");
+            let answer = std::str::from_utf8(&answer).expect("text");
+            assert!(answer.contains("odd \u{fffd}"), "{answer}");
+            assert!(answer.contains("plain"), "{answer}");
+        }
     }
 }
