@@ -24,8 +24,67 @@ pub(super) struct Member {
 pub(super) struct Team {
     pub(super) project: Project,
     pub(super) members: Vec<Member>,
-    /// Where something is completed.
+    /// Where something is completed: servers that count differently are asked about the same place.
     pub(super) completing: Value,
+}
+
+pub(super) fn python() -> Team {
+    Team {
+        project: Project {
+            // It would start black for every hover.
+            options: json!({ "pylsp": { "signature": { "formatter": "" } } }),
+            ..projects::python("", &[], "")
+        },
+        members: vec![
+            Member {
+                name: "types",
+                command: vec![tool("python/ty"), "server".to_owned()],
+                hover: Some("def total("),
+                finds: &["Unsupported"],
+                tells: true,
+                does: Some("ty.printDebugInformation"),
+                kept: (
+                    "except_features = [\"hover\", \"completion\", \"rename-symbol\"]",
+                    &[
+                        "textDocument/hover",
+                        "textDocument/completion",
+                        "completionItem/resolve",
+                        "textDocument/rename",
+                        "textDocument/prepareRename",
+                    ],
+                ),
+            },
+            Member {
+                name: "lint",
+                command: vec![tool("python/ruff"), "server".to_owned()],
+                hover: None,
+                finds: &["imported but unused"],
+                tells: true,
+                does: Some("ruff.printDebugInformation"),
+                kept: (
+                    "only_features = [\"format\", \"diagnostics\", \"workspace-command\"]",
+                    &[
+                        "textDocument/hover",
+                        "textDocument/codeAction",
+                        "codeAction/resolve",
+                    ],
+                ),
+            },
+            Member {
+                name: "jedi",
+                command: vec![tool("python/pylsp")],
+                hover: Some("python\\ntotal("),
+                finds: &["imported but unused"],
+                tells: true,
+                does: None,
+                kept: (
+                    "except_features = [\"diagnostics\", \"goto-definition\"]",
+                    &["textDocument/diagnostic", "textDocument/definition"],
+                ),
+            },
+        ],
+        completing: json!({ "line": 6, "character": 18 }),
+    }
 }
 
 pub(super) fn typescript() -> Team {
@@ -82,6 +141,6 @@ pub(super) fn typescript() -> Team {
                 ),
             },
         ],
-        completing: json!({ "line": 6, "character": 45 }),
+        completing: json!({ "line": 4, "character": 10 }),
     }
 }

@@ -3,6 +3,7 @@
 mod client;
 mod members;
 pub(crate) mod projects;
+mod questions;
 mod teams;
 mod union;
 

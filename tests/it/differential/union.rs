@@ -25,6 +25,7 @@
 use serde_json::{Value, json};
 
 /// What a server said of one question.
+#[derive(Clone, Copy)]
 pub(super) struct Said<'a> {
     /// The whole answer.
     pub(super) answer: &'a Value,
