@@ -1,9 +1,12 @@
 //! Looks at a configuration file and says what is wrong with it and where (spec: Configuration Schema).
 //!
 //! The same findings are printed by the command line, shown when the file is open in an editor, and decide whether a
-//! layer counts: a file with an error does not, one with warnings does.
+//! layer counts: a file with an error does not, one with warnings does. A file may come from a stranger, so that only so
+//! many findings are listed and the rest are counted.
 
+use std::collections::HashMap;
 use std::ops::Range;
+use std::sync::LazyLock;
 
 use serde_json::Value;
 use toml::de::{DeTable, DeValue};
@@ -11,6 +14,9 @@ use toml::de::{DeTable, DeValue};
 use super::doors::is_loopback;
 use super::schema::{self, Place};
 use super::{Config, names};
+
+/// Findings of one severity that are listed of a file.
+pub const LISTED_MAX: usize = 50;
 
 /// Something that is wrong with a configuration file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,34 +65,99 @@ impl Finding {
     }
 
     /// For people: the line, what is wrong, and the key.
-    pub fn sentence(&self, text: &str) -> String {
+    pub fn sentence(&self, lines: &Lines) -> String {
         let place = if self.key.is_empty() {
             String::new()
         } else {
             format!(" (in `{}`)", self.key)
         };
-        format!("{}: {}{place}", self.line(text), self.message)
+        let line = lines.number(self.span.start);
+        format!("{line}: {}{place}", self.message)
     }
 }
 
-/// Everything that is wrong with a configuration file, in the order of its text.
-pub fn check(text: &str) -> Vec<Finding> {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    let mut findings: Vec<Finding> = errors.iter().map(Finding::of).collect();
-    section(table.get_ref(), schema::root(), "", &mut findings);
-    if findings
-        .iter()
-        .all(|finding| finding.severity != Severity::Broken)
-        && let Err(error) = toml::from_str::<Config>(text)
-    {
-        // What the schema cannot say is found by reading.
-        findings.push(Finding::of(&error));
+/// Where the lines of a text end.
+#[derive(Debug)]
+pub struct Lines(Vec<usize>);
+
+impl Lines {
+    /// Those of a text.
+    pub fn of(text: &str) -> Self {
+        Self(text.match_indices('\n').map(|(at, _)| at).collect())
     }
-    findings.sort_by_key(|finding| finding.span.start);
+
+    /// The number of the line that has this byte, from 1.
+    pub fn number(&self, at: usize) -> usize {
+        self.0.partition_point(|end| *end < at) + 1
+    }
+}
+
+/// What was found so far.
+struct Findings {
+    listed: Vec<Finding>,
+    max: usize,
+    left_out: usize,
+}
+
+impl Findings {
+    /// Adds a finding; the message is made only when it is listed.
+    fn add(
+        &mut self,
+        severity: Severity,
+        span: Range<usize>,
+        key: &str,
+        message: impl FnOnce() -> String,
+    ) {
+        // An error is never left out for the sake of warnings: it decides whether the file counts.
+        let alike = |finding: &&Finding| finding.severity == severity;
+        let is_full = || self.listed.iter().filter(alike).count() >= self.max;
+        if self.listed.len() >= self.max && is_full() {
+            self.left_out += 1;
+        } else {
+            let finding = Finding::new(severity, span, key, message());
+            self.listed.push(finding);
+        }
+    }
+}
+
+/// What is wrong with a configuration file, in the order of its text; when that is too much to list, how much more comes
+/// last.
+pub fn check(text: &str) -> Vec<Finding> {
+    let found = look(text, LISTED_MAX);
+    let mut findings = found.listed;
+    if found.left_out > 0 {
+        let message = format!("and {} more", found.left_out);
+        let end = text.len()..text.len();
+        findings.push(Finding::new(Severity::Unused, end, "", message));
+    }
     findings
 }
 
-fn section(table: &DeTable<'_>, place: Place, path: &str, findings: &mut Vec<Finding>) {
+/// Everything that is wrong with a configuration file, however much it is.
+pub(super) fn check_all(text: &str) -> Vec<Finding> {
+    look(text, usize::MAX).listed
+}
+
+fn look(text: &str, max: usize) -> Findings {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    let mut findings = Findings {
+        listed: errors.iter().take(max).map(Finding::of).collect(),
+        max,
+        left_out: errors.len().saturating_sub(max),
+    };
+    section(table.get_ref(), schema::root(), "", &mut findings);
+    let mut listed = findings.listed.iter();
+    if listed.all(|finding| finding.severity != Severity::Broken)
+        && let Err(error) = toml::from_str::<Config>(text)
+    {
+        // What the schema cannot say is found by reading.
+        findings.listed.push(Finding::of(&error));
+    }
+    findings.listed.sort_by_key(|finding| finding.span.start);
+    findings
+}
+
+fn section(table: &DeTable<'_>, place: Place, path: &str, findings: &mut Findings) {
     for (name, inner) in table {
         let key = if path.is_empty() {
             name.get_ref().to_string()
@@ -97,8 +168,8 @@ fn section(table: &DeTable<'_>, place: Place, path: &str, findings: &mut Vec<Fin
             Some(place) => value(inner.get_ref(), inner.span(), place, &key, findings),
             None if place.is_open() => {}
             None => {
-                let message = unknown(name.get_ref(), place);
-                findings.push(Finding::new(Severity::Unused, name.span(), path, message));
+                let message = || unknown(name.get_ref(), place);
+                findings.add(Severity::Unused, name.span(), path, message);
             }
         }
     }
@@ -109,7 +180,7 @@ fn value(
     span: Range<usize>,
     place: Place,
     key: &str,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     match value {
         DeValue::Table(table) if fits("object", place) => section(table, place, key, findings),
@@ -124,8 +195,8 @@ fn value(
                         endanger(entry_value, entry.span(), key, findings);
                     }
                     (_, Some(_)) => {
-                        let message = format!("expected a section, written as `[[{key}]]`");
-                        findings.push(Finding::new(Severity::Broken, entry.span(), key, message));
+                        let message = || format!("expected a section, written as `[[{key}]]`");
+                        findings.add(Severity::Broken, entry.span(), key, message);
                     }
                 }
             }
@@ -135,8 +206,8 @@ fn value(
             endanger(other, span, key, findings);
         }
         other => {
-            let message = format!("expected {}, found {}", place.kind(), plain(other));
-            findings.push(Finding::new(Severity::Broken, span, key, message));
+            let message = || format!("expected {}, found {}", place.kind(), plain(other));
+            findings.add(Severity::Broken, span, key, message);
         }
     }
 }
@@ -147,7 +218,7 @@ fn chosen(
     span: Range<usize>,
     place: Place,
     key: &str,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let choices = place.choices();
     let DeValue::String(word) = value else { return };
@@ -165,20 +236,24 @@ fn chosen(
         "value"
     };
     let names = choices.iter().map(|(name, _)| *name);
-    let message = names::unknown(what, &word, names);
-    findings.push(Finding::new(Severity::Broken, span, key, message));
+    let message = || names::unknown(what, &word, names);
+    findings.add(Severity::Broken, span, key, message);
 }
 
 /// What an unknown key is answered with: the section it belongs to, or the nearest one.
 fn unknown(name: &str, place: Place) -> String {
-    let elsewhere: Vec<String> = schema::keys()
-        .into_iter()
-        .map(|(key, _)| key)
-        .filter(|key| key.rsplit('.').next() == Some(name))
-        .collect();
+    static BY_NAME: LazyLock<HashMap<String, Vec<String>>> = LazyLock::new(|| {
+        let mut keys: HashMap<String, Vec<String>> = HashMap::new();
+        for (key, _) in schema::keys() {
+            let name = key.rsplit('.').next().unwrap_or_default().to_owned();
+            keys.entry(name).or_default().push(key);
+        }
+        keys
+    });
+    let elsewhere = BY_NAME.get(name).map_or(&[][..], Vec::as_slice);
     let here = place.below().into_iter().map(|(known, _)| known);
     let here: Vec<&str> = here.filter(|known| *known != "NAME").collect();
-    match elsewhere.as_slice() {
+    match elsewhere {
         [one] => {
             let section = one.strip_suffix(name).unwrap_or_default();
             let section = section.trim_end_matches('.');
@@ -189,9 +264,9 @@ fn unknown(name: &str, place: Place) -> String {
 }
 
 /// Complains of a value that is dangerous as it is.
-fn endanger(value: &DeValue<'_>, span: Range<usize>, key: &str, findings: &mut Vec<Finding>) {
+fn endanger(value: &DeValue<'_>, span: Range<usize>, key: &str, findings: &mut Findings) {
     if let Some(message) = danger(value, key) {
-        findings.push(Finding::new(Severity::Dangerous, span, key, message));
+        findings.add(Severity::Dangerous, span, key, || message);
     }
 }
 
@@ -269,10 +344,10 @@ mod tests {
     use super::*;
 
     fn sentences(text: &str) -> Vec<String> {
-        let findings = check(text);
+        let (findings, lines) = (check(text), Lines::of(text));
         findings
             .iter()
-            .map(|finding| finding.sentence(text))
+            .map(|finding| finding.sentence(&lines))
             .collect()
     }
 
@@ -330,5 +405,23 @@ mod tests {
         ] {
             assert_eq!(sentences(text), Vec::<String>::new(), "{text}");
         }
+    }
+
+    #[test]
+    fn of_very_many_mistakes_some_are_listed_and_an_error_among_them() {
+        use std::fmt::Write as _;
+        let mut text = String::new();
+        for number in 0..10_000 {
+            let _ = writeln!(text, "no{number} = 1");
+        }
+        text += "[llm]\nmax_tokens = 'many'\n";
+        let found = sentences(&text);
+        assert_eq!(found.len(), LISTED_MAX + 2);
+        assert!(found.iter().any(|one| one.starts_with("10002: expected")));
+        assert_eq!(
+            found.last().map(String::as_str),
+            Some("10003: and 9950 more")
+        );
+        assert_eq!(check_all(&text).len(), 10_001);
     }
 }

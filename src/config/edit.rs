@@ -57,10 +57,10 @@ pub fn set(path: &Path, key: &str, value: Option<&toml::Value>) -> Result<Vec<St
         Some(value) => put(table, last, value)?,
     }
     let changed = document.to_string();
-    let before = check::check(&text);
+    let before = check::check_all(&text);
     let is_fresh = |finding: &Finding| before.iter().all(|old| old.message != finding.message);
     let mut dangers = Vec::new();
-    for finding in check::check(&changed).into_iter().filter(is_fresh) {
+    for finding in check::check_all(&changed).into_iter().filter(is_fresh) {
         if finding.severity != Severity::Dangerous {
             return Err(Error::Wrong(format!("{} ({key})", finding.message)));
         }

@@ -5,18 +5,21 @@
 //! with a repository that somebody else may have written, so what could do harm in them counts only when the user
 //! trusts them ([`super::trust`]). Every value remembers where it came from.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use toml::de::{DeTable, DeValue};
 use toml::{Table, Value};
 
-use super::check::Severity;
+use super::check::{Finding, Lines, Severity};
 use super::host::Host;
 use super::{Config, check, file, schema, trust};
 
 /// Prefix of environment variables that set configuration keys.
 const VARIABLE_PREFIX: &str = "MELIORA_";
+
+/// Names that are given of what an untrusted file sets.
+const NAMED_MAX: usize = 20;
 
 /// Where a value was set.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -55,12 +58,44 @@ pub struct Loaded {
     pub config: Config,
     /// Sentences for people: files that were ignored and why, untrusted parts.
     pub notices: Vec<String>,
+    /// The same with one sentence for each file, for where many would be in the way.
+    pub headlines: Vec<String>,
     /// Where each value that somebody set was set, by its dotted key.
     pub origins: BTreeMap<String, Origin>,
     /// What a workspace's files set that does not count before the user trusts them.
     pub untrusted: BTreeMap<String, Origin>,
     /// Whether a layer could not be used.
     pub is_broken: bool,
+}
+
+impl Loaded {
+    fn notice(&mut self, text: String) {
+        self.headlines.push(text.clone());
+        self.notices.push(text);
+    }
+
+    /// What is wrong with a file. The headline is what keeps it from being used, if anything does.
+    fn notice_findings(&mut self, path: &Path, text: &str, findings: &[Finding]) {
+        let lines = Lines::of(text);
+        let is_broken = |finding: &Finding| finding.severity == Severity::Broken;
+        let first = findings.iter().position(is_broken).unwrap_or(0);
+        for (number, finding) in findings.iter().enumerate() {
+            let fate = if is_broken(finding) {
+                "; the file is not used"
+            } else {
+                ""
+            };
+            let sentence = format!("{}:{}{fate}", path.display(), finding.sentence(&lines));
+            if number == first {
+                let more = findings.len() - 1;
+                self.headlines.push(match more {
+                    0 => sentence.clone(),
+                    _ => format!("{sentence}; more is wrong with it: open the file to see it"),
+                });
+            }
+            self.notices.push(sentence);
+        }
+    }
 }
 
 /// One layer: its values, and where each is set.
@@ -101,12 +136,14 @@ pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -
         Ok(config) => loaded.config = config,
         Err(message) => {
             loaded.is_broken = true;
-            loaded.notices.push(format!(
+            loaded.notice(format!(
                 "configuration ignored, defaults are used: {message}"
             ));
         }
     }
-    loaded.notices.extend(written_for_later(&loaded.config));
+    if let Some(notice) = written_for_later(&loaded.config) {
+        loaded.notice(notice);
+    }
     loaded
 }
 
@@ -127,37 +164,24 @@ fn from_file(path: &Path, loaded: &mut Loaded) -> Option<Layer> {
         Ok(text) => text?,
         Err(error) => {
             loaded.is_broken = true;
-            loaded
-                .notices
-                .push(format!("cannot read {}: {error}", path.display()));
+            loaded.notice(format!("cannot read {}: {error}", path.display()));
             return None;
         }
     };
     let findings = check::check(&text);
-    let mut is_usable = true;
-    for finding in &findings {
-        let sentence = finding.sentence(&text);
-        let fate = if finding.severity == Severity::Broken {
-            is_usable = false;
-            "; the file is not used"
-        } else {
-            ""
-        };
-        loaded
-            .notices
-            .push(format!("{}:{sentence}{fate}", path.display()));
-    }
-    if !is_usable {
+    loaded.notice_findings(path, &text, &findings);
+    let mut all = findings.iter();
+    if all.any(|finding| finding.severity == Severity::Broken) {
         loaded.is_broken = true;
         return None;
     }
     let spanned = DeTable::parse(&text).ok()?;
     let mut origins = BTreeMap::new();
-    let line = |at: usize| text.get(..at).unwrap_or_default().matches('\n').count() + 1;
+    let lines = Lines::of(&text);
     places(spanned.get_ref(), "", &mut |key, at| {
         let origin = Origin::File {
             path: path.to_owned(),
-            line: line(at),
+            line: lines.number(at),
         };
         origins.insert(key, origin);
     });
@@ -204,21 +228,24 @@ fn hold_back(layer: &mut Layer, path: &Path, loaded: &mut Loaded) {
     if dropped.is_empty() {
         return;
     }
+    let left_out: HashSet<&str> = dropped.iter().map(String::as_str).collect();
     let is_dropped = |key: &str| {
-        dropped.iter().any(|dropped| {
-            key.strip_prefix(dropped.as_str())
-                .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        })
+        let sections = key.match_indices('.').filter_map(|(at, _)| key.get(..at));
+        sections.chain([key]).any(|above| left_out.contains(above))
     };
     let (held, used) = std::mem::take(&mut layer.origins)
         .into_iter()
         .partition(|(key, _)| is_dropped(key));
     layer.origins = used;
     loaded.untrusted.extend::<BTreeMap<_, _>>(held);
-    loaded.notices.push(format!(
+    let mut named: Vec<&str> = dropped.iter().take(NAMED_MAX).map(String::as_str).collect();
+    if dropped.len() > NAMED_MAX {
+        named.push("…");
+    }
+    loaded.notice(format!(
         "{} sets {}: not used until you run `meliora trust` in this workspace",
         path.display(),
-        dropped.join(", ")
+        named.join(", ")
     ));
 }
 
@@ -240,9 +267,7 @@ fn lay_if_sound(layer: Layer, merged: &mut Table, loaded: &mut Loaded) {
             loaded.is_broken = true;
             let origin = layer.origins.values().next();
             let origin = origin.map_or_else(String::new, ToString::to_string);
-            loaded
-                .notices
-                .push(format!("{origin}: {message}; not used"));
+            loaded.notice(format!("{origin}: {message}; not used"));
         }
     }
 }
@@ -318,7 +343,7 @@ fn from_editor(settings: &serde_json::Value, loaded: &mut Loaded) -> Option<Laye
         Ok(table) => table,
         Err(error) => {
             loaded.is_broken = true;
-            loaded.notices.push(format!(
+            loaded.notice(format!(
                 "{}: {}; not used",
                 Origin::Editor,
                 error.to_string().trim().replace('\n', " ")
@@ -357,7 +382,7 @@ fn from_command_line(pairs: &[String], loaded: &mut Loaded) -> Vec<Layer> {
                 let keys: Vec<String> = key.trim().split('.').map(str::to_owned).collect();
                 layers.push(one(&keys, text.trim(), Origin::CommandLine));
             }
-            None => loaded.notices.push(format!(
+            None => loaded.notice(format!(
                 "`{pair}` sets nothing: write KEY=VALUE, such as llm.model=gpt-4o"
             )),
         }

@@ -146,7 +146,7 @@ impl Session {
             self.watch_settings();
         }
         let complaints = registry::complaints(&self.config.lsp);
-        for notice in loaded.notices.iter().chain(&complaints) {
+        for notice in loaded.headlines.iter().chain(&complaints) {
             self.say(Loudness::Warning, notice);
         }
     }

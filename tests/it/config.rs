@@ -350,3 +350,27 @@ fn a_changed_settings_file_counts_at_once_and_a_wrong_one_changes_nothing() {
     let actions = peer.request("textDocument/codeAction", &params)["result"].clone();
     assert!(actions.to_string().contains("Robin: fix"), "{actions}");
 }
+
+#[test]
+fn a_settings_file_of_a_repository_with_very_many_mistakes_is_one_message() {
+    let mut peer = Peer::prepared(|folder| {
+        let root = crate::wire_peer::workspace(folder, &Script::default());
+        std::fs::create_dir(root.join(".agent")).expect("made");
+        let keys: Vec<String> = (0..10_000).map(|key| format!("no{key} = 1\n")).collect();
+        write(&root.join(".agent/config.toml"), &keys.concat());
+        root
+    });
+    peer.greet(&json!({}));
+    let said: Vec<String> = peer
+        .until_now()
+        .iter()
+        .filter(|message| message["method"] == "window/showMessage")
+        .map(|message| message["params"]["message"].to_string())
+        .collect();
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("more is wrong"), "{said:?}");
+    assert!(
+        said[1].len() < 1000 && said[1].contains("meliora trust"),
+        "{said:?}"
+    );
+}

@@ -28,6 +28,9 @@ use crate::text::position::Position;
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
 
+/// Findings that are shown of an open file: a stranger's may have any number.
+const SHOWN_MAX: usize = 4 * check::LISTED_MAX;
+
 /// The settings files, and which of them are open.
 #[derive(Debug, Default)]
 pub(in crate::server) struct SettingsFiles {
@@ -130,7 +133,7 @@ impl Session {
         self.settings.seen = seen;
         let editor = at(&self.greeting, "/initializationOptions/meliora");
         let loaded = layers::load(&self.host, Some(&self.root), editor);
-        for notice in &loaded.notices {
+        for notice in &loaded.headlines {
             self.say(Loudness::Warning, notice);
         }
         if loaded.is_broken {
@@ -185,6 +188,7 @@ impl Session {
         let diagnostics: Vec<Value> = ours
             .check(text)
             .into_iter()
+            .take(SHOWN_MAX)
             .map(|finding| {
                 let encoding = self.documents.encoding;
                 let span = document.lines().span(text, finding.span, encoding);
