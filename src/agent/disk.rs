@@ -9,6 +9,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use crate::config::file;
 use crate::permit::{Action, Permit};
 
 /// Largest file that is looked at. Anything larger is nothing that an edit was computed for.
@@ -99,23 +100,13 @@ pub(super) fn remove(permit: &Permit) -> io::Result<()> {
     std::fs::remove_file(removed(permit)?)
 }
 
-/// Flushes the folder of a path, so that renames and removals in it survive a power cut.
-pub(super) fn sync_folder(path: &Path) -> io::Result<()> {
-    crate::store::durable::sync_parent(path)
-}
-
 /// Makes the scratch file. One that gets a mode is for its owner alone until then.
 fn create(scratch: &Path, mode: Option<u32>) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    if mode.is_some() {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    #[cfg(not(unix))]
-    let _ = mode;
-    options.open(scratch)
+    let mut options = match mode {
+        Some(_) => file::private(),
+        None => OpenOptions::new(),
+    };
+    options.write(true).create_new(true).open(scratch)
 }
 
 fn written(permit: &Permit) -> io::Result<&Path> {

@@ -16,6 +16,7 @@ use crate::config::host::Host;
 use crate::event::{RunEvent, RunId};
 use crate::permit::{Action, Permit};
 use crate::safety::{self, Policy};
+use crate::store::durable;
 use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage};
 use crate::text::edit::{EditSet, Merge, merge};
 
@@ -476,7 +477,7 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
     for folder in &record.folders {
         let folder = root.join(folder);
         std::fs::create_dir(&folder)
-            .and_then(|()| disk::sync_folder(&folder))
+            .and_then(|()| durable::sync_parent(&folder))
             .map_err(at(&folder))?;
     }
     for change in changes {
@@ -507,7 +508,7 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
         done.map_err(at(&change.target))?;
     }
     for change in changes {
-        disk::sync_folder(&change.target).map_err(at(&change.target))?;
+        durable::sync_parent(&change.target).map_err(at(&change.target))?;
     }
     Ok(())
 }

@@ -10,6 +10,7 @@ use super::edit::{ApplyError, Consent, Settled, judge, locate, remove_empty, set
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::safety::Policy;
+use crate::store::durable;
 use crate::store::images::{self, FileRecord, Images, RunRecord, Stage};
 
 /// Settles what a killed process left behind: a run whose files had all changed is marked done, any other is taken
@@ -159,7 +160,7 @@ fn take_back_file(
         }
         None => disk::remove(&permit).map_err(at)?,
     }
-    disk::sync_folder(&target).map_err(at)?;
+    durable::sync_parent(&target).map_err(at)?;
     Ok(None)
 }
 

@@ -1,4 +1,5 @@
-//! Reads a file that a stranger may have put there (spec: Safety & Security; Configuration).
+//! Reads a file that a stranger may have put there, and makes one that strangers cannot read (spec: Safety & Security;
+//! Configuration).
 //!
 //! A workspace is opened before anybody looked at it. What stands under the name of a settings file there may be a pipe
 //! that nobody writes to, a device that never ends, or gigabytes.
@@ -36,6 +37,22 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 pub fn read_text(path: &Path) -> Result<Option<String>> {
     let text = read(path)?.map(String::from_utf8).transpose();
     text.map_err(|_| Error::new(ErrorKind::InvalidData, "it is not UTF-8 text"))
+}
+
+/// How a file is opened that the user alone may read, if it is made.
+#[cfg(unix)]
+pub fn private() -> OpenOptions {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    let mut options = OpenOptions::new();
+    options.mode(0o600);
+    options
+}
+
+/// How a file is opened that lies in a folder of the user.
+#[cfg(not(unix))]
+pub fn private() -> OpenOptions {
+    OpenOptions::new()
 }
 
 /// Opens a file without waiting for anybody at its other end.

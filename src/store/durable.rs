@@ -1,9 +1,11 @@
 //! Writes small files of the state folder so that a kill or a power cut leaves the old or the new content, never half
 //! (spec: Audit Storage).
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
 use std::path::Path;
+
+use crate::config::file;
 
 /// Makes a folder of ours and its parents; only the user may look into it.
 pub fn make_folder(folder: &Path) -> io::Result<()> {
@@ -55,14 +57,10 @@ fn write_beside(path: &Path, content: &[u8]) -> io::Result<std::path::PathBuf> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{:08x}.new", crate::store::salt()));
     let scratch = path.with_file_name(name);
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    let mut file = options.open(&scratch)?;
+    let mut file = file::private()
+        .write(true)
+        .create_new(true)
+        .open(&scratch)?;
     fill(&mut file, content).inspect_err(|_| {
         // The write's own error is the one to tell.
         let _ = std::fs::remove_file(&scratch);

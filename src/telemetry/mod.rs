@@ -4,7 +4,7 @@
 //! `agent.log_level` say what is logged: a level for our own code, or a filter such as `meliora::store=trace,hyper=warn`.
 //! With `off` nothing is installed, and a log line costs one comparison.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,8 +12,8 @@ use std::sync::Arc;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::config::Config;
 use crate::config::host::Host;
+use crate::config::{Config, file};
 use crate::redact::Redactor;
 
 /// Environment variable that says what is logged.
@@ -78,14 +78,7 @@ fn filter(level: &str) -> Result<EnvFilter, tracing_subscriber::filter::ParseErr
 }
 
 fn append_to(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.create(true).append(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
+    file::private().create(true).append(true).open(path)
 }
 
 #[derive(Debug, Clone)]

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::CUT_BYTES;
 use super::mask::Mask;
 use super::recording::{Frame, Head, Origin, Way, line_of_frame, line_of_head};
+use crate::config::file;
 
 /// Bytes that may wait to be written.
 const WAITING_BYTES_MAX: usize = 64 * 1024 * 1024;
@@ -59,14 +60,8 @@ pub fn start(path: &Path, mask: Mask) -> io::Result<(Tape, Writing)> {
 
 /// Makes or empties a file that only the user can read.
 pub fn create(path: &Path) -> io::Result<File> {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).create(true).truncate(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-        options.mode(0o600);
-    }
-    options.open(path)
+    let mut options = file::private();
+    options.write(true).create(true).truncate(true).open(path)
 }
 
 impl Tape {
