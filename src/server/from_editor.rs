@@ -294,8 +294,8 @@ impl Session {
             self.send(0, body);
         }
         self.forget_tokens(&uri);
-        self.note_closed(&uri);
         self.settings_closed(&uri);
+        self.note_closed(&uri);
     }
 
     fn wants(&self, server: usize, changes: Changes) -> bool {

@@ -326,3 +326,30 @@ fn what_a_server_tells_that_the_user_keeps_from_diagnostics_is_not_shown() {
         "{more:?}"
     );
 }
+
+#[test]
+fn what_is_wrong_with_a_settings_file_stands_beside_what_servers_say_of_it() {
+    for names in [&["first"][..], &["first", "second"]] {
+        let can = json!({ "textDocumentSync": 1 });
+        let servers = names
+            .iter()
+            .map(|name| server(name, can.clone(), json!({})));
+        let mut peer = prepared(&servers.collect::<Vec<_>>());
+        let uri = format!("file://{}/.agent/config.toml", peer.root.display());
+        let mut said = publication(&[finding("one", 0)]);
+        said["send"][0]["params"]["uri"] = json!(uri);
+        let canned = json!({ "capabilities": can, "methods": { "textDocument/didOpen": said } });
+        std::fs::write(peer.root.with_file_name("first.json"), canned.to_string())
+            .expect("written");
+        peer.greet(&editor(&json!(false)));
+        let text = "[llm]\nmodle = 'x'\n";
+        let document = json!({ "uri": uri, "languageId": "canned", "version": 1, "text": text });
+        peer.notify("textDocument/didOpen", &json!({ "textDocument": document }));
+        let both = words(&published(&mut peer, 2), "message");
+        assert_eq!(both[0], "one");
+        assert!(both[1].contains("did you mean `model`?"), "{both:?}");
+        let change = json!({ "textDocument": { "uri": uri, "version": 2 }, "contentChanges": [{ "text": "" }] });
+        peer.notify("textDocument/didChange", &change);
+        assert_eq!(words(&published(&mut peer, 1), "message"), ["one"]);
+    }
+}

@@ -157,15 +157,33 @@ impl Board {
     /// version when it is open: it is named only when every server means that one. An editor that asks for the
     /// diagnostics of open documents is told nothing of those.
     pub fn publication(&self, uri: &str, current: Option<i64>) -> String {
+        let which = match (self.model, current) {
+            (Model::Push, _) => Some(Which::All),
+            (Model::Pull, None) => Some(Which::Pushed),
+            (Model::Pull, Some(_)) => None,
+        };
+        self.published(uri, current, which, self.look)
+    }
+
+    /// The same with only what was pushed for a document, each as it was made.
+    pub fn pushed(&self, uri: &str, current: Option<i64>) -> String {
+        self.published(uri, current, Some(Which::Pushed), Look::default())
+    }
+
+    fn published(
+        &self,
+        uri: &str,
+        current: Option<i64>,
+        which: Option<Which>,
+        look: Look,
+    ) -> String {
         let version = current.filter(|current| self.versions && self.is_all_of(uri, *current));
         let version =
             version.map_or_else(String::new, |version| format!(r#""version":{version},"#));
         let head = format!(r#"{{"uri":{},{version}"diagnostics":"#, raw::quoted(uri));
         let mut list = raw::List::after(&head, self.bytes_of(uri));
-        match (self.model, current) {
-            (Model::Push, _) => self.write(&mut list, uri, Which::All, self.look),
-            (Model::Pull, None) => self.write(&mut list, uri, Which::Pushed, self.look),
-            (Model::Pull, Some(_)) => {}
+        if let Some(which) = which {
+            self.write(&mut list, uri, which, look);
         }
         list.finish() + "}"
     }

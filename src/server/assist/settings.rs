@@ -9,24 +9,37 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
+use bytes::Bytes;
+use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::config::check::{self, Severity};
 use crate::config::{layers, prompt_files, trust, writing};
+use crate::downstream::diagnostics::{Origin, Tell};
 use crate::prompt;
 use crate::prompt::book::Book;
 use crate::server::from_editor::Message;
 use crate::server::life::Stage;
 use crate::server::messages::{self, Loudness};
+use crate::server::peers::findings::TOLD;
 use crate::server::questions::ask;
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::Session;
 use crate::text::json::{at, is_true};
 use crate::text::location;
 use crate::text::position::Position;
+use crate::text::raw;
 
 /// How often the files are looked at.
 const LOOK_EVERY: Duration = Duration::from_secs(3);
+
+/// Who says what is wrong with our own files, among the servers: a number that none of them has, and that every editor
+/// can keep.
+const OURS: Origin<'_> = Origin {
+    server: u32::MAX as usize,
+    generation: 0,
+    name: "meliora",
+};
 
 /// Findings that are shown of an open file: a stranger's may have any number.
 const SHOWN_MAX: usize = 4 * check::LISTED_MAX;
@@ -219,16 +232,43 @@ impl Session {
     /// A document was closed.
     pub(in crate::server) fn settings_closed(&mut self, uri: &str) {
         if self.settings.open.remove(uri).is_some() {
-            self.publish_settings(uri, &[]);
+            let told = self.diagnostics.board.forget(OURS.server, uri);
+            self.tell_settings(uri, told);
         }
     }
 
+    /// Puts what is wrong with a file of ours beside what the servers say of it.
     fn publish_settings(&mut self, uri: &str, diagnostics: &[Value]) {
-        let params = json!({ "uri": uri, "diagnostics": diagnostics });
-        self.tell(messages::notification(
-            "textDocument/publishDiagnostics",
-            &params,
-        ));
+        let version = self.documents.get(uri).map(|document| document.version);
+        let params = json!({ "uri": uri, "version": version, "diagnostics": diagnostics });
+        let board = &mut self.diagnostics.board;
+        let told = board.publish(OURS, &params.to_string(), version);
+        self.tell_settings(uri, told);
+    }
+
+    /// Tells the editor what we and the servers say of a file of ours. With a single server, nothing else of its
+    /// diagnostics is joined.
+    pub(in crate::server) fn tell_settings(&mut self, uri: &str, told: Option<Tell>) {
+        if self.joins() {
+            return self.tell_findings(told);
+        }
+        if told.is_some() {
+            let version = self.documents.get(uri).map(|document| document.version);
+            let params = self.diagnostics.board.pushed(uri, version);
+            self.tell(messages::with_params(b"", TOLD, &params));
+        }
+    }
+
+    /// The open file of ours that a publication of a server is about.
+    pub(in crate::server) fn settings_in(&self, body: &Bytes) -> Option<String> {
+        if self.settings.open.is_empty() {
+            return None;
+        }
+        let params: &RawValue = messages::params(body)?;
+        let named = raw::string(raw::field(params.get(), "uri")?)?;
+        let named = location::same_uri(&named);
+        let mut open = self.settings.open.keys();
+        open.find(|uri| location::same_uri(uri) == named).cloned()
     }
 
     /// Answers a question about a settings file; gives back what is about anything else.

@@ -32,7 +32,7 @@ use crate::text::json::{at, is_true};
 pub(super) const ASK: &str = "textDocument/diagnostic";
 
 /// The notification by which a server tells by itself.
-const TOLD: &str = "textDocument/publishDiagnostics";
+pub(in crate::server) const TOLD: &str = "textDocument/publishDiagnostics";
 
 impl Session {
     /// Decides how diagnostics reach the editor, and says what it is told of that. `announced` are the answers of the
@@ -67,7 +67,7 @@ impl Session {
     }
 
     /// Whether what the servers say is joined.
-    fn joins(&self) -> bool {
+    pub(in crate::server) fn joins(&self) -> bool {
         self.servers.len() > 1
     }
 
@@ -78,9 +78,11 @@ impl Session {
             return;
         }
         let joins = self.joins();
+        // What we say of our own files is told with it.
+        let settings = self.settings_in(&body).filter(|_| !joins);
         if joins {
             body = messages::joinable(body);
-        } else {
+        } else if settings.is_none() {
             self.tell(body.clone());
         }
         let uri = messages::params::<&RawValue>(&body)
@@ -96,6 +98,8 @@ impl Session {
         let told = self.diagnostics.publish(origin, &body, current);
         if joins {
             self.tell_findings(told);
+        } else if let Some(uri) = settings {
+            self.tell_settings(&uri, told);
         }
     }
 
