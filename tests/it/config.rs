@@ -275,12 +275,18 @@ fn a_settings_file_in_the_editor_is_checked_explained_and_completed() {
         message["method"] == "client/registerCapability"
             && message["params"]
                 .to_string()
-                .contains("meliora-settings-hover")
+                .contains("meliora-settings-completion")
     });
+    let registered = registered["params"].to_string();
+    // The server makes the editor ask for that already.
     assert!(
-        registered["params"]
-            .to_string()
-            .contains("meliora-settings-completion")
+        !registered.contains("meliora-settings-hover"),
+        "{registered}"
+    );
+    let file = peer.root.join(".agent/config.toml").display().to_string();
+    assert!(
+        registered.contains(&file) && !registered.contains("**"),
+        "{registered}"
     );
     let published = |peer: &mut Peer| {
         let message = peer.find(|message| {

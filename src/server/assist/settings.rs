@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 use crate::config::check::{self, Severity};
 use crate::config::{layers, prompt_files, trust, writing};
 use crate::downstream::diagnostics::{Origin, Tell};
+use crate::downstream::protocol;
 use crate::prompt;
 use crate::prompt::book::Book;
 use crate::server::from_editor::Message;
@@ -103,6 +104,17 @@ impl SettingsFiles {
         self.due
     }
 
+    /// Which documents may be ours, for an editor.
+    fn selector(&self, root: &Path) -> Value {
+        let folders = [prompt_files::FOLDER, "prompts"].into_iter();
+        let prompts = folders.map(|folder| literally(&root.join(folder)) + "/*.md");
+        let settings = self.files.iter().map(|file| literally(file));
+        let filters = settings.chain(prompts);
+        filters
+            .map(|pattern| json!({ "scheme": "file", "pattern": pattern }))
+            .collect()
+    }
+
     /// What the document is to us. A file in `prompts/` is one of ours when it begins like one: other projects have
     /// such folders too.
     fn kind(&self, root: &Path, uri: &str, text: &str) -> Option<Ours> {
@@ -117,6 +129,12 @@ impl SettingsFiles {
                 || folder == Path::new("prompts") && text.starts_with("+++"));
         is_prompt.then_some(Ours::Prompt(relative.file_stem()?.to_str()?.to_owned()))
     }
+}
+
+/// A path as a pattern. What means something in one stands for any character: there is no way to write it as it is.
+fn literally(path: &Path) -> String {
+    let path = path.to_string_lossy().replace('\\', "/");
+    path.replace(['*', '?', '[', ']', '{', '}'], "?")
 }
 
 fn modified(files: &[PathBuf]) -> Vec<Option<SystemTime>> {
@@ -310,20 +328,23 @@ impl Session {
         None
     }
 
-    /// Asks the editor to ask us about settings files, where no server made it ask about everything.
+    /// Asks the editor to ask us about our files, as far as no server made it ask about everything: an editor that was
+    /// told twice shows the answer twice.
     fn register_for_settings(&mut self) {
-        let takes = |what: &str| {
+        if std::mem::replace(&mut self.settings.is_registered, true) {
+            return;
+        }
+        let is_wanted = |what: &&str| {
             let path = format!("/capabilities/textDocument/{what}/dynamicRegistration");
-            is_true(&self.greeting, &path)
+            let method = protocol::method(&format!("textDocument/{what}"));
+            let told = &self.told.capabilities;
+            is_true(&self.greeting, &path) && !method.is_some_and(|it| it.is_announced(told))
         };
+        let selector = self.settings.selector(&self.root);
         let wanted: Vec<Value> = ["hover", "completion"]
             .into_iter()
-            .filter(|what| takes(what))
+            .filter(is_wanted)
             .map(|what| {
-                let selector = json!([
-                    { "scheme": "file", "pattern": "**/{.agent/*,agent/config}.toml" },
-                    { "scheme": "file", "pattern": "**/prompts/*.md" },
-                ]);
                 json!({
                     "id": format!("meliora-settings-{what}"),
                     "method": format!("textDocument/{what}"),
@@ -331,7 +352,7 @@ impl Session {
                 })
             })
             .collect();
-        if wanted.is_empty() || std::mem::replace(&mut self.settings.is_registered, true) {
+        if wanted.is_empty() {
             return;
         }
         let id = self.requests.ask_editor(ToEditor::Unheeded);
