@@ -23,7 +23,7 @@ const COPY_BYTES_MAX: usize = 16 * 1024;
 const GATHER_BYTES: usize = 64 * 1024;
 
 /// Bytes that may wait for all peers of a [`Load`] together before their source is slowed down.
-const LOAD_BYTES_PACE: usize = 16 * 1024 * 1024;
+const LOAD_BYTES_PACE: usize = 4 * 1024 * 1024;
 
 /// Time without a write after which nobody waits for those peers of a [`Load`] for which something waits.
 const STUCK: Duration = Duration::from_secs(1);
