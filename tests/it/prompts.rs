@@ -193,7 +193,9 @@ fn nothing_that_strangers_write_leaves_its_fence_or_is_run() {
                     }
                 };
                 let seen = read(&prompt);
-                assert_eq!(seen.outside, harmless.outside, "{name}: {case:?}");
+                // A slot for which there is no room at all leaves an empty line less.
+                let outside = [&seen, &harmless].map(|seen| seen.outside.trim_end());
+                assert_eq!(outside[0], outside[1], "{name}: {case:.300?}");
                 let kinds = |seen: &Seen| -> Vec<String> {
                     seen.inside.iter().map(|(kind, _)| kind.clone()).collect()
                 };
