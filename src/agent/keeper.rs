@@ -9,7 +9,8 @@ use super::verify::Verifier;
 /// A place for one verifier that nobody works with at the moment.
 ///
 /// This is a lock because the place outlives every run and belongs to none: a run takes the verifier out and is its only
-/// owner, or finds nothing and opens one. The lock is never held across anything that waits.
+/// owner, or finds nothing and opens one. The lock is never held across anything that waits. With the last of the
+/// services that share it goes what it keeps.
 #[derive(Debug, Clone, Default)]
 pub struct Keeper {
     kept: Arc<Mutex<Kept>>,

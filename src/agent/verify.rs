@@ -15,7 +15,8 @@ use super::shadow::{self, Shadow};
 use super::task::Services;
 use tokio::task::JoinHandle;
 
-use crate::config;
+use crate::config::host::Host;
+use crate::config::{self, Config};
 use crate::downstream::registry;
 use crate::event::{CheckRecord, Proof};
 use crate::safety::Policy;
@@ -48,7 +49,9 @@ pub type Identities = BTreeSet<Identity>;
 /// Checks proposed text of one workspace in its shadow.
 #[derive(Debug)]
 pub struct Verifier {
-    services: Services,
+    // Not the services: they hold the keeper, which may hold this.
+    host: Arc<Host>,
+    config: Arc<Config>,
     policy: Policy,
     shadow: Shadow,
     room: Room,
@@ -69,7 +72,7 @@ enum Checker {
 }
 
 impl Checker {
-    fn of(config: &config::Config, workspace: &Path) -> Option<Self> {
+    fn of(config: &Config, workspace: &Path) -> Option<Self> {
         if workspace.join("Cargo.toml").is_file() {
             return Some(Self::Cargo);
         }
@@ -119,7 +122,8 @@ impl Verifier {
         Ok(Self {
             analyzer: start_analyzer(services, &policy, &room, checker),
             checker,
-            services: services.clone(),
+            host: Arc::clone(&services.host),
+            config: Arc::clone(&services.config),
             policy,
             shadow,
             room,
@@ -178,9 +182,7 @@ impl Verifier {
     /// Lets the project's checker look at the text as it is laid.
     pub async fn check(&mut self) -> Report {
         match self.checker {
-            Checker::Cargo => {
-                cargo::check(self.bench(self.services.config.proof.check_timeout)).await
-            }
+            Checker::Cargo => cargo::check(self.bench(self.config.proof.check_timeout)).await,
             Checker::Server => self.survey().await,
         }
     }
@@ -259,7 +261,7 @@ impl Verifier {
             shadow,
             analyzer,
             policy,
-            services,
+            config,
             room,
             ..
         } = self;
@@ -276,7 +278,7 @@ impl Verifier {
             let inside = path.strip_prefix(&room.tree);
             inside.is_ok_and(|inside| policy.is_readable(&workspace.join(inside)))
         };
-        let bytes_max = services.config.safety.file_bytes_max();
+        let bytes_max = config.safety.file_bytes_max();
         let texts = Staging::new(room.tree.clone(), BTreeMap::new(), bytes_max);
         let code = Code::new(server, &texts, &readable, ANSWER_PATIENCE);
         let answer = code.ask(question).await;
@@ -378,7 +380,7 @@ impl Verifier {
                 .push("tests did not run: the project does not compile yet".to_owned());
             return;
         }
-        let config = &self.services.config;
+        let config = &self.config;
         let tools = &config.tools.test;
         let switches = [
             ("proof.tests", config.proof.tests),
@@ -412,7 +414,7 @@ impl Verifier {
 
     fn bench(&self, seconds: u64) -> Bench<'_> {
         Bench {
-            host: &self.services.host,
+            host: &self.host,
             policy: &self.policy,
             room: &self.room,
             timeout: Duration::from_secs(seconds),
@@ -433,10 +435,18 @@ fn start_analyzer(
     if !services.config.lsp.enabled {
         return AnalyzerState::Missing("lsp.enabled is false".to_owned());
     }
-    let (services, policy, room) = (services.clone(), policy.clone(), room.clone());
-    let start =
-        async move { Analyzer::start(&services.host, &services.config, &policy, &room).await };
+    let (host, config) = (Arc::clone(&services.host), Arc::clone(&services.config));
+    let (policy, room) = (policy.clone(), room.clone());
+    let start = async move { Analyzer::start(&host, &config, &policy, &room).await };
     AnalyzerState::Starting(Starting(tokio::spawn(start)))
+}
+
+/// Whether a verifier that works by one configuration can stand for one that works by the other.
+pub fn is_alike(one: &Config, other: &Config) -> bool {
+    one.proof == other.proof
+        && one.tools.test == other.tools.test
+        && one.lsp == other.lsp
+        && one.safety == other.safety
 }
 
 /// Errors in a report.
@@ -502,8 +512,6 @@ fn describe(after: &Report, introduced: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Config;
-    use crate::config::host::Host;
     use crate::redact::Redactor;
 
     #[tokio::test]

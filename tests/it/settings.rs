@@ -5,9 +5,10 @@ use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use meliora::agent::task::{Kind, Scope, Services, Task};
-use meliora::agent::verify::{Identities, Verifier};
+use meliora::agent::verify::{Identities, Verifier, is_alike};
 use meliora::config::{Config, Diagnostics, schema};
 use meliora::event::RunId;
 use meliora::redact::Redactor;
@@ -286,5 +287,31 @@ async fn what_proves_is_kept_for_the_next_run_as_long_as_was_set() {
         tokio::task::block_in_place(|| {
             eventually("what was set", || keeps() == is_kept);
         });
+        let Some(kept) = services.keeper.take(&place.workspace) else {
+            continue;
+        };
+        let shadow = kept.tree().to_owned();
+        services.keeper.put(kept, Duration::from_secs(300));
+        drop(services);
+        // Settings that replace these do not find it in their way: a shadow that is in use is passed over.
+        tokio::task::block_in_place(|| {
+            eventually("what was kept is let go", || {
+                place.verifier(|_| {}).tree() == shadow
+            });
+        });
     }
+}
+
+#[test]
+fn what_proves_stays_warm_through_settings_that_do_not_concern_it() {
+    let other = |set: Set| {
+        let mut config = Config::default();
+        set(&mut config);
+        is_alike(&Config::default(), &config)
+    };
+    assert!(other(|config| config.llm.model = "other".to_owned()));
+    assert!(!other(|config| config.proof.unconfined = true));
+    assert!(!other(|config| config.lsp.enabled = false));
+    assert!(!other(|config| config.safety.max_file_size_mb = 1));
+    assert!(!other(|config| config.tools.test.enabled = false));
 }

@@ -17,6 +17,7 @@ use super::journal::{Entry, Journal};
 use super::progress::Progress;
 use crate::agent::keeper::Keeper;
 use crate::agent::task::{Control, Kind, Proposal, Report, Services, Task};
+use crate::agent::verify;
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
@@ -109,10 +110,20 @@ impl Session {
         services.clone()
     }
 
-    /// The settings are other ones: runs that start from now on work by them, with means of proof that do so too.
+    /// The settings are other ones: runs that start from now on work by them, with means of proof that do so too. What
+    /// proves stays warm unless it has to work differently.
     pub(in crate::server) fn renew_services(&mut self) {
-        self.runs.services = None;
+        let before = self.runs.services.take();
         self.learn_secrets();
+        if let Some(before) = before
+            && verify::is_alike(&before.config, &self.config)
+        {
+            let keeper = before.keeper;
+            self.runs.services = Some(Services {
+                keeper,
+                ..self.services()
+            });
+        }
     }
 
     /// Starts a run.
