@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use meliora::agent::undo::record_applied;
+use meliora::config::host::Host;
+use meliora::event::RunId;
+use meliora::text::edit::EditSet;
 use serde_json::{Value, json};
 
 use crate::wire_peer::{Peer, Script};
@@ -186,4 +190,85 @@ fn a_quick_fix_is_proven_applied_and_taken_back() {
         message["params"]["event"]["event"] == "finished"
             && message["params"]["runId"] == undo["result"]["runId"]
     });
+}
+
+/// Notes that a run changed these files from `old` to `new`, and makes them so.
+fn changed_before(peer: &Peer, run: u16, files: &[&str]) {
+    let base = peer.root.parent().expect("it has one");
+    let environment = crate::wire_peer::environment(base).into_iter().collect();
+    let host = Host::from_environment("/nowhere/meliora".into(), environment);
+    let mut edits = EditSet::default();
+    for file in files {
+        std::fs::write(peer.root.join(file), "new\n").expect("written");
+        edits.record(file.into(), Some("old\n".into()), Some("new\n".into()));
+    }
+    record_applied(&host, &peer.root, &RunId::new(1, run), &edits, None).expect("recorded");
+}
+
+#[test]
+fn a_part_of_an_undo_is_what_the_next_undo_takes_back() {
+    let mut peer = Peer::start(&Script::default());
+    changed_before(&peer, 1, &["unrelated"]);
+    changed_before(&peer, 2, &["a", "b"]);
+    peer.greet(&json!({
+        "workspace": { "applyEdit": true, "workspaceEdit": { "documentChanges": true } },
+        "experimental": { "meliora": { "events": true } }
+    }));
+    // What follows from a command may come before its answer.
+    let command = |peer: &mut Peer, name: &str, arguments: &[&str]| {
+        let params = json!({ "command": format!("meliora.{name}"), "arguments": arguments });
+        peer.ask("workspace/executeCommand", &params);
+    };
+    let asked = |peer: &mut Peer| {
+        let edit = peer.find(|message| message["method"] == "workspace/applyEdit");
+        let change = &edit["params"]["edit"]["documentChanges"][0];
+        let uri = change["textDocument"]["uri"].as_str().expect("a URI");
+        let name = uri.rsplit('/').next().unwrap_or_default().to_owned();
+        (edit["id"].clone(), name)
+    };
+    // The editor writes files that are not open.
+    let answer = |peer: &mut Peer, id: Value, written: Option<(&str, &str)>| {
+        if let Some((name, text)) = written {
+            std::fs::write(peer.root.join(name), text).expect("written");
+        }
+        let result = json!({ "applied": written.is_some() });
+        peer.body(json!({ "jsonrpc": "2.0", "id": id, "result": result }).to_string());
+    };
+    let event = |peer: &mut Peer, kind: &str| {
+        let found = peer.find(|message| message["params"]["event"]["event"] == kind);
+        found["params"]["event"].clone()
+    };
+
+    command(&mut peer, "undo", &[]);
+    for (name, written) in [("a", Some(("a", "old\n"))), ("b", None)] {
+        let (id, file) = asked(&mut peer);
+        assert_eq!(file, name);
+        answer(&mut peer, id, written);
+    }
+    assert_eq!(event(&mut peer, "finished")["outcome"], "failed");
+
+    command(&mut peer, "undo", &[]);
+    let (id, file) = asked(&mut peer);
+    assert_eq!(file, "a");
+    answer(&mut peer, id, Some(("a", "new\n")));
+    assert_eq!(event(&mut peer, "undone")["files"], json!(["a"]));
+    let end = event(&mut peer, "finished");
+    assert_eq!(
+        (&end["outcome"], &end["files"]),
+        (&json!("applied"), &json!(1))
+    );
+
+    command(&mut peer, "undo", &[]);
+    let (id, _) = asked(&mut peer);
+    answer(&mut peer, id, Some(("a", "old\n")));
+    asked(&mut peer);
+    command(&mut peer, "cancel", &[]);
+    assert_eq!(event(&mut peer, "finished")["outcome"], "cancelled");
+
+    let run = RunId::new(1, 2).0;
+    command(&mut peer, "undo", &[run.as_str()]);
+    let (id, file) = asked(&mut peer);
+    assert_eq!(file, "b");
+    answer(&mut peer, id, Some(("b", "old\n")));
+    assert_eq!(event(&mut peer, "undone")["run"], json!(run));
 }

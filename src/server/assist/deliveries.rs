@@ -1,5 +1,6 @@
 //! How a run's edit gets into the editor, and how it is taken back (spec: workspace edits; Automatic rollback).
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -169,14 +170,17 @@ impl Session {
             if edits.files.len() == 1 { "" } else { "s" },
         );
         let (reverts, control) = (run.reverts.clone(), run.control.clone());
+        let files = edits.files.keys().cloned().collect();
         self.note_applied(id, edits, reverts.as_ref());
         match control {
             Some(control) => drop(control.try_send(Control::Delivered(task::Delivery::Applied))),
-            None => self.undo_finished(id, reverts),
+            None => self.undo_finished(id, reverts, files),
         }
         self.say(Loudness::Info, &line);
     }
 
+    /// Notes what arrived for a run. `reverts` names the run that it took back as a whole: a part of an undo is a run
+    /// like any other, so that the next undo takes back that part and leaves earlier runs alone.
     pub(in crate::server) fn note_applied(
         &mut self,
         id: &RunId,
@@ -202,12 +206,17 @@ impl Session {
             .take()
             .map(|delivery| delivery.arrived)
             .unwrap_or_default();
-        let (reverts, control) = (run.reverts.clone(), run.control.clone());
-        self.note_applied(id, arrived, reverts.as_ref());
+        let control = run.control.clone();
+        self.note_applied(id, arrived, None);
         let refused = Control::Delivered(task::Delivery::Refused(reason.to_owned()));
         match control {
             Some(control) => drop(control.try_send(refused)),
-            None => self.undo_failed(id, reason),
+            None => self.undo_ended(
+                id,
+                Outcome::Failed {
+                    message: reason.to_owned(),
+                },
+            ),
         }
         self.say(Loudness::Warning, reason);
     }
@@ -260,6 +269,10 @@ impl Session {
     /// What an undo has to change is known. The user asked for it: what is denied stays denied, what would ask was
     /// answered.
     pub(in crate::server) fn undo_planned(&mut self, id: &RunId, plan: Result<Plan, String>) {
+        if !self.runs.working.contains_key(id) {
+            // It was stopped meanwhile.
+            return;
+        }
         let plan = plan.and_then(|plan| {
             self.judge_delivery(id, Consent::User, &plan.edits)
                 .map(|()| plan)
@@ -276,28 +289,21 @@ impl Session {
         }
     }
 
-    /// An undo that was refused, at once or on the way, has ended as any run does.
-    fn undo_failed(&mut self, id: &RunId, reason: &str) {
-        let finished = RunEvent::Finished(Outcome::Failed {
-            message: reason.to_owned(),
-        });
-        self.publish_event(id, &finished);
-        self.note(Entry::Event(id.clone(), finished));
-        self.run_ended(id);
+    fn undo_finished(&mut self, id: &RunId, reverts: Option<RunId>, files: Vec<PathBuf>) {
+        let outcome = Outcome::Applied { files: files.len() };
+        if let Some(run) = reverts {
+            let undone = RunEvent::Undone { run, files };
+            self.publish_event(id, &undone);
+            self.note(Entry::Event(id.clone(), undone));
+        }
+        self.undo_ended(id, outcome);
     }
 
-    fn undo_finished(&mut self, id: &RunId, reverts: Option<RunId>) {
-        let events = [
-            reverts.map(|run| RunEvent::Undone {
-                run,
-                files: Vec::new(),
-            }),
-            Some(RunEvent::Finished(Outcome::Applied { files: 1 })),
-        ];
-        for event in events.into_iter().flatten() {
-            self.publish_event(id, &event);
-            self.note(Entry::Event(id.clone(), event));
-        }
+    /// An undo ends as any run does, however it went.
+    pub(super) fn undo_ended(&mut self, id: &RunId, outcome: Outcome) {
+        let finished = RunEvent::Finished(outcome);
+        self.publish_event(id, &finished);
+        self.note(Entry::Event(id.clone(), finished));
         self.run_ended(id);
     }
 }

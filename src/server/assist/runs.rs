@@ -286,12 +286,12 @@ impl Session {
         };
         // What was sent cannot be called back; what was not sent is dropped, and what arrived can be taken back.
         let arrived = run.delivery.take().map(|delivery| delivery.arrived);
-        let (control, reverts) = (run.control.clone(), run.reverts.clone());
-        self.note_applied(id, arrived.unwrap_or_default(), reverts.as_ref());
+        let control = run.control.clone();
+        self.note_applied(id, arrived.unwrap_or_default(), None);
         match control {
             // A run whose queue is full has been told already.
             Some(control) => drop(control.try_send(Control::Cancel)),
-            None => self.run_ended(id),
+            None => self.undo_ended(id, Outcome::Cancelled),
         }
     }
 
