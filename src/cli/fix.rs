@@ -7,9 +7,9 @@ use std::process::ExitCode;
 use clap::Args;
 
 use super::headless::{self, Progress, Wanted};
+use super::paint;
 use super::place::Project;
 use super::session;
-use super::{EXIT_MISSING, paint};
 use crate::agent::task::{Kind, Proposal, Scope, Task};
 
 /// Repair what keeps a project from compiling, and prove the repair.
@@ -34,13 +34,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match repair(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(repair(arguments))
 }
 
 fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::paint::{self, paint};
 use super::session;
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::permit::{Action, Decision};
 use crate::store::history::{Logged, RunSummary, What};
@@ -47,13 +47,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match answer(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(answer(arguments))
 }
 
 fn answer(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -68,9 +68,9 @@ pub fn complain(error: impl fmt::Display) {
 }
 
 /// The exit code of a command, which says why it could not do what was asked.
-pub fn ended(answer: anyhow::Result<u8>) -> ExitCode {
+pub fn ended(answer: anyhow::Result<impl Into<ExitCode>>) -> ExitCode {
     match answer {
-        Ok(code) => ExitCode::from(code),
+        Ok(code) => code.into(),
         Err(error) => {
             complain(format!("{error:#}"));
             ExitCode::from(EXIT_MISSING)

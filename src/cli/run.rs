@@ -9,7 +9,7 @@ use clap::Args;
 
 use super::headless::{self, Ended, Progress, Wanted};
 use super::session;
-use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS, model, paint};
+use super::{EXIT_DONE, EXIT_PROBLEMS, model, paint};
 use crate::agent::task::{Kind, Proposal, Task};
 use crate::agent::{intent, plan};
 use crate::event::Outcome;
@@ -39,13 +39,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match carry_out(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            paint::complain(error);
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(carry_out(arguments))
 }
 
 fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {

@@ -97,13 +97,7 @@ impl Finding {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    match examine(arguments) {
-        Ok(code) => code,
-        Err(error) => {
-            paint::complain(format!("{error:#}"));
-            ExitCode::from(EXIT_MISSING)
-        }
-    }
+    paint::ended(examine(arguments))
 }
 
 /// Prints which guards this machine has, as JSON. It confines this process, so it is run in one of its own.
