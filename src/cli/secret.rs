@@ -186,25 +186,37 @@ fn read(name: &str) -> anyhow::Result<Secret> {
     Ok(Secret::new(line.to_owned()))
 }
 
+/// What Ctrl-C sends.
+#[cfg(unix)]
+const INTERRUPT: u8 = 3;
+
+/// Bytes that a line of a terminal may have.
+#[cfg(unix)]
+const LINE_BYTES_MAX: usize = 4096;
+
 /// Asks on the terminal, which shows nothing of the answer.
 #[cfg(unix)]
 fn ask(name: &str) -> anyhow::Result<Secret> {
-    use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+    use rustix::io::retry_on_intr;
+    use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, tcgetattr, tcsetattr};
     let input = std::io::stdin();
     let before = tcgetattr(&input)?;
     let mut silent = before.clone();
-    // Without signals an interrupt cannot leave the terminal silent; it is read as a letter.
+    // Without signals an interrupt cannot leave the terminal silent: it is a letter, which ends the line.
     silent.local_modes -= LocalModes::ECHO | LocalModes::ISIG;
-    anstream::eprint!("Value of {name} (not shown): ");
+    silent.special_codes[SpecialCodeIndex::VEOL] = INTERRUPT;
     tcsetattr(&input, OptionalActions::Flush, &silent)?;
-    let mut line = Zeroizing::new(String::new());
-    let read = input.read_line(&mut line);
+    anstream::eprint!("Value of {name} (not shown): ");
+    // A terminal gives one line at a time. The buffer of the standard library would keep a copy of it.
+    let mut line = Zeroizing::new([0; LINE_BYTES_MAX]);
+    let read = retry_on_intr(|| rustix::io::read(&input, line.as_mut_slice()));
     tcsetattr(&input, OptionalActions::Flush, &before)?;
     anstream::eprintln!();
-    read?;
-    if line.contains('\u{3}') {
+    let line = line.get(..read?).unwrap_or_default();
+    if line.contains(&INTERRUPT) {
         bail!("nothing was changed");
     }
+    let line = std::str::from_utf8(line).context("the value is not text")?;
     Ok(Secret::new(line.trim_end_matches(['\n', '\r']).to_owned()))
 }
 

@@ -59,6 +59,8 @@ mod source;
 #[cfg(unix)]
 mod status;
 mod store;
+#[cfg(target_os = "linux")]
+mod terminal;
 mod tidy;
 mod transport;
 mod undo;
