@@ -1,15 +1,17 @@
 //! Where keys come from, and the only shape in which they travel (spec: Secret Management).
 //!
-//! A setting names a key: `${VARIABLE}` of the environment, `${secret:NAME}` of what `meliora secret set` keeps, or a
-//! command that prints it. The key is looked up when it is used, a [`Secret`] from then on, and known to every exit
-//! before anybody else sees it.
+//! A setting names a key: `${VARIABLE}` of the environment, `${secret:NAME}` of what `meliora secret set` keeps (in an
+//! encrypted file, or else in the keyring), or a command that prints it. The key is looked up when it is used, a
+//! [`Secret`] from then on, and known to every exit before anybody else sees it.
 
+pub mod keyring;
 pub mod vault;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
 use crate::config::host::Host;
@@ -17,6 +19,7 @@ use crate::permit::Purpose;
 use crate::process::{self, Command, Environment, Limits};
 use crate::redact::{MASK, Redactor};
 use crate::safety;
+use keyring::Keyring;
 use vault::Vault;
 
 /// Limits of a command that prints a key; some ask the user for a password first.
@@ -28,7 +31,8 @@ const COMMAND_LIMITS: Limits = Limits {
 /// Bytes that the name of a kept secret may have.
 const NAME_BYTES_MAX: usize = 64;
 
-/// A text that nobody prints by accident, and that is wiped from memory when it is no longer needed.
+/// A text that nobody prints by accident. Each copy is wiped from memory when it is no longer needed; who takes it out
+/// of text ([`Redactor`]) keeps one as it is.
 #[derive(Clone)]
 pub struct Secret(Zeroizing<String>);
 
@@ -62,8 +66,13 @@ pub enum Error {
     #[error("${{{0}}}, which is not set: export {0}")]
     NotSet(String),
     /// Nothing is kept under the name.
-    #[error("${{secret:{0}}}, which is not kept: run `meliora secret set {0}`")]
-    NotKept(String),
+    #[error("${{secret:{name}}}, which is not kept{note}: run `meliora secret set {name}`")]
+    NotKept {
+        /// The name.
+        name: String,
+        /// Where it could not be looked for.
+        note: &'static str,
+    },
     /// The name cannot be one of a kept secret.
     #[error("named `{0}`: a name has up to {NAME_BYTES_MAX} letters, digits, `-`, `_` and `.`")]
     BadName(String),
@@ -75,9 +84,12 @@ pub enum Error {
         /// What happened.
         reason: String,
     },
+    /// The keyring cannot be used.
+    #[error("to be looked for in the keyring, which cannot be used: {0}")]
+    Keyring(keyring::Error),
     /// The encrypted file cannot be used.
     #[error("kept in the encrypted file, which cannot be used: {0}")]
-    Vault(#[from] vault::Error),
+    Vault(vault::Error),
 }
 
 /// Looks up the key that a setting names: the `template`, in which `${…}` stands for what is meant, or what the
@@ -92,6 +104,15 @@ pub async fn look_up(
         Some((program, arguments)) if template.is_empty() => {
             printed(host, program, arguments).await?
         }
+        _ if template.expose().contains("${secret:") => {
+            let (host, template) = (host.clone(), template.clone());
+            let (sender, receiver) = oneshot::channel();
+            // Not a thread of the runtime, whose end would wait until the keyring's dialog is gone.
+            std::thread::spawn(move || sender.send(filled(&host, template.expose())));
+            receiver
+                .await
+                .expect("what fills a template does not panic")?
+        }
         _ => filled(host, template.expose())?,
     };
     redactor.learn(secret.expose());
@@ -105,13 +126,20 @@ pub fn unset_variable(host: &Host, template: &str) -> Option<String> {
     (!name.starts_with("secret:") && host.variable(name).is_none()).then(|| name.to_owned())
 }
 
-/// The secret that is kept under a name.
-pub fn kept(host: &Host, name: &str) -> Result<Option<Secret>, Error> {
+/// The secret that is kept under a name: in the encrypted file, or else in the keyring, which is not asked before.
+fn kept(host: &Host, name: &str) -> Result<Option<Secret>, Error> {
     check_name(name)?;
-    Ok(Vault::of(host).get(name)?)
+    if let Some(secret) = Vault::of(host).get(name).map_err(Error::Vault)? {
+        return Ok(Some(secret));
+    }
+    match Keyring::of(host).and_then(|keyring| keyring.get(name)) {
+        Err(keyring::Error::NoSession | keyring::Error::NoService) => Ok(None),
+        found => found.map_err(Error::Keyring),
+    }
 }
 
-/// The values of everything that is kept, for those who take them out of text; none where they cannot be read.
+/// The values of everything in the encrypted file, for those who take them out of text; none where they cannot be read.
+/// What is in the keyring becomes known when it is used.
 pub fn values(host: &Host) -> Vec<String> {
     let secrets = Vault::of(host).all().unwrap_or_default();
     let values = secrets.iter().map(|secret| secret.expose().to_owned());
@@ -137,7 +165,11 @@ fn filled(host: &Host, template: &str) -> Result<Secret, Error> {
         text.push_str(before);
         match name.strip_prefix("secret:") {
             Some(name) => {
-                let secret = kept(host, name)?.ok_or_else(|| Error::NotKept(name.to_owned()))?;
+                let secret = kept(host, name)?.ok_or_else(|| Error::NotKept {
+                    name: name.to_owned(),
+                    note: Keyring::of(host)
+                        .map_or(" (there is no keyring in this session)", |_| ""),
+                })?;
                 text.push_str(secret.expose());
             }
             None => text.push_str(
@@ -182,7 +214,6 @@ async fn printed(host: &Host, program: &str, arguments: &[String]) -> Result<Sec
     let finished = process::run(&command, &permit, b"", COMMAND_LIMITS)
         .await
         .map_err(|error| failed(error.to_string()))?;
-    let stdout = Zeroizing::new(finished.stdout.clone());
     if finished.timed_out {
         return Err(failed(format!(
             "it took longer than {:?}",
@@ -197,8 +228,11 @@ async fn printed(host: &Host, program: &str, arguments: &[String]) -> Result<Sec
             .map_or_else(|| "a signal".to_owned(), |code| format!("exit code {code}"));
         return Err(failed(format!("{code}: {said}")));
     }
-    let text = String::from_utf8_lossy(&stdout);
-    let line = text.lines().next().unwrap_or_default().trim();
+    let stdout = Zeroizing::new(finished.stdout);
+    let line = stdout.split(|byte| *byte == b'\n').next();
+    let line = std::str::from_utf8(line.unwrap_or_default());
+    let line = line.map_err(|_| failed("what it printed is not text".to_owned()))?;
+    let line = line.trim();
     if line.is_empty() {
         return Err(failed("it printed nothing".to_owned()));
     }
@@ -235,7 +269,7 @@ mod tests {
             ("${C}", "${C}, which is not set: export C"),
             (
                 "${secret:mine}",
-                "${secret:mine}, which is not kept: run `meliora secret set mine`",
+                "${secret:mine}, which is not kept (there is no keyring in this session): run `meliora secret set mine`",
             ),
             ("${secret:../x}", "named `../x`"),
         ] {

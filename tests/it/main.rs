@@ -23,6 +23,8 @@ mod findings;
 #[cfg(unix)]
 mod frames;
 mod fuzz;
+#[cfg(target_os = "linux")]
+mod keyring;
 mod late;
 #[cfg(target_os = "linux")]
 mod memory;
