@@ -6,6 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Llm;
+use crate::redact::Secret;
 
 /// `[[llm.providers.NAME.endpoints]]`: one of several addresses or keys of a provider, which share the work.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -14,7 +15,9 @@ pub struct Endpoint {
     /// Base URL; that of the provider when empty.
     pub base_url: String,
     /// A key, normally `${VARIABLE}`; that of the provider when empty.
-    pub api_key: String,
+    #[serde(with = "super::key")]
+    #[schemars(with = "String")]
+    pub api_key: Secret,
 }
 
 impl std::fmt::Debug for Endpoint {
@@ -28,7 +31,7 @@ impl std::fmt::Debug for Endpoint {
 
 impl Llm {
     /// The addresses of a provider and the keys for them, as they are configured.
-    pub fn doors(&self, provider: &str) -> Vec<(String, String)> {
+    pub fn doors(&self, provider: &str) -> Vec<(String, Secret)> {
         let main = self.endpoint_of(provider);
         let key = self.key_of(provider);
         let endpoints = self.providers.get(provider);
@@ -36,18 +39,15 @@ impl Llm {
             .map(|entry| entry.endpoints.as_slice())
             .unwrap_or_default();
         if endpoints.is_empty() {
-            return main.map(|url| (url, key.to_owned())).into_iter().collect();
+            return main.map(|url| (url, key)).into_iter().collect();
         }
         let doors = endpoints.iter().filter_map(|endpoint| {
             let url = match endpoint.base_url.trim_end_matches('/') {
                 "" => main.clone()?,
                 url => url.to_owned(),
             };
-            let key = match endpoint.api_key.as_str() {
-                "" => key,
-                own => own,
-            };
-            Some((url, key.to_owned()))
+            let own = Some(&endpoint.api_key).filter(|own| !own.expose().is_empty());
+            Some((url, own.unwrap_or(&key).clone()))
         });
         doors.collect()
     }
@@ -61,11 +61,11 @@ impl Llm {
             std::iter::once((&provider.base_url, &provider.api_key)).chain(more)
         });
         doors.flat_map(|(url, key)| {
-            let key = Some(key).filter(|key| !key.is_empty() && !key.contains("${"));
+            let key = Some(key.expose()).filter(|key| !key.is_empty() && !key.contains("${"));
             let credentials = credentials(url);
             let password = credentials.and_then(|credentials| credentials.split_once(':'));
             let password = password.map(|(_, password)| password.to_owned());
-            key.cloned().into_iter().chain(password)
+            key.map(str::to_owned).into_iter().chain(password)
         })
     }
 }
@@ -104,10 +104,10 @@ mod tests {
         let mut llm = Llm::default();
         let endpoint = |url: &str, key: &str| Endpoint {
             base_url: url.to_owned(),
-            api_key: key.to_owned(),
+            api_key: key.into(),
         };
         let provider = Provider {
-            api_key: "${FIRST}".to_owned(),
+            api_key: "${FIRST}".into(),
             base_url: "https://one.example/v1/".to_owned(),
             endpoints: vec![
                 endpoint("", ""),
@@ -120,7 +120,7 @@ mod tests {
         let doors = llm.doors("mine");
         let doors: Vec<(&str, &str)> = doors
             .iter()
-            .map(|(url, key)| (url.as_str(), key.as_str()))
+            .map(|(url, key)| (url.as_str(), key.expose()))
             .collect();
         let expected = [
             ("https://one.example/v1", "${FIRST}"),

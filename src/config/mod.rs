@@ -10,6 +10,7 @@ pub mod edit;
 pub mod features;
 pub mod file;
 pub mod host;
+pub mod key;
 pub mod layers;
 pub mod names;
 pub mod prompt_files;
@@ -26,6 +27,7 @@ use std::collections::BTreeMap;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::redact::Secret;
 pub use servers::{RootStrategy, Server};
 pub use wire::Wire;
 
@@ -198,7 +200,9 @@ pub enum ActionStyle {
 #[serde(default)]
 pub struct Provider {
     /// A key, normally `${VARIABLE}` or `${secret:NAME}` of what `meliora secret set` keeps; looked up when it is used.
-    pub api_key: String,
+    #[serde(with = "key")]
+    #[schemars(with = "String")]
+    pub api_key: Secret,
     /// A command that prints the key, when `api_key` is empty: program and arguments.
     pub key_command: Vec<String>,
     /// Base URL, for example `http://127.0.0.1:11434/v1`.
@@ -217,14 +221,9 @@ pub struct Provider {
 
 impl std::fmt::Debug for Provider {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let key = if self.api_key.is_empty() {
-            ""
-        } else {
-            crate::redact::MASK
-        };
         formatter
             .debug_struct("Provider")
-            .field("api_key", &key)
+            .field("api_key", &key::shown(&self.api_key))
             .field("key_command", &self.key_command)
             .field("base_url", &self.base_url)
             .field("wire", &self.wire)

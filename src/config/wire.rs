@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Llm, Provider};
+use crate::redact::Secret;
 
 /// The language that an endpoint speaks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
@@ -52,15 +53,15 @@ impl Llm {
     }
 
     /// The key of a provider as it is configured, its variable not yet looked up; empty when there is none.
-    pub fn key_of(&self, provider: &str) -> &str {
-        let configured = self.configured(provider, |entry| entry.api_key.as_str());
-        match provider {
+    pub fn key_of(&self, provider: &str) -> Secret {
+        let configured = self.configured(provider, |entry| entry.api_key.expose());
+        Secret::from(match provider {
             _ if !configured.is_empty() => configured,
             _ if !self.key_command_of(provider).is_empty() => "",
             "openai" => "${OPENAI_API_KEY}",
             "anthropic" => "${ANTHROPIC_API_KEY}",
             _ => "",
-        }
+        })
     }
 
     /// How the configuration says that a provider is spoken to, if it does.

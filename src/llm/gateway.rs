@@ -127,7 +127,7 @@ impl Gateway {
             }
             // Whoever does not rest and was asked the least comes first; of equals, any.
             doors.sort_by_cached_key(|(url, key)| {
-                let name = route::door_name(url, key);
+                let name = route::door_name(url, key.expose());
                 (ledger.load(&name), crate::store::salt())
             });
             for door in doors {

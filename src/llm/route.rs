@@ -100,7 +100,7 @@ impl Route {
     pub(super) fn open(
         opening: &mut Opening<'_>,
         (provider, model): (&str, &str),
-        (endpoint, key): (String, String),
+        (endpoint, key): (String, Secret),
     ) -> Result<Self, Error> {
         if doors::credentials(&endpoint).is_some() {
             return Err(Error::CredentialsInUrl(provider.to_owned()));
@@ -138,7 +138,7 @@ impl Route {
         Ok(Self {
             client,
             host: Arc::clone(opening.host),
-            key: Secret::new(key),
+            key,
             key_command: llm.key_command_of(provider).to_vec(),
             known: None,
             price: Price::of(llm, provider, model),

@@ -7,6 +7,7 @@
 mod forms;
 mod named;
 mod names;
+mod secret;
 mod shapes;
 pub mod stream;
 
@@ -18,6 +19,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use aho_corasick::AhoCorasick;
 
 pub use names::names_a_secret;
+pub use secret::Secret;
 
 /// What stands in place of a secret.
 pub const MASK: &str = "[redacted]";

@@ -17,7 +17,8 @@ use zeroize::Zeroizing;
 use crate::config::host::Host;
 use crate::permit::Purpose;
 use crate::process::{self, Command, Environment, Limits};
-use crate::redact::{MASK, Redactor};
+use crate::redact::Redactor;
+pub use crate::redact::Secret;
 use crate::safety;
 use keyring::Keyring;
 use vault::Vault;
@@ -30,34 +31,6 @@ const COMMAND_LIMITS: Limits = Limits {
 
 /// Bytes that the name of a kept secret may have.
 const NAME_BYTES_MAX: usize = 64;
-
-/// A text that nobody prints by accident. Each copy is wiped from memory when it is no longer needed; who takes it out
-/// of text ([`Redactor`]) keeps one as it is.
-#[derive(Clone)]
-pub struct Secret(Zeroizing<String>);
-
-impl Secret {
-    /// Makes a secret of a text.
-    pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
-    }
-
-    /// The text, for the one place that needs it.
-    pub fn expose(&self) -> &str {
-        &self.0
-    }
-
-    /// Whether there is nothing in it.
-    pub fn is_empty(&self) -> bool {
-        self.0.trim().is_empty()
-    }
-}
-
-impl std::fmt::Debug for Secret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.write_str(MASK)
-    }
-}
 
 /// Why a key could not be had; fits after "the key of provider `x` is".
 #[derive(Debug, thiserror::Error)]
@@ -180,7 +153,7 @@ fn filled(host: &Host, template: &str) -> Result<Secret, Error> {
         rest = after;
     }
     text.push_str(rest);
-    Ok(Secret(text))
+    Ok(text.into())
 }
 
 /// What a command of the user prints: its first line.
@@ -242,6 +215,7 @@ async fn printed(host: &Host, program: &str, arguments: &[String]) -> Result<Sec
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::redact::MASK;
 
     fn host(environment: &[(&str, &str)]) -> Host {
         let environment = environment

@@ -185,7 +185,7 @@ async fn a_real_server_refuses_a_wrong_key_and_takes_the_right_one() {
         ("the-wrong-key-2", false),
         ("${THE_KEY}", true),
     ] {
-        key.clone_into(&mut provider(&mut config).api_key);
+        provider(&mut config).api_key = key.into();
         let asked = way(&config, &[("THE_KEY", "the-right-key-1")])
             .ask(&question("Hello"))
             .await;

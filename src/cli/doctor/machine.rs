@@ -150,7 +150,7 @@ fn named(subject: &str, host: &Host, llm: &Llm, (provider, model): (&str, &str))
     let doors = llm.doors(provider).into_iter().map(|(endpoint, key)| {
         let endpoint = without_credentials(&endpoint);
         let detail = format!("{model} at {endpoint} (not contacted)");
-        match crate::secrets::unset_variable(host, &key) {
+        match crate::secrets::unset_variable(host, key.expose()) {
             None => Finding::new(Standing::Good, subject, detail),
             Some(variable) => Finding::new(Standing::Caution, subject, detail).advise(format!(
                 "its key is ${{{variable}}}, which is not set: export {variable}"
@@ -257,7 +257,7 @@ mod tests {
             provider.clone_into(&mut config.llm.provider);
             if !key.is_empty() {
                 let settings = crate::config::Provider {
-                    api_key: key.to_owned(),
+                    api_key: key.into(),
                     base_url: "http://127.0.0.1:1".to_owned(),
                     ..crate::config::Provider::default()
                 };
@@ -279,7 +279,7 @@ mod tests {
         let host = Host::from_environment(PathBuf::from("/bin/meliora"), environment);
         let endpoint = |url: &str, key: &str| Endpoint {
             base_url: url.to_owned(),
-            api_key: key.to_owned(),
+            api_key: key.into(),
         };
         let mut config = Config::default();
         let provider = crate::config::Provider {

@@ -16,7 +16,7 @@ const KEY: &str = "key-with-9-lives-and-more";
 
 fn config(url: &str) -> Config {
     let mut config = speaks(Wire::Anthropic, url, "parrot");
-    KEY.clone_into(&mut provider(&mut config).api_key);
+    provider(&mut config).api_key = KEY.into();
     config
 }
 

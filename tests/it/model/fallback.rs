@@ -20,7 +20,7 @@ fn config(first: &Server, second: &Server) -> Config {
     config.llm.idle_timeout = 5;
     let provider = provider(&mut config);
     provider.wire = Some(Wire::Anthropic);
-    KEY.clone_into(&mut provider.api_key);
+    provider.api_key = KEY.into();
     let other = config.llm.providers.entry("other".to_owned()).or_default();
     other.base_url.clone_from(&second.url);
     config.llm.fallback.enabled = true;
@@ -128,7 +128,7 @@ async fn whoever_cannot_answer_now_is_not_waited_for_when_another_can() {
 
     // A key that is not there is a reason as well; nothing is sent to the first one then.
     let asked = first.requests().len();
-    "${NOT_SET}".clone_into(&mut provider(&mut config).api_key);
+    provider(&mut config).api_key = "${NOT_SET}".into();
     let ended = ground.run(config, "what is x?").await;
     let (_, reason, _) = turned(&ended.events).expect("it is told");
     assert!(reason.contains("export NOT_SET"), "{reason}");

@@ -93,7 +93,7 @@ async fn a_redirect_is_not_followed_and_the_key_stays() {
     };
     let server = Server::start(vec![redirect]).await;
     let mut config = config(&server.url);
-    "${THE_KEY}".clone_into(&mut provider(&mut config).api_key);
+    provider(&mut config).api_key = "${THE_KEY}".into();
     let error = way(&config, &[("THE_KEY", KEY)]).ask(&question()).await;
     let error = error.expect_err("redirects are refused").to_string();
     assert!(
@@ -119,7 +119,7 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
         let server =
             Server::start(vec![refuses(status, &format!("no such key: {KEY}"), &[])]).await;
         let mut config = config(&server.url);
-        KEY.clone_into(&mut provider(&mut config).api_key);
+        provider(&mut config).api_key = KEY.into();
         let error = way(&config, &[]).ask(&question()).await;
         let error = error.expect_err("it is refused").to_string();
         assert!(error.contains(expected) && !error.contains(KEY), "{error}");
@@ -130,7 +130,7 @@ async fn refusals_say_what_to_do_and_never_show_the_key() {
     let refusal = refuses("401 Unauthorized", &format!("no such key: {echoed}"), &[]);
     let server = Server::start(vec![refusal]).await;
     let mut config = config(&server.url);
-    "${SOME_VARIABLE}".clone_into(&mut provider(&mut config).api_key);
+    provider(&mut config).api_key = "${SOME_VARIABLE}".into();
     let environment = [("SOME_VARIABLE", "plain-hunter-value\n")];
     let error = way(&config, &environment).ask(&question()).await;
     let error = error.expect_err("it is refused").to_string();
@@ -288,7 +288,7 @@ async fn nothing_leaves_before_a_model_was_chosen_and_its_key_is_there() {
 
     let server = Server::start(vec![says("hello")]).await;
     let mut config = config(&server.url);
-    "${NOT_SET}".clone_into(&mut provider(&mut config).api_key);
+    provider(&mut config).api_key = "${NOT_SET}".into();
     let error = way(&config, &[])
         .ask(&question())
         .await

@@ -57,7 +57,7 @@ const TONGUES: [Tongue; 4] = [
 impl Tongue {
     fn config(self, url: &str) -> Config {
         let mut config = speaks(self.wire, url, "parrot");
-        KEY.clone_into(&mut provider(&mut config).api_key);
+        provider(&mut config).api_key = KEY.into();
         config
     }
 

@@ -345,7 +345,7 @@ async fn an_endpoint_that_fails_again_and_again_rests_and_another_one_is_asked()
     let second = Server::start(vec![says("hello")]).await;
     let endpoint = |url: &str| Endpoint {
         base_url: url.to_owned(),
-        api_key: String::new(),
+        api_key: "".into(),
     };
     let provider = provider(&mut config);
     provider.endpoints = vec![endpoint(&first.url), endpoint(&second.url)];
@@ -377,7 +377,7 @@ async fn several_keys_and_addresses_share_the_work() {
     provider.endpoints = ["${FIRST}", "${SECOND}"]
         .map(|key| Endpoint {
             base_url: String::new(),
-            api_key: key.to_owned(),
+            api_key: key.into(),
         })
         .to_vec();
     for _ in 0..6 {
