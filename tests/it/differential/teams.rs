@@ -20,7 +20,7 @@ use crate::servers::Machine;
 use crate::wire_peer::environment;
 
 /// How long an answer of ours may differ: a server that is late is left out, and the next answer has it.
-const LATENESS: Duration = Duration::from_secs(40);
+const LATENESS: Duration = Duration::from_secs(120);
 
 /// The time that servers have after the first answer, and after the best one has greeted us. On a machine with much to do
 /// that is not enough, and what took so long may lack those who needed longer; what came sooner may not.
