@@ -278,6 +278,11 @@ fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
             "a key in plain text: write `${VARIABLE}`, or keep it with `meliora secret set`"
                 .to_owned(),
         ),
+        (name, DeValue::String(text))
+            if key.contains(".headers.") && super::doors::is_secret_header(name, text) =>
+        {
+            Some("a key in plain text: write `${VARIABLE}` or `${secret:NAME}`".to_owned())
+        }
         ("base_url", DeValue::String(url)) if url.starts_with("http://") && !is_loopback(url) => {
             Some("the key and your code would travel unencrypted: use https".to_owned())
         }
@@ -373,6 +378,10 @@ mod tests {
             (
                 "[[lsp.servers]]\nname = 'ruff'\nargs = 'check'\n",
                 "3: expected list of texts, found the text \"check\" (in `lsp.servers.ruff.args`)",
+            ),
+            (
+                "[llm.providers.x]\nheaders = { Api-Key = 'sk-1', X-Team = 'blue', Cookie = '${C}' }\n",
+                "2: a key in plain text: write `${VARIABLE}` or `${secret:NAME}` (in `llm.providers.x.headers.Api-Key`)",
             ),
             (
                 "[llm.providers.x]\napi_key = 'sk-1'\n",

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Llm;
-use crate::redact::Secret;
+use crate::redact::{Secret, names_a_secret};
 
 /// `[[llm.providers.NAME.endpoints]]`: one of several addresses or keys of a provider, which share the work.
 #[derive(Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -52,22 +52,31 @@ impl Llm {
         doors.collect()
     }
 
-    /// What stands in the settings and nobody may see: keys that are no reference to a variable, and passwords in
-    /// addresses.
+    /// What stands in the settings and nobody may see: keys that are no reference to a variable, also in headers, and
+    /// passwords in addresses.
     pub fn secrets(&self) -> impl Iterator<Item = String> {
         let doors = self.providers.values().flat_map(|provider| {
             let more = provider.endpoints.iter();
             let more = more.map(|endpoint| (&endpoint.base_url, &endpoint.api_key));
             std::iter::once((&provider.base_url, &provider.api_key)).chain(more)
         });
-        doors.flat_map(|(url, key)| {
+        let headers = self.providers.values().flat_map(|entry| &entry.headers);
+        let headers = headers.filter(|(name, value)| is_secret_header(name, value));
+        let headers = headers.map(|(_, value)| value.clone());
+        let doors = doors.flat_map(|(url, key)| {
             let key = Some(key.expose()).filter(|key| !key.is_empty() && !key.contains("${"));
             let credentials = credentials(url);
             let password = credentials.and_then(|credentials| credentials.split_once(':'));
             let password = password.map(|(_, password)| password.to_owned());
             key.map(str::to_owned).into_iter().chain(password)
-        })
+        });
+        doors.chain(headers)
     }
+}
+
+/// Whether a header has a key in plain text, by its name.
+pub(super) fn is_secret_header(name: &str, value: &str) -> bool {
+    !value.is_empty() && !value.contains("${") && names_a_secret(name)
 }
 
 /// The user and password in an address: `a:b` of `https://a:b@host/v1`.
@@ -114,6 +123,13 @@ mod tests {
                 endpoint("", "${SECOND}"),
                 endpoint("https://me:hunter2@two.example/v1/", "literal"),
             ],
+            headers: [
+                ("Api-Key", "plain"),
+                ("X-Auth-Token", "${A}"),
+                ("X-Team", "blue"),
+            ]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .into(),
             ..Provider::default()
         };
         llm.providers.insert("mine".to_owned(), provider);
@@ -129,7 +145,7 @@ mod tests {
         ];
         assert_eq!(doors, expected);
         let secrets: Vec<String> = llm.secrets().collect();
-        assert_eq!(secrets, ["literal", "hunter2"]);
+        assert_eq!(secrets, ["literal", "hunter2", "plain"]);
         assert_eq!(llm.doors("nobody"), []);
         assert_eq!(llm.doors("openai").len(), 1);
     }

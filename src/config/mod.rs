@@ -208,9 +208,22 @@ pub struct Provider {
     /// Base URL, for example `http://127.0.0.1:11434/v1`.
     pub base_url: String,
     /// How it is spoken to; by its name when unset: `anthropic` and `ollama` in their own ways, models of
-    /// `OpenAI` that reason by `responses`, every other by chat completions.
+    /// `OpenAI` that reason by `responses`, those with a `body` by that, every other by chat completions.
     #[schemars(with = "Wire")]
     pub wire: Option<Wire>,
+    /// Where requests go below `base_url`, in place of the wire's own path, for example
+    /// `openai/deployments/NAME/chat/completions?api-version=2024-10-21`.
+    pub path: String,
+    /// Further headers of every request. What `${VARIABLE}` or `${secret:NAME}` stands for is looked up when it is used
+    /// and treated as a secret.
+    pub headers: BTreeMap<String, String>,
+    /// What is sent to an endpoint that speaks like no other: a template of a JSON document, in which `{{ messages }}`,
+    /// `{{ system }}`, `{{ prompt }}`, `{{ model }}`, `{{ max_tokens }}` and `{{ temperature }}` stand, without quotes,
+    /// for what is to be there.
+    pub body: String,
+    /// Where the text is in what such an endpoint answers, in one piece or in each of many: a JSON pointer such as
+    /// `/result/text`.
+    pub answer: String,
     /// Several addresses or keys, which share the work; without any, `base_url` and `api_key` are the only ones.
     pub endpoints: Vec<doors::Endpoint>,
     /// Requests that may be sent in a minute, over all processes; others wait. 0: any number.

@@ -18,6 +18,8 @@ pub enum Wire {
     Ollama,
     /// Responses, as `OpenAI` speaks them to models that reason.
     Responses,
+    /// As `body` and `answer` say.
+    Template,
 }
 
 impl Llm {
@@ -77,7 +79,9 @@ impl Llm {
 
     /// How a provider is spoken to, unless its model is better spoken to in another way.
     pub fn wire_of(&self, provider: &str) -> Wire {
+        let entry = self.providers.get(provider);
         self.chosen_wire(provider).unwrap_or(match provider {
+            _ if entry.is_some_and(|entry| !entry.body.is_empty()) => Wire::Template,
             "anthropic" => Wire::Anthropic,
             "ollama" => Wire::Ollama,
             _ => Wire::Openai,

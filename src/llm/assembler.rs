@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::message::{Answer, Finish, Thoughts, ToolCall, Usage};
 use super::openai::error_text;
-use super::{anthropic, ollama, responses, tokens};
+use super::{anthropic, ollama, responses, template, tokens};
 use crate::config::Wire;
 
 /// Why a stream makes no answer.
@@ -33,9 +33,11 @@ pub enum Fault {
 }
 
 /// Puts a streamed answer together.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Assembler {
     wire: Wire,
+    /// Where the text is, by a wire of the configuration.
+    pointer: String,
     text: String,
     thoughts: Vec<(u64, Value)>,
     calls: Vec<Slot>,
@@ -48,7 +50,7 @@ pub struct Assembler {
     done: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 struct Slot {
     index: Option<u64>,
     id: String,
@@ -59,8 +61,14 @@ struct Slot {
 impl Assembler {
     /// An assembler for the answers of one wire.
     pub fn new(wire: Wire) -> Self {
+        Self::reading(wire, String::new())
+    }
+
+    /// An assembler for the answers of a wire that has its text at `pointer`.
+    pub(super) fn reading(wire: Wire, pointer: String) -> Self {
         Self {
             wire,
+            pointer,
             text: String::new(),
             thoughts: Vec::new(),
             calls: Vec::new(),
@@ -89,6 +97,12 @@ impl Assembler {
             Wire::Anthropic => self.added_by(|this| anthropic::take(data, this)),
             Wire::Ollama => self.added_by(|this| ollama::take(data, this)),
             Wire::Responses => self.added_by(|this| responses::take(data, this)),
+            Wire::Template => {
+                let pointer = std::mem::take(&mut self.pointer);
+                let added = self.added_by(|this| template::take(data, &pointer, this));
+                self.pointer = pointer;
+                added
+            }
         }
     }
 
@@ -128,6 +142,9 @@ impl Assembler {
     /// Takes an answer that came in one piece.
     pub fn take_whole(&mut self, body: &str) -> Result<String, Fault> {
         let added = self.take(body)?;
+        if self.wire == Wire::Template && self.finish.is_none() {
+            return Err(malformed(body));
+        }
         self.done |= self.finish.is_some();
         Ok(added)
     }

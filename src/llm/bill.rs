@@ -8,7 +8,6 @@ use super::ledger::{Outcome, Slip};
 use super::message::Usage;
 use super::price::{Cost, Price};
 use super::route::{Refused, Route};
-use crate::config::Wire;
 
 /// Characters of an error that are written down.
 const ERROR_CHARACTERS_MAX: usize = 200;
@@ -16,7 +15,7 @@ const ERROR_CHARACTERS_MAX: usize = 200;
 /// A call that is paid for. However it ends, what it cost so far is written down; also when it is dropped half-way.
 pub(super) struct Bill {
     slip: Option<Slip>,
-    wire: Wire,
+    blank: Assembler,
     price: Option<Price>,
     tokens_in: u64,
     pub(super) assembler: Assembler,
@@ -33,10 +32,10 @@ impl Bill {
     pub(super) fn new(slip: Slip, route: &Route, tokens_in: u64) -> Self {
         Self {
             slip: Some(slip),
-            wire: route.wire,
+            blank: route.assembler(),
             price: route.price,
             tokens_in,
-            assembler: Assembler::new(route.wire),
+            assembler: route.assembler(),
             in_flight: false,
             reported: None,
             heard: 0,
@@ -45,7 +44,7 @@ impl Bill {
 
     /// The request is sent.
     pub(super) fn begin(&mut self) {
-        self.assembler = Assembler::new(self.wire);
+        self.assembler = self.blank.clone();
         self.in_flight = true;
     }
 
@@ -63,7 +62,7 @@ impl Bill {
     pub(super) fn end(&mut self) -> Assembler {
         self.heard = self.assembler.tokens_so_far();
         self.reported = self.assembler.reported();
-        std::mem::replace(&mut self.assembler, Assembler::new(self.wire))
+        std::mem::replace(&mut self.assembler, self.blank.clone())
     }
 
     /// What it cost so far: as the provider reported, or else as we count.

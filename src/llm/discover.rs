@@ -163,7 +163,7 @@ fn listing(wire: Wire, endpoint: &str) -> String {
     match wire {
         Wire::Ollama => format!("{base}/api/tags"),
         Wire::Anthropic => format!("{base}/v1/models"),
-        Wire::Openai | Wire::Responses => format!("{endpoint}/models"),
+        Wire::Openai | Wire::Responses | Wire::Template => format!("{endpoint}/models"),
     }
 }
 
@@ -198,6 +198,10 @@ impl Gateway {
         }
         if self.route.replay.is_some() {
             return Err(Error::OnlyConversations);
+        }
+        if self.route.wire == Wire::Template {
+            // Nobody knows where it would list them.
+            return Ok(vec![self.route.model.clone()]);
         }
         let body = self.route.get(url, LIST_BYTES_MAX).await?;
         let names = serde_json::from_str(&body)

@@ -39,6 +39,24 @@ pub enum Error {
     /// The key cannot stand in a header.
     #[error("the key of provider `{0}` has characters that no key has")]
     KeyInvalid(String),
+    /// A configured header cannot be one.
+    #[error(
+        "the header `{header}` of provider `{provider}` has a name or a value that no header has"
+    )]
+    HeaderInvalid {
+        /// The provider.
+        provider: String,
+        /// Name of the header.
+        header: String,
+    },
+    /// The template of a provider's requests cannot be used.
+    #[error("the template in [llm.providers.{provider}] cannot be used: {reason}")]
+    Template {
+        /// The provider.
+        provider: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The permit is for something else.
     #[error("the permit is not for {0}")]
     NotPermitted(String),
@@ -269,6 +287,8 @@ impl Error {
             | Self::Replayed(_)
             | Self::KeyMissing { .. }
             | Self::KeyInvalid(_)
+            | Self::HeaderInvalid { .. }
+            | Self::Template { .. }
             | Self::Unreachable { .. }
             | Self::Lost { .. }
             | Self::Status { .. }

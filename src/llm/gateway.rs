@@ -15,6 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::StatusCode;
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 use tokio::time::Instant;
 
@@ -335,7 +336,7 @@ impl Gateway {
         &mut self,
         request: &Request,
         mut tokens_out_max: u64,
-        authorization: Option<route::Authorization>,
+        authorization: HeaderMap,
         bill: &mut Bill,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<Answer, Error> {

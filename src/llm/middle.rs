@@ -4,6 +4,7 @@
 //! family. Which way an endpoint understands is found out by the first gap and then kept. A model that is not known to
 //! fill gaps is never sent one as if it were a chat.
 
+use reqwest::header::HeaderMap;
 use serde_json::{Value, json};
 
 use super::bill::Bill;
@@ -12,7 +13,7 @@ use super::budget::Spent;
 use super::error::Error;
 use super::gateway::Gateway;
 use super::message::Usage;
-use super::route::{Authorization, Refused, Route};
+use super::route::{Refused, Route};
 use crate::config::Wire;
 use crate::permit::Permit;
 
@@ -91,7 +92,7 @@ impl Gateway {
         &mut self,
         gap: Gap<'_>,
         mut tokens_out: u64,
-        authorization: Option<Authorization>,
+        authorization: HeaderMap,
         bill: &mut Bill,
     ) -> Result<Filling, Error> {
         let marks = marks(&self.route.model);
@@ -232,7 +233,7 @@ fn ways(route: &Route, marks: Option<&Marks>, known: Option<Way>) -> Vec<Way> {
         Wire::Ollama => std::iter::once(Way::Insert)
             .chain(with_marks(Way::Raw))
             .collect(),
-        Wire::Anthropic => Vec::new(),
+        Wire::Anthropic | Wire::Template => Vec::new(),
         Wire::Openai | Wire::Responses if is_at("api.openai.com") => Vec::new(),
         Wire::Openai if is_at("api.mistral.ai") || is_at("codestral.mistral.ai") => vec![Way::Fim],
         Wire::Openai if is_at("api.deepseek.com") => vec![Way::Suffix],

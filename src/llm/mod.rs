@@ -2,8 +2,8 @@
 //!
 //! [`gateway::Gateway`] is the only way out: it takes a permit, looks the key up, retries, watches, counts and stops.
 //! [`message`] is the one form of a conversation inside the program; [`openai`], [`responses`], [`anthropic`] and
-//! [`ollama`] turn
-//! it into their wires, in the [`dialect`] that a server understands and within what [`models`] knows of the model;
+//! [`ollama`] turn it into their wires, and [`template`] into any other, in the [`dialect`] that a server understands and
+//! within what [`models`] knows of the model; [`headers`] say who asks;
 //! [`sse`] and [`assembler`] read what comes back. [`actions`] lets models act that have no tool calls, and [`tokens`]
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
 //! [`discover`] lists models, also those that run on this machine. [`ledger`] keeps what every call cost by its
@@ -21,6 +21,7 @@ pub mod discover;
 pub mod error;
 pub mod exchange;
 pub mod gateway;
+mod headers;
 pub mod ledger;
 pub mod message;
 pub mod middle;
@@ -34,6 +35,7 @@ pub mod responses;
 mod retry;
 mod route;
 pub mod sse;
+mod template;
 pub mod tokens;
 
 pub use error::Error;

@@ -5,25 +5,26 @@
 
 use std::path::Path;
 use std::sync::{Arc, Once};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
+use reqwest::header::{CONTENT_TYPE, HeaderMap};
 use reqwest::{Client, Response, StatusCode};
 use serde_json::Value;
 
 use super::assembler::{Assembler, Fault};
 use super::dialect::{Dialect, Settings, Style};
 use super::error::{ANSWER_BYTES_MAX, Error};
+use super::headers::Headers;
 use super::message::Request;
 use super::price::Price;
 use super::replay::{self, Replay};
 use super::sse::{self, Event, TooLong};
+use super::template::Template;
 use super::{anthropic, assembler, models, ndjson, ollama, openai, responses, retry};
 use crate::config::doors;
 use crate::config::host::Host;
 use crate::config::{ActionStyle, Llm, Wire};
-use crate::redact::Redactor;
-use crate::secrets::{self, Secret};
+use crate::redact::{Redactor, Secret};
 
 /// How long the end of a connection is waited for after the end of an answer: one that ends properly can be used again.
 const END_WAIT: Duration = Duration::from_millis(20);
@@ -35,21 +36,13 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const ERROR_BYTES_MAX: usize = 64 * 1024;
 const ERROR_CHARACTERS_MAX: usize = 400;
 
-/// Time after which a key is looked up again: what a command prints may not be good for longer.
-const KEY_FRESH: Duration = Duration::from_secs(300);
-
-/// The header that identifies us.
-pub(super) type Authorization = (HeaderName, HeaderValue);
-
 /// The way to one model.
 #[derive(Debug)]
 pub(super) struct Route {
     client: Client,
-    host: Arc<Host>,
-    key: Secret,
-    key_command: Vec<String>,
-    /// The header, and when its key was looked up.
-    known: Option<(Instant, Authorization)>,
+    headers: Headers,
+    /// The language of the endpoint, when it has one of its own.
+    template: Option<Template>,
     temperature: Option<f64>,
     idle_timeout: Duration,
     pub(super) window: u64,
@@ -115,7 +108,10 @@ impl Route {
             _ => llm.wire_of(provider),
         };
         let base = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
+        let path = settings.map_or("", |settings| settings.path.trim_start_matches('/'));
         let url = match wire {
+            _ if !path.is_empty() => format!("{endpoint}/{path}"),
+            Wire::Template => endpoint.clone(),
             Wire::Openai => format!("{endpoint}/chat/completions"),
             Wire::Anthropic => format!("{base}/v1/messages"),
             Wire::Ollama => format!("{base}/api/chat"),
@@ -127,6 +123,7 @@ impl Route {
             ActionStyle::Schema => Style::Schema,
         };
         let style = match style {
+            _ if wire == Wire::Template => Style::Text,
             Style::Schema if !facts.schema => Style::Text,
             style => style,
         };
@@ -137,10 +134,10 @@ impl Route {
         let tokens_in_max = llm.context_tokens_max.min(context - tokens_out_max);
         Ok(Self {
             client,
-            host: Arc::clone(opening.host),
-            key,
-            key_command: llm.key_command_of(provider).to_vec(),
-            known: None,
+            headers: Headers::new(opening.host, llm, provider, key),
+            template: (wire == Wire::Template)
+                .then(|| Template::of(llm, provider))
+                .transpose()?,
             price: Price::of(llm, provider, model),
             replay: (provider == replay::PROVIDER)
                 .then(|| Replay::open(Path::new(&llm.replay)))
@@ -174,38 +171,19 @@ impl Route {
 
     /// Name of the endpoint in the ledger.
     pub(super) fn name(&self) -> String {
-        door_name(&self.endpoint, self.key.expose())
+        door_name(&self.endpoint, self.headers.key())
     }
 
-    /// The header with the key, looked up when it is needed first: a key is an error only then.
-    pub(super) async fn authorization(&mut self) -> Result<Option<Authorization>, Error> {
-        if let Some((at, known)) = &self.known
-            && at.elapsed() < KEY_FRESH
-        {
-            return Ok(Some(known.clone()));
-        }
-        let key = secrets::look_up(&self.host, &self.key, &self.key_command, &self.redactor).await;
-        let key = key.map_err(|reason| Error::KeyMissing {
-            provider: self.provider.clone(),
-            reason,
-        })?;
-        if key.is_empty() {
-            return Ok(None);
-        }
-        let key = key.expose();
-        let key = key.trim();
-        let (name, value) = match self.wire {
-            Wire::Openai | Wire::Ollama | Wire::Responses => {
-                (AUTHORIZATION, format!("Bearer {key}"))
-            }
-            Wire::Anthropic => (HeaderName::from_static("x-api-key"), key.to_owned()),
-        };
-        let mut value =
-            HeaderValue::from_str(&value).map_err(|_| Error::KeyInvalid(self.provider.clone()))?;
-        value.set_sensitive(true);
-        let known = (name, value);
-        self.known = Some((Instant::now(), known.clone()));
-        Ok(Some(known))
+    /// The headers that identify us.
+    pub(super) async fn authorization(&mut self) -> Result<HeaderMap, Error> {
+        self.headers.filled(self.wire, &self.redactor).await
+    }
+
+    /// What puts an answer of this endpoint together.
+    pub(super) fn assembler(&self) -> Assembler {
+        let template = self.template.as_ref();
+        let pointer = template.map(|template| template.answer.clone());
+        Assembler::reading(self.wire, pointer.unwrap_or_default())
     }
 
     /// Sends a request once and gives the answer when it begins.
@@ -213,7 +191,7 @@ impl Route {
         &self,
         request: &Request,
         tokens_out_max: u64,
-        authorization: Option<Authorization>,
+        authorization: HeaderMap,
     ) -> Result<Response, Refused> {
         let settings = Settings {
             model: &self.model,
@@ -222,17 +200,16 @@ impl Route {
             window: self.window,
         };
         let post = self.client.post(&self.url);
-        let mut post = match self.wire {
+        let post = match self.wire {
             Wire::Openai => post.json(&openai::body(request, settings, self.dialect)),
             Wire::Anthropic => post
                 .header("anthropic-version", anthropic::VERSION)
                 .json(&anthropic::body(request, settings, self.dialect)),
             Wire::Ollama => post.json(&ollama::body(request, settings, self.dialect)),
             Wire::Responses => post.json(&responses::body(request, settings, self.dialect)),
+            Wire::Template => post.json(&self.templated(request, settings)?),
         };
-        if let Some((name, value)) = authorization {
-            post = post.header(name, value);
-        }
+        let post = post.headers(authorization);
         let idle = Refused::Final(Error::Idle(self.idle_timeout.as_secs()));
         let response = match tokio::time::timeout(self.idle_timeout, post.send()).await {
             Err(_) => return Err(idle),
@@ -245,15 +222,24 @@ impl Route {
         self.judge(response).await
     }
 
+    fn templated(&self, request: &Request, settings: Settings<'_>) -> Result<Value, Refused> {
+        let template = self.template.as_ref();
+        let body = template.map(|template| template.body(request, settings, self.dialect));
+        body.unwrap_or(Ok(Value::Null)).map_err(|reason| {
+            Refused::Final(Error::Template {
+                provider: self.provider.clone(),
+                reason,
+            })
+        })
+    }
+
     /// Fetches what the endpoint has at `url`.
     pub(super) async fn get(&mut self, url: &str, bytes_max: usize) -> Result<String, Error> {
         let mut get = self.client.get(url);
         if self.wire == Wire::Anthropic {
             get = get.header("anthropic-version", anthropic::VERSION);
         }
-        if let Some((name, value)) = self.authorization().await? {
-            get = get.header(name, value);
-        }
+        get = get.headers(self.authorization().await?);
         let idle = || Error::Idle(self.idle_timeout.as_secs());
         let asked = tokio::time::timeout(self.idle_timeout, get.send());
         let response = asked.await.map_err(|_| idle())?;
@@ -269,12 +255,9 @@ impl Route {
         &self,
         url: &str,
         body: &Value,
-        authorization: Option<Authorization>,
+        authorization: HeaderMap,
     ) -> Result<Value, Refused> {
-        let mut post = self.client.post(url).json(body);
-        if let Some((name, value)) = authorization {
-            post = post.header(name, value);
-        }
+        let post = self.client.post(url).headers(authorization).json(body);
         let idle = || Refused::Final(Error::Idle(self.idle_timeout.as_secs()));
         let asked = tokio::time::timeout(self.idle_timeout, post.send());
         let response = asked.await.map_err(|_| idle())?;
@@ -315,7 +298,8 @@ impl Route {
                 "application/x-ndjson",
                 "",
             ];
-            if known.contains(&content_type.as_str()) {
+            let is_json = || self.template.is_some() && content_type.contains("json");
+            if known.contains(&content_type.as_str()) || is_json() {
                 return Ok(response);
             }
             return Err(Refused::Final(Error::NotAModel {
@@ -360,6 +344,7 @@ impl Route {
                     "; check llm.model and base_url, which normally ends in /v1"
                 }
                 Wire::Anthropic => "; check llm.model and base_url",
+                Wire::Template => "; check base_url and path of this provider",
                 Wire::Ollama => {
                     "; check llm.model (`ollama list` shows those that are there) and base_url"
                 }
@@ -389,10 +374,15 @@ impl Route {
         assembler: &mut Assembler,
         on_text: &mut (dyn FnMut(&str) + Send),
     ) -> Result<(), Error> {
+        let kind = content_type(&response);
         let mut frames = match self.wire {
             Wire::Ollama => Frames::Lines(ndjson::Decoder::default()),
-            _ if content_type(&response) == "application/json" => Frames::Whole(Vec::new()),
-            Wire::Openai | Wire::Anthropic | Wire::Responses => {
+            Wire::Template if ["ndjson", "jsonl"].iter().any(|lines| kind.contains(lines)) => {
+                Frames::Lines(ndjson::Decoder::default())
+            }
+            Wire::Template if kind != "text/event-stream" => Frames::Whole(Vec::new()),
+            _ if kind == "application/json" => Frames::Whole(Vec::new()),
+            Wire::Openai | Wire::Anthropic | Wire::Responses | Wire::Template => {
                 Frames::Events(sse::Decoder::default())
             }
         };
@@ -545,6 +535,7 @@ fn base_hint(wire: Wire) -> &'static str {
         Wire::Openai | Wire::Responses => "normally ends in /v1",
         Wire::Anthropic => "is normally https://api.anthropic.com",
         Wire::Ollama => "is normally http://127.0.0.1:11434",
+        Wire::Template => "and path name the place that answers with JSON",
     }
 }
 

@@ -1,7 +1,16 @@
 //! What the name of a variable, a setting or a key says of its value (spec: No secrets in logs or traces).
 
 /// Words that say that a value is secret.
-const SECRET_WORDS: &[&str] = &["KEY", "TOKEN", "SECRET", "PASSWORD", "PASSWD", "CREDENTIAL"];
+const SECRET_WORDS: &[&str] = &[
+    "KEY",
+    "TOKEN",
+    "SECRET",
+    "PASSWORD",
+    "PASSWD",
+    "CREDENTIAL",
+    "AUTHORIZATION",
+    "COOKIE",
+];
 
 /// Words that make of a name what is no secret: the path of one, its kind, a key that everybody may know.
 const HARMLESS_WORDS: &[&str] = &[
@@ -108,11 +117,11 @@ pub(super) enum Promise {
     Key,
 }
 
-/// Whether the name of an environment variable or setting says that its value is a secret.
+/// Whether the name of an environment variable, a setting or a header says that its value is a secret.
 pub fn names_a_secret(name: &str) -> bool {
     let name = name.to_ascii_uppercase();
     SECRET_WORDS.iter().any(|word| {
-        name.split('_')
+        name.split(['_', '-'])
             .any(|part| part.trim_end_matches('S') == *word || part == *word)
     }) || name.ends_with("APIKEY")
 }
@@ -178,10 +187,19 @@ mod tests {
             "DB_PASSWORD",
             "AWS_SECRET_ACCESS_KEY",
             "MY_APIKEY",
+            "Api-Key",
+            "x-auth-token",
+            "Authorization",
         ] {
             assert!(names_a_secret(name), "{name}");
         }
-        for name in ["PATH", "KEYBOARD", "TOKENIZERS_PARALLELISM", "HOME"] {
+        for name in [
+            "PATH",
+            "KEYBOARD",
+            "TOKENIZERS_PARALLELISM",
+            "HOME",
+            "X-Team",
+        ] {
             assert!(!names_a_secret(name), "{name}");
         }
     }

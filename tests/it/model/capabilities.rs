@@ -104,7 +104,7 @@ fn answer(wire: Wire) -> Reply {
     match wire {
         Wire::Anthropic => anthropic::says("hello"),
         Wire::Responses => responses::says("hello"),
-        Wire::Openai | Wire::Ollama => says("hello"),
+        Wire::Openai | Wire::Ollama | Wire::Template => says("hello"),
     }
 }
 

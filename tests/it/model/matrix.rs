@@ -64,7 +64,9 @@ impl Tongue {
     fn reply(self, pieces: Vec<Vec<u8>>) -> Reply {
         let content_type = match self.wire {
             Wire::Ollama => "application/x-ndjson",
-            Wire::Openai | Wire::Anthropic | Wire::Responses => "text/event-stream",
+            Wire::Openai | Wire::Anthropic | Wire::Responses | Wire::Template => {
+                "text/event-stream"
+            }
         };
         Reply {
             content_type,
@@ -175,6 +177,7 @@ async fn what_was_cut_keeps_its_text_and_gives_out_no_call() {
             Wire::Responses => tongue.sample.find("response.completed"),
             Wire::Anthropic => tongue.sample.find("\"stop_reason\":\"tool_use\""),
             Wire::Ollama => tongue.sample.find("\"done\":true"),
+            Wire::Template => None,
         };
         for cut in [first, second, last.expect("it ends")] {
             for end in [End::Close, End::Reset] {

@@ -5,6 +5,7 @@ pub(crate) mod scripted;
 mod anthropic;
 mod calling;
 mod capabilities;
+mod custom;
 mod fallback;
 mod faults;
 mod gaps;
