@@ -143,6 +143,8 @@ pub struct Llm {
     pub prices: BTreeMap<String, spending::Price>,
     /// Which model is asked for what.
     pub routes: spending::Routes,
+    /// Which model turns texts into vectors.
+    pub embedding: spending::Embedding,
     /// File to which every conversation with a model is added, without secrets, for bug reports and tests; empty: none.
     /// Gaps that a model fills are not.
     pub record: String,
@@ -177,6 +179,7 @@ impl Default for Llm {
             budget: spending::Budget::default(),
             prices: BTreeMap::new(),
             routes: spending::Routes::default(),
+            embedding: spending::Embedding::default(),
             record: String::new(),
             replay: String::new(),
         }

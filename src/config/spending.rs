@@ -42,6 +42,18 @@ pub enum Job {
     Explain,
     /// Completing what somebody types.
     Completion,
+    /// Turning texts into vectors, by the one model of `llm.embedding`.
+    Embedding,
+}
+
+/// `[llm.embedding]`: which model turns texts into vectors. Vectors of different models do not compare, so there is one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Embedding {
+    /// The model, as `provider/model`; empty: none.
+    pub model: String,
+    /// Numbers that a vector is to have, of models that leave the choice; as many as the model gives when unset.
+    pub dimensions: Option<usize>,
 }
 
 /// `[llm.routes]`: which model is asked for what, as `provider/model`. Those after the first are asked when the one
@@ -77,6 +89,7 @@ impl Routes {
             Job::Edit => &self.edit,
             Job::Explain => &self.explain,
             Job::Completion => &self.completion,
+            Job::Embedding => &[],
         }
     }
 }
@@ -103,6 +116,7 @@ impl Llm {
     pub fn providers_in_use(&self) -> Vec<&str> {
         let jobs = [Job::Edit, Job::Explain, Job::Completion];
         let listed = jobs.into_iter().flat_map(|job| self.routes.of(job));
+        let listed = listed.chain(std::iter::once(&self.embedding.model));
         let listed = listed.filter_map(|route| Some(route.split_once('/')?.0));
         let fallback = Some(&self.fallback).filter(|fallback| fallback.enabled);
         let fallback = fallback.map(|fallback| fallback.provider.as_str());

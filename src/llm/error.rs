@@ -201,7 +201,7 @@ pub enum Error {
     },
     /// Something was asked of a recording that is not in it.
     #[error(
-        "a recording has conversations and nothing else: to fill gaps or to list models, choose another provider than `replay`"
+        "a recording has conversations and nothing else: to fill gaps, to embed texts or to list models, choose another provider than `replay`"
     )]
     OnlyConversations,
     /// What was recorded is an error.
@@ -216,6 +216,26 @@ pub enum Error {
          with a server that runs it as it is"
     )]
     NoMiddle(String),
+    /// No model for vectors was chosen.
+    #[error(
+        "no model for embeddings is set up: set model in [llm.embedding] to PROVIDER/MODEL, such as \
+         ollama/nomic-embed-text or openai/text-embedding-3-small"
+    )]
+    NoEmbedding,
+    /// The provider makes no vectors.
+    #[error("the provider `{0}` makes no embeddings: name another one in [llm.embedding]")]
+    NoVectors(String),
+    /// A text without anything in it has no vector.
+    #[error("text {0} is empty, and what is empty has no vector: leave it out")]
+    EmptyText(usize),
+    /// What came is not what was asked for.
+    #[error("{url} answered with something else than the vectors of the texts: {reason}")]
+    NotVectors {
+        /// The address.
+        url: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// Nothing came for too long.
     #[error("the model sent nothing for {0} seconds (llm.idle_timeout)")]
     Idle(u64),
@@ -281,6 +301,9 @@ impl Error {
             | Self::Recording { .. }
             | Self::ReplayEnded { .. }
             | Self::OnlyConversations
+            | Self::NoEmbedding
+            | Self::NoVectors(_)
+            | Self::EmptyText(_)
             | Self::Client(_) => false,
             Self::Resting { .. }
             | Self::Crowded(_)
@@ -296,6 +319,7 @@ impl Error {
             | Self::NotAModel { .. }
             | Self::NotAList(_)
             | Self::NoMiddle(_)
+            | Self::NotVectors { .. }
             | Self::Idle(_)
             | Self::Cut { .. }
             | Self::Fault(_)

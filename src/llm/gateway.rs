@@ -58,7 +58,7 @@ pub struct Gateway {
     pub(super) route: Route,
     others: VecDeque<Route>,
     tokens_out_max: u64,
-    context_tokens_max: u64,
+    pub(super) context_tokens_max: u64,
     may_change_style: bool,
     pub(super) estimator: Estimator,
     pub(super) budget: Budget,
@@ -94,7 +94,7 @@ impl std::fmt::Debug for OnWait {
 
 /// What one call did so far to be answered.
 #[derive(Debug, Default)]
-struct Patience {
+pub(super) struct Patience {
     retries: u32,
     dialects: u32,
 }
@@ -118,6 +118,7 @@ impl Gateway {
             host,
             llm,
             redactor,
+            job: caller.job,
             clients: [None, None],
         };
         let mut routes = VecDeque::new();
@@ -448,7 +449,7 @@ impl Gateway {
     }
 
     /// Does what has to be done before the same request is sent again; the error, when that makes no sense.
-    async fn outlast(
+    pub(super) async fn outlast(
         &mut self,
         refused: Refused,
         request: &Request,
@@ -496,13 +497,11 @@ fn chosen(llm: &Llm, job: Job) -> Result<Vec<(&str, &str)>, Error> {
         // A recording is complete: nobody is asked beside it.
         return Ok(vec![(&llm.provider, &llm.model)]);
     }
-    let named = llm.routes.of(job).iter().map(|route| {
-        let (provider, model) = route.split_once('/').unwrap_or_default();
-        let is_named = !provider.is_empty() && !model.is_empty();
-        is_named
-            .then_some((provider, model))
-            .ok_or_else(|| Error::Route(route.clone()))
-    });
+    if job == Job::Embedding {
+        return Ok(vec![split(&llm.embedding.model).ok_or(Error::NoEmbedding)?]);
+    }
+    let named = llm.routes.of(job).iter();
+    let named = named.map(|route| split(route).ok_or_else(|| Error::Route(route.clone())));
     let mut named = named.collect::<Result<Vec<_>, _>>()?;
     if llm.routes.order == Order::Cheapest {
         named.sort_by_key(|(provider, model)| {
@@ -526,6 +525,12 @@ fn chosen(llm: &Llm, job: Job) -> Result<Vec<(&str, &str)>, Error> {
         }
     }
     Ok(named)
+}
+
+/// Provider and model in `provider/model`.
+fn split(route: &str) -> Option<(&str, &str)> {
+    let (provider, model) = route.split_once('/')?;
+    (!provider.is_empty() && !model.is_empty()).then_some((provider, model))
 }
 
 /// Pays for a call, when there is room for it within a minute and a day.

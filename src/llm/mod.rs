@@ -8,7 +8,7 @@
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
 //! [`discover`] lists models, also those that run on this machine. [`ledger`] keeps what every call cost by its
 //! [`price`], for all processes of the user together. [`replay`] writes exchanges down and answers from them.
-//! [`middle`] asks for what belongs between two texts.
+//! [`middle`] asks for what belongs between two texts, [`embed`] for texts as vectors.
 
 pub mod actions;
 pub mod anthropic;
@@ -18,6 +18,7 @@ mod breaker;
 mod budget;
 pub mod dialect;
 pub mod discover;
+pub mod embed;
 pub mod error;
 pub mod exchange;
 pub mod gateway;

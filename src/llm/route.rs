@@ -23,6 +23,7 @@ use super::template::Template;
 use super::{anthropic, assembler, models, ndjson, ollama, openai, responses, retry};
 use crate::config::doors;
 use crate::config::host::Host;
+use crate::config::spending::Job;
 use crate::config::{ActionStyle, Llm, Wire};
 use crate::redact::{Redactor, Secret};
 
@@ -48,6 +49,8 @@ pub(super) struct Route {
     pub(super) window: u64,
     pub(super) tokens_in_max: u64,
     pub(super) tokens_out_max: u64,
+    /// Numbers that a vector is to have.
+    pub(super) dimensions: Option<usize>,
     pub(super) provider: String,
     pub(super) wire: Wire,
     /// Base URL.
@@ -69,6 +72,8 @@ pub(super) struct Opening<'gateway> {
     pub(super) host: &'gateway Arc<Host>,
     pub(super) llm: &'gateway Llm,
     pub(super) redactor: &'gateway Redactor,
+    /// What for.
+    pub(super) job: Job,
     /// Clients that exist already, for plain and for encrypted connections: making one takes longer than a request.
     pub(super) clients: [Option<Client>; 2],
 }
@@ -108,10 +113,13 @@ impl Route {
             _ => llm.wire_of(provider),
         };
         let base = endpoint.strip_suffix("/v1").unwrap_or(&endpoint);
+        let is_embedding = opening.job == Job::Embedding;
         let path = settings.map_or("", |settings| settings.path.trim_start_matches('/'));
         let url = match wire {
             _ if !path.is_empty() => format!("{endpoint}/{path}"),
             Wire::Template => endpoint.clone(),
+            Wire::Ollama if is_embedding => format!("{base}/api/embed"),
+            _ if is_embedding => format!("{endpoint}/embeddings"),
             Wire::Openai => format!("{endpoint}/chat/completions"),
             Wire::Anthropic => format!("{base}/v1/messages"),
             Wire::Ollama => format!("{base}/api/chat"),
@@ -130,7 +138,12 @@ impl Route {
         // A conversation gets at least half of what a model has.
         let context = facts.context_tokens_max.unwrap_or(u64::MAX);
         let answer = facts.answer_tokens_max.unwrap_or(u64::MAX);
-        let tokens_out_max = u64::from(llm.max_tokens).min(answer).min(context / 2);
+        let tokens_out_max = if is_embedding {
+            // A vector has no tokens; this one stands for it, so that no limit takes it for nothing.
+            1
+        } else {
+            u64::from(llm.max_tokens).min(answer).min(context / 2)
+        };
         let tokens_in_max = llm.context_tokens_max.min(context - tokens_out_max);
         Ok(Self {
             client,
@@ -151,6 +164,7 @@ impl Route {
             window: tokens_in_max + tokens_out_max,
             tokens_in_max,
             tokens_out_max,
+            dimensions: llm.embedding.dimensions.filter(|_| is_embedding),
             provider: provider.to_owned(),
             wire,
             endpoint: endpoint.clone(),
@@ -319,6 +333,10 @@ impl Route {
             // A local server that cannot do tools says so with 500.
             if status == StatusCode::INTERNAL_SERVER_ERROR && message.contains("tool") {
                 return Err(Refused::ByDialect(message));
+            }
+            // One that is sent too much at once does too, and will not take it later.
+            if message.contains("too large to process") {
+                return Err(Refused::Final(self.status(status, &message)));
             }
             let asked = asked.or_else(|| retry::asked_in_words(&message));
             let error = self.status(status, &message);

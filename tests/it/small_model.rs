@@ -9,6 +9,7 @@ use meliora::config::{ActionStyle, Config};
 use meliora::llm::message::{Finish, Message, Request, ToolSpec};
 use serde_json::json;
 
+use crate::model::vectors::embed;
 use crate::model::{config, provider, way};
 
 /// A running model server; it ends when its standard input is closed, at the latest with this process.
@@ -156,6 +157,26 @@ async fn a_dropped_call_frees_the_real_server() {
         "{:?}",
         dropped.elapsed()
     );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_server_makes_vectors_and_the_same_text_gets_the_same_one() {
+    let model = SmallModel::start(&[]);
+    let mut config = model.config();
+    "scripted/small".clone_into(&mut config.llm.embedding.model);
+    let texts = ["the sea", "a compiler", "the sea"].map(str::to_owned);
+    let embedded = embed(&config, &texts).await.expect("vectors");
+    let [sea, compiler, again] = embedded.vectors.as_slice() else {
+        panic!("{} vectors", embedded.vectors.len());
+    };
+    assert_eq!(sea.len(), 576);
+    let alike = |other: &[f32]| -> f32 { sea.iter().zip(other).map(|(a, b)| a * b).sum() };
+    assert!(alike(again) > 0.999 && alike(compiler) < 0.999);
+    assert!(embedded.usage.reported && embedded.usage.tokens_in > 3);
+
+    let long = ["word ".repeat(1500)];
+    let error = embed(&config, &long).await.expect_err("it is too long");
+    assert!(error.to_string().contains("too large"), "{error}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -40,6 +40,9 @@ def main() -> None:
     parameters.cpuparams_batch.n_threads = 1
     parameters.cpuparams.poll = 0
     parameters.use_jinja = True
+    # It answers in words as well.
+    parameters.embedding = True
+    parameters.pooling_type = xllamacpp.llama_pooling_type.LLAMA_POOLING_TYPE_MEAN
     if len(sys.argv) > 1:
         parameters.api_keys = [sys.argv[1]]
     server = xllamacpp.Server(parameters)

@@ -1,9 +1,8 @@
 //! `meliora model call`: messages in, the answer out, nothing added (spec: LLM Gateway, raw calls).
 
-use std::io::{IsTerminal, Read, Write};
+use std::io::Write;
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
 use clap::{Args, ValueEnum};
 use serde_json::json;
 
@@ -11,9 +10,6 @@ use super::{Choice, Desk, Failure};
 use crate::cli::{EXIT_DONE, EXIT_PROBLEMS, paint, session};
 use crate::config::spending::Job;
 use crate::llm::exchange::{self, Answered, Question};
-
-/// Bytes of a question that are read.
-const QUESTION_BYTES_MAX: u64 = 64 * 1024 * 1024;
 
 /// Ask the model: messages as JSON in, the answer with tool calls and usage as JSON out.
 ///
@@ -61,7 +57,8 @@ impl From<For> for Job {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let question = exchange::read(&written(arguments)?)?;
+    let hint = r#"give messages on standard input or in a file: echo '[{"role": "user", "content": "hello"}]' | meliora model call"#;
+    let question = exchange::read(&super::written(arguments.file.as_deref(), hint)?)?;
     let mut desk = Desk::open(&arguments.choice)?;
     let llm = &mut desk.config.llm;
     if let Some(file) = &arguments.record {
@@ -70,28 +67,6 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     llm.max_tokens = question.max_tokens.unwrap_or(llm.max_tokens);
     llm.temperature = question.temperature.or(llm.temperature);
     session::block_on(call(&desk, &question, arguments))?
-}
-
-fn written(arguments: &Arguments) -> anyhow::Result<String> {
-    let mut text = String::new();
-    match &arguments.file {
-        Some(path) => {
-            let cannot = || format!("cannot read {}", path.display());
-            let file = std::fs::File::open(path).with_context(cannot)?;
-            let mut file = file.take(QUESTION_BYTES_MAX);
-            file.read_to_string(&mut text).with_context(cannot)?;
-        }
-        None if std::io::stdin().is_terminal() => bail!(
-            r#"give messages on standard input or in a file: echo '[{{"role": "user", "content": "hello"}}]' | meliora model call"#
-        ),
-        None => {
-            let mut stdin = std::io::stdin().lock().take(QUESTION_BYTES_MAX);
-            stdin
-                .read_to_string(&mut text)
-                .context("cannot read standard input")?;
-        }
-    }
-    Ok(text)
 }
 
 async fn call(desk: &Desk, question: &Question, arguments: &Arguments) -> anyhow::Result<u8> {

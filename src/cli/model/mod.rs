@@ -2,13 +2,16 @@
 
 mod call;
 mod check;
+mod embed;
 mod fill;
 mod list;
 
+use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
+use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
@@ -25,13 +28,16 @@ use crate::permit::Permit;
 use crate::redact::Redactor;
 use crate::safety::{self, Policy};
 
+/// Bytes of a question that are read.
+const QUESTION_BYTES_MAX: u64 = 64 * 1024 * 1024;
+
 /// Shown below the options.
 const EXAMPLES: &str = r#"Examples:
   meliora model list                        what can be chosen, also on this machine
   meliora model test                        whether the chosen model works
   echo '[{"role": "user", "content": "Say hello"}]' | meliora model call"#;
 
-/// List models, test the chosen one, call it, or let it fill a gap.
+/// List models, test the chosen one, call it, let it fill a gap, or turn texts into vectors.
 #[derive(Debug, Args)]
 #[command(after_help = EXAMPLES)]
 pub struct Arguments {
@@ -45,10 +51,11 @@ enum What {
     Test(check::Arguments),
     Call(call::Arguments),
     Fill(fill::Arguments),
+    Embed(embed::Arguments),
 }
 
 /// Another model than the configured one, for this call.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Choice {
     /// Ask this provider instead of `llm.provider`
     #[arg(long, value_name = "NAME")]
@@ -65,7 +72,29 @@ pub fn run(arguments: &Arguments) -> ExitCode {
         What::Test(arguments) => check::run(arguments),
         What::Call(arguments) => call::run(arguments),
         What::Fill(arguments) => fill::run(arguments),
+        What::Embed(arguments) => embed::run(arguments),
     })
+}
+
+/// What stands in a file, or on standard input; a terminal gets the hint.
+fn written(file: Option<&Path>, hint: &str) -> anyhow::Result<String> {
+    let mut text = String::new();
+    match file {
+        Some(path) => {
+            let cannot = || format!("cannot read {}", path.display());
+            let file = std::fs::File::open(path).with_context(cannot)?;
+            let mut file = file.take(QUESTION_BYTES_MAX);
+            file.read_to_string(&mut text).with_context(cannot)?;
+        }
+        None if std::io::stdin().is_terminal() => bail!("{hint}"),
+        None => {
+            let mut stdin = std::io::stdin().lock().take(QUESTION_BYTES_MAX);
+            stdin
+                .read_to_string(&mut text)
+                .context("cannot read standard input")?;
+        }
+    }
+    Ok(text)
 }
 
 /// What a call needs.

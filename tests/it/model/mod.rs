@@ -15,6 +15,7 @@ mod replaying;
 mod responses;
 mod spending;
 mod tasks;
+pub(crate) mod vectors;
 
 use std::collections::BTreeMap;
 use std::path::Path;
