@@ -207,6 +207,9 @@ impl<'run> Work<'run> {
         };
         let rendered = self.book.render(name, slots, frame)?;
         self.versions.insert(rendered.version);
+        if rendered.output.is_some() {
+            self.gateway.output = rendered.output;
+        }
         Ok(rendered.text)
     }
 

@@ -12,11 +12,12 @@ use super::message::{Message, Request, Thoughts, ToolCall, ToolSpec};
 /// The action that says that there is nothing more to do.
 pub const FINISH: &str = "finish";
 
-/// JSON schema of one action: a tool with its arguments, or the end.
-pub fn schema(tools: &[ToolSpec]) -> Value {
+/// JSON schema of one action: a tool with its arguments, or the end, whose summary is what `output` asks for.
+pub fn schema(tools: &[ToolSpec], output: Option<&Value>) -> Value {
+    let words = json!({ "type": "string" });
     let finish = json!({
         "type": "object",
-        "properties": { "summary": { "type": "string" } },
+        "properties": { "summary": output.unwrap_or(&words) },
         "required": ["summary"],
         "additionalProperties": false,
     });
@@ -61,17 +62,7 @@ pub fn instructions(tools: &[ToolSpec]) -> String {
 pub fn in_words(request: &Request) -> Request {
     let instructions = instructions(&request.tools);
     let mut messages: Vec<Message> = request.messages.iter().map(worded).collect();
-    let system = messages.iter_mut().find_map(|message| match message {
-        Message::System { text } => Some(text),
-        Message::User { .. } | Message::Assistant { .. } | Message::Tool { .. } => None,
-    });
-    match system {
-        Some(text) => {
-            text.push_str("\n\n");
-            text.push_str(&instructions);
-        }
-        None => messages.insert(0, Message::System { text: instructions }),
-    }
+    Message::add_to_system(&mut messages, &instructions);
     Request {
         messages,
         tools: Vec::new(),
@@ -152,10 +143,11 @@ fn take(value: Value, tools: &[ToolSpec], actions: &mut Actions) -> Option<()> {
     };
     if name == FINISH {
         let parsed: Option<Value> = serde_json::from_str(&arguments).ok();
-        let summary = parsed
-            .as_ref()
-            .and_then(|parsed| parsed.get("summary")?.as_str());
-        summary.unwrap_or("done").clone_into(&mut actions.text);
+        actions.text = match parsed.as_ref().and_then(|parsed| parsed.get("summary")) {
+            Some(Value::String(summary)) => summary.clone(),
+            Some(value) if !value.is_null() => value.to_string(),
+            _ => "done".to_owned(),
+        };
         return Some(());
     }
     if !tools.iter().any(|tool| tool.name == name) {
@@ -183,7 +175,7 @@ fn sources(text: &str) -> Vec<&str> {
 }
 
 /// The inside of a fenced block that ends the text, if there is exactly one fence in it.
-fn last_fenced(text: &str) -> Option<&str> {
+pub(super) fn last_fenced(text: &str) -> Option<&str> {
     let inner = text.strip_suffix("```")?;
     let start = inner.find("```")?;
     let block = inner.get(start + 3..)?;
@@ -192,7 +184,7 @@ fn last_fenced(text: &str) -> Option<&str> {
 }
 
 /// Local models print what they think before they answer.
-fn after_thinking(text: &str) -> &str {
+pub(super) fn after_thinking(text: &str) -> &str {
     text.rsplit_once("</think>")
         .map_or(text, |(_, after)| after)
 }
@@ -253,7 +245,7 @@ mod tests {
 
     #[test]
     fn the_schema_has_one_variant_for_each_tool_and_the_end() {
-        let schema = schema(&tools());
+        let schema = schema(&tools(), None);
         let variants = schema["anyOf"].as_array().expect("a list");
         let names: Vec<&Value> = variants
             .iter()

@@ -5,9 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
-use super::actions;
 use super::assembler::{Assembler, Fault, malformed, reported};
-use super::dialect::{Dialect, Settings, Style};
+use super::dialect::{Dialect, Settings};
 use super::message::{Message, Request, ToolCall, ToolSpec};
 
 /// The version of the wire, which every request names.
@@ -18,7 +17,7 @@ const TEMPERATURE_MAX: f64 = 1.0;
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
-    let worded = dialect.worded(request);
+    let worded = dialect.worded(request, settings.output);
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
@@ -38,8 +37,7 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     if !tools.is_empty() {
         set("tools", tools.into());
     }
-    if dialect.style == Style::Schema && !request.tools.is_empty() {
-        let schema = actions::schema(&request.tools);
+    if let Some((_, schema)) = dialect.held(request, settings.output) {
         let format = json!({ "type": "json_schema", "schema": schema });
         set("output_config", json!({ "format": format }));
     }

@@ -2,15 +2,19 @@
 
 use std::borrow::Cow;
 
-use super::actions;
-use super::message::Request;
+use serde_json::Value;
+
+use super::message::{Message, Request};
 use super::models::System;
+use super::{actions, structured};
 
 /// How this server wants to be asked. It starts with what the configuration says and adapts to refusals.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Dialect {
     /// How actions are asked for.
     pub style: Style,
+    /// Whether the server holds an answer to a schema when it is asked to.
+    pub holds: bool,
     /// Whether the token limit is called `max_completion_tokens`.
     pub completion_limit: bool,
     /// Whether usage is asked for in the stream.
@@ -30,6 +34,7 @@ impl Default for Dialect {
     fn default() -> Self {
         Self {
             style: Style::Tools,
+            holds: true,
             completion_limit: false,
             stream_usage: true,
             temperature: true,
@@ -62,16 +67,61 @@ pub struct Settings<'config> {
     pub temperature: Option<f64>,
     /// Tokens that request and answer may have together.
     pub window: u64,
+    /// What the last words shall be, as a JSON Schema.
+    pub output: Option<&'config Value>,
 }
 
+/// What servers say they do not understand when they hold no answer to a schema.
+const SCHEMA_COMPLAINTS: [&str; 5] = [
+    "response_format",
+    "output_config",
+    "text.format",
+    "grammar",
+    "schema",
+];
+
 impl Dialect {
-    /// The conversation as this dialect writes it: in words, where tool calls are not understood.
-    pub fn worded(self, request: &Request) -> Cow<'_, Request> {
-        if self.style == Style::Tools || request.tools.is_empty() {
+    /// The conversation as this dialect writes it: in words, where tool calls or schemas are not understood.
+    pub fn worded<'request>(
+        self,
+        request: &'request Request,
+        output: Option<&Value>,
+    ) -> Cow<'request, Request> {
+        let mut worded = if self.style == Style::Tools || request.tools.is_empty() {
             Cow::Borrowed(request)
         } else {
             Cow::Owned(actions::in_words(request))
+        };
+        if let Some(output) = output.filter(|output| !self.holds_to(request, output)) {
+            Message::add_to_system(
+                &mut worded.to_mut().messages,
+                &structured::instruction(output),
+            );
         }
+        worded
+    }
+
+    /// The JSON Schema that the server is to hold the answer to, and what to call it: that of an action, or of the last
+    /// words of whoever does not act.
+    pub fn held(self, request: &Request, output: Option<&Value>) -> Option<(&'static str, Value)> {
+        if self.style == Style::Schema && !request.tools.is_empty() {
+            return Some(("action", actions::schema(&request.tools, output)));
+        }
+        let output = output.filter(|output| self.holds_to(request, output))?;
+        Some(("answer", output.clone()))
+    }
+
+    fn holds_to(self, request: &Request, output: &Value) -> bool {
+        self.holds && request.tools.is_empty() && structured::can_be_held(output)
+    }
+
+    /// Gives up to have last words held to a schema, when that is what the server complains about.
+    pub fn let_go(&mut self, message: &str) -> bool {
+        let message = message.to_ascii_lowercase();
+        let complains = SCHEMA_COMPLAINTS.iter().any(|word| message.contains(word));
+        let lets_go = self.holds && complains;
+        self.holds &= !complains;
+        lets_go
     }
 
     /// Changes the dialect by what the server complains about; `false` when nothing can be changed. Without `acting`
@@ -95,15 +145,7 @@ impl Dialect {
             self.system = System::User;
         } else if self.style == Style::Tools && acting && complains(&["tool"]) {
             self.style = Style::Schema;
-        } else if self.style == Style::Schema
-            && complains(&[
-                "response_format",
-                "output_config",
-                "text.format",
-                "grammar",
-                "schema",
-            ])
-        {
+        } else if self.style == Style::Schema && complains(&SCHEMA_COMPLAINTS) {
             self.style = Style::Text;
         } else {
             return false;

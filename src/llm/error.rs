@@ -253,6 +253,14 @@ pub enum Error {
     /// The answer is longer than anybody reads.
     #[error("the answer is longer than {ANSWER_BYTES_MAX} bytes")]
     Endless,
+    /// The answer has not the form that was asked for.
+    #[error("the answer is not what was asked for, also not the second time ({reason}): {text}")]
+    NotBySchema {
+        /// What is wrong with it.
+        reason: String,
+        /// What was said.
+        text: String,
+    },
     /// The HTTP client could not be made.
     #[error("cannot prepare connections: {0}")]
     Client(String),
@@ -319,6 +327,7 @@ impl Error {
             | Self::NotAModel { .. }
             | Self::NotAList(_)
             | Self::NoMiddle(_)
+            | Self::NotBySchema { .. }
             | Self::NotVectors { .. }
             | Self::Idle(_)
             | Self::Cut { .. }

@@ -19,6 +19,8 @@ pub struct Question {
     pub max_tokens: Option<u32>,
     /// Sampling temperature.
     pub temperature: Option<f64>,
+    /// What the answer shall be, as a JSON Schema.
+    pub schema: Option<Value>,
 }
 
 /// Why a text is no question.
@@ -32,6 +34,11 @@ pub enum Malformed {
     /// Nothing is asked.
     #[error("there are no messages: give at least {{\"role\": \"user\", \"content\": \"…\"}}")]
     Empty,
+    /// The schema is none.
+    #[error(
+        "the schema is no JSON Schema: it is an object, such as {{\"type\": \"object\", \"properties\": {{…}}}}"
+    )]
+    Schema,
     /// A turn of nobody that we know.
     #[error(
         "message {number}: nobody has the role `{role}`; it is system, user, assistant or tool"
@@ -54,7 +61,7 @@ pub enum Malformed {
     },
 }
 
-/// Reads a question: a list of messages, or an object with `messages`, `tools`, `max_tokens` and `temperature`.
+/// Reads a question: a list of messages, or an object with `messages`, `tools`, `max_tokens`, `temperature` and `schema`.
 pub fn read(text: &str) -> Result<Question, Malformed> {
     let written: Written = if text.trim_start().starts_with('[') {
         Written {
@@ -66,6 +73,13 @@ pub fn read(text: &str) -> Result<Question, Malformed> {
     };
     if written.messages.is_empty() {
         return Err(Malformed::Empty);
+    }
+    if written
+        .schema
+        .as_ref()
+        .is_some_and(|schema| !schema.is_object())
+    {
+        return Err(Malformed::Schema);
     }
     let mut messages: Vec<Message> = Vec::with_capacity(written.messages.len());
     for (index, turn) in written.messages.into_iter().enumerate() {
@@ -79,6 +93,7 @@ pub fn read(text: &str) -> Result<Question, Malformed> {
         },
         max_tokens: written.max_tokens,
         temperature: written.temperature,
+        schema: written.schema,
     })
 }
 
@@ -92,6 +107,8 @@ struct Written {
     max_tokens: Option<u32>,
     #[serde(default)]
     temperature: Option<f64>,
+    #[serde(default)]
+    schema: Option<Value>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -271,6 +288,9 @@ pub struct Answered {
     pub model: String,
     /// What the model said.
     pub text: String,
+    /// The same, when a schema asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub value: Option<Value>,
     /// What it wants to do.
     pub calls: Vec<Wanted>,
     /// Why it stopped.
@@ -296,6 +316,7 @@ pub struct Wanted {
 impl Answered {
     /// The answer that came by this way.
     pub fn new(gateway: &Gateway, answer: Answer) -> Self {
+        let value = gateway.value(&answer);
         let calls = answer.calls.into_iter().map(|call| Wanted {
             arguments: call
                 .parsed()
@@ -307,6 +328,7 @@ impl Answered {
             provider: gateway.provider().to_owned(),
             model: gateway.model().to_owned(),
             usd: gateway.nano_usd(answer.usage).map(price::usd),
+            value,
             text: answer.text,
             calls: calls.collect(),
             finish: answer.finish,
@@ -354,6 +376,10 @@ mod tests {
             ("", "cannot be read"),
             ("[{\"role\": \"user\"", "cannot be read"),
             ("{\"message\": []}", "unknown field `message`"),
+            (
+                r#"{"messages":[{"role":"user","content":"a"}],"schema":"x"}"#,
+                "no JSON Schema",
+            ),
             (
                 r#"[{"role":"user","content":"a"},{"role":"bot"}]"#,
                 "message 2: nobody has the role `bot`",

@@ -55,6 +55,8 @@ pub struct Gateway {
     pub caller: Caller,
     /// Is told when a call has to wait.
     pub on_wait: Option<OnWait>,
+    /// What the last words of a conversation shall be, as a JSON Schema.
+    pub output: Option<Value>,
     pub(super) route: Route,
     others: VecDeque<Route>,
     tokens_out_max: u64,
@@ -140,6 +142,7 @@ impl Gateway {
         Ok(Self {
             caller,
             on_wait: None,
+            output: None,
             estimator: Estimator::measured(ledger.measure(&route.model)),
             tokens_out_max: route.tokens_out_max,
             context_tokens_max: route.tokens_in_max,
@@ -221,8 +224,8 @@ impl Gateway {
         self.estimator.text(text)
     }
 
-    /// Asks the model. `on_text` sees the text of the answer as it comes.
-    pub async fn ask(
+    /// Asks the model once, whatever it says.
+    pub(super) async fn ask_once(
         &mut self,
         permit: &Permit,
         request: &Request,
@@ -344,12 +347,18 @@ impl Gateway {
         if let Some(replay) = &mut self.route.replay {
             return replay.answer(request, on_text);
         }
+        let output = self.output.as_ref().map(Value::to_string);
+        let output = output.map(|output| self.route.redactor.clean(&output).into_owned());
+        // What is no JSON without its secrets asks for nothing.
+        let output: Option<Value> = output.and_then(|output| serde_json::from_str(&output).ok());
         let mut patience = Patience::default();
         let read = loop {
             bill.begin();
-            let sent = self
-                .route
-                .send(request, tokens_out_max, authorization.clone());
+            let sent = self.route.send(
+                request,
+                (tokens_out_max, output.as_ref()),
+                authorization.clone(),
+            );
             let refused = match sent.await {
                 Err(refused) => {
                     bill.refused(&refused);
@@ -385,6 +394,8 @@ impl Gateway {
     /// Text that is an action becomes one, where the style allows it.
     fn with_actions(&self, mut answer: Answer, request: &Request) -> Answer {
         let may_be_text = self.route.dialect.style != Style::Tools || self.may_change_style;
+        // What has a form of its own is no action of somebody who has no tools.
+        let may_be_text = may_be_text && (self.output.is_none() || !request.tools.is_empty());
         if answer.finish == Finish::Stop
             && may_be_text
             && let Some(actions) = actions::read(&answer.text, &request.tools)
@@ -461,6 +472,10 @@ impl Gateway {
             Refused::ByDialect(message) => {
                 patience.dialects += 1;
                 let acting = self.may_change_style && !request.tools.is_empty();
+                let is_held = self.output.is_some() && request.tools.is_empty();
+                if is_held && self.route.dialect.let_go(&message) {
+                    return Ok(());
+                }
                 if patience.dialects <= DIALECTS_MAX && self.route.dialect.adapt(&message, acting) {
                     return Ok(());
                 }

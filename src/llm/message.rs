@@ -39,6 +39,26 @@ pub enum Message {
 }
 
 impl Message {
+    /// Adds words to what the model is told before everything else.
+    pub fn add_to_system(messages: &mut Vec<Self>, words: &str) {
+        let system = messages.iter_mut().find_map(|message| match message {
+            Self::System { text } => Some(text),
+            Self::User { .. } | Self::Assistant { .. } | Self::Tool { .. } => None,
+        });
+        match system {
+            Some(text) => {
+                text.push_str("\n\n");
+                text.push_str(words);
+            }
+            None => messages.insert(
+                0,
+                Self::System {
+                    text: words.to_owned(),
+                },
+            ),
+        }
+    }
+
     /// The text of the turn.
     pub fn text(&self) -> &str {
         match self {

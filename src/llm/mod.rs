@@ -8,7 +8,7 @@
 //! estimates sizes before anything is sent. [`exchange`] is a question and its answer as JSON for scripts;
 //! [`discover`] lists models, also those that run on this machine. [`ledger`] keeps what every call cost by its
 //! [`price`], for all processes of the user together. [`replay`] writes exchanges down and answers from them.
-//! [`middle`] asks for what belongs between two texts, [`embed`] for texts as vectors.
+//! [`structured`] asks for answers that have a form, and checks them by their [`schema`]. [`middle`] asks for what belongs between two texts, [`embed`] for texts as vectors.
 
 pub mod actions;
 pub mod anthropic;
@@ -35,7 +35,9 @@ mod replay;
 pub mod responses;
 mod retry;
 mod route;
+pub mod schema;
 pub mod sse;
+pub mod structured;
 mod template;
 pub mod tokens;
 

@@ -5,7 +5,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::actions;
 use super::assembler::{Assembler, Fault, malformed, reported};
 use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, ToolCall};
@@ -13,7 +12,7 @@ use super::openai;
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
-    let worded = dialect.worded(request);
+    let worded = dialect.worded(request, settings.output);
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
@@ -33,14 +32,12 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
         options.insert("temperature".to_owned(), temperature.into());
     }
     set("options", options);
-    if request.tools.is_empty() {
-        return Value::Object(body);
+    if dialect.style == Style::Tools && !request.tools.is_empty() {
+        set("tools", request.tools.iter().map(openai::tool).collect());
     }
-    match dialect.style {
-        Style::Tools => set("tools", request.tools.iter().map(openai::tool).collect()),
-        Style::Schema => set("format", actions::schema(&request.tools)),
-        Style::Text => None,
-    };
+    if let Some((_, schema)) = dialect.held(request, settings.output) {
+        set("format", schema);
+    }
     Value::Object(body)
 }
 

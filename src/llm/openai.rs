@@ -6,7 +6,6 @@ use std::hash::{Hash as _, Hasher as _};
 
 use serde_json::{Map, Value, json};
 
-use super::actions;
 use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, ToolCall, ToolSpec};
 use super::models::System;
@@ -16,7 +15,7 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
-    let worded = dialect.worded(request);
+    let worded = dialect.worded(request, settings.output);
     let messages = worded.messages.iter();
     set(
         "messages",
@@ -38,21 +37,15 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
     if let Some(temperature) = settings.temperature.filter(|_| dialect.temperature) {
         set("temperature", temperature.into());
     }
-    if request.tools.is_empty() {
-        return Value::Object(body);
+    if dialect.style == Style::Tools && !request.tools.is_empty() {
+        set("tools", request.tools.iter().map(tool).collect());
     }
-    match dialect.style {
-        Style::Tools => {
-            set("tools", request.tools.iter().map(tool).collect());
-        }
-        Style::Schema => {
-            let schema = actions::schema(&request.tools);
-            set(
-                "response_format",
-                json!({ "type": "json_schema", "json_schema": { "name": "action", "schema": schema } }),
-            );
-        }
-        Style::Text => {}
+    if let Some((name, schema)) = dialect.held(request, settings.output) {
+        let schema = json!({ "name": name, "schema": schema });
+        set(
+            "response_format",
+            json!({ "type": "json_schema", "json_schema": schema }),
+        );
     }
     Value::Object(body)
 }
@@ -164,6 +157,7 @@ mod tests {
             tokens_out_max: 7,
             temperature: None,
             window: 0,
+            output: None,
         };
         let mut dialect = Dialect {
             style: Style::Schema,

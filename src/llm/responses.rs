@@ -5,7 +5,6 @@
 
 use serde_json::{Map, Value, json};
 
-use super::actions;
 use super::assembler::{Assembler, Fault, malformed, reported};
 use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, Thoughts, ToolCall, ToolSpec};
@@ -13,7 +12,7 @@ use super::openai;
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
-    let worded = dialect.worded(request);
+    let worded = dialect.worded(request, settings.output);
     let mut body = Map::new();
     let mut set = |key: &str, value: Value| body.insert(key.to_owned(), value);
     set("model", settings.model.into());
@@ -34,16 +33,12 @@ pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Valu
         write(message, settings.model, dialect, &mut input);
     }
     set("input", input.into());
-    if !request.tools.is_empty() {
-        match dialect.style {
-            Style::Tools => set("tools", request.tools.iter().map(tool).collect()),
-            Style::Schema => {
-                let schema = actions::schema(&request.tools);
-                let format = json!({ "type": "json_schema", "name": "action", "schema": schema });
-                set("text", json!({ "format": format }))
-            }
-            Style::Text => None,
-        };
+    if dialect.style == Style::Tools && !request.tools.is_empty() {
+        set("tools", request.tools.iter().map(tool).collect());
+    }
+    if let Some((name, schema)) = dialect.held(request, settings.output) {
+        let format = json!({ "type": "json_schema", "name": name, "schema": schema });
+        set("text", json!({ "format": format }));
     }
     Value::Object(body)
 }

@@ -172,6 +172,7 @@ impl Route {
             model: model.to_owned(),
             dialect: Dialect {
                 style,
+                holds: facts.schema && wire != Wire::Template,
                 completion_limit: facts.completion_limit || is_openai,
                 stream_usage: true,
                 temperature: facts.temperature,
@@ -204,7 +205,7 @@ impl Route {
     pub(super) async fn send(
         &self,
         request: &Request,
-        tokens_out_max: u64,
+        (tokens_out_max, output): (u64, Option<&Value>),
         authorization: HeaderMap,
     ) -> Result<Response, Refused> {
         let settings = Settings {
@@ -212,6 +213,7 @@ impl Route {
             tokens_out_max,
             temperature: self.temperature,
             window: self.window,
+            output,
         };
         let post = self.client.post(&self.url);
         let post = match self.wire {

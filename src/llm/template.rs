@@ -53,7 +53,7 @@ impl Template {
         settings: Settings<'_>,
         dialect: Dialect,
     ) -> Result<Value, String> {
-        let worded = dialect.worded(request);
+        let worded = dialect.worded(request, settings.output);
         let text = environment()
             .render_str(&self.body, known(&worded.messages, settings))
             .map_err(|error| format!("`body`: {}", reason(&error)))?;
@@ -163,6 +163,7 @@ mod tests {
             tokens_out_max: 7,
             temperature: None,
             window: 0,
+            output: None,
         };
         template(body).body(&request, settings, Dialect::default())
     }

@@ -113,6 +113,8 @@ pub struct Rendered {
     pub text: String,
     /// Which text of which prompt it was made from.
     pub version: PromptVersion,
+    /// What the model's last words shall be, as a JSON Schema.
+    pub output: Option<serde_json::Value>,
 }
 
 /// What the filling needs besides the slots.
@@ -192,6 +194,7 @@ pub(super) fn render(
     Ok(Rendered {
         text: text.trim().to_owned(),
         version: template.version.clone(),
+        output: head.output.clone(),
     })
 }
 

@@ -127,6 +127,28 @@ async fn a_real_model_streams_reports_usage_and_keeps_to_a_schema() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_real_model_answers_by_a_schema() {
+    let model = SmallModel::start(&[]);
+    let mut config = model.config();
+    config.llm.max_tokens = 80;
+    let mut way = crate::model::way(&config, &[]);
+    way.gateway.output = Some(json!({
+        "type": "object",
+        "properties": { "colour": { "enum": ["red", "blue"] }, "sure": { "type": "boolean" } },
+        "required": ["colour", "sure"],
+        "additionalProperties": false,
+    }));
+    let asked = way.ask(&question("What colour is the sea?")).await;
+    let (answer, _) = asked.expect("an answer");
+    let value = way.gateway.value(&answer).expect("a value");
+    assert!(
+        value["colour"] == "red" || value["colour"] == "blue",
+        "{value}"
+    );
+    assert!(value["sure"].is_boolean(), "{value}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_dropped_call_frees_the_real_server() {
     let model = SmallModel::start(&[]);
     let mut config = model.config();

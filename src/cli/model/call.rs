@@ -14,9 +14,10 @@ use crate::llm::exchange::{self, Answered, Question};
 /// Ask the model: messages as JSON in, the answer with tool calls and usage as JSON out.
 ///
 /// Messages are a list as chat completions have it, [{"role": "user", "content": "…"}], or an object with `messages`
-/// and, if you like, `tools`, `max_tokens` and `temperature`. Nothing is added, tools are not carried out. Secrets are
-/// masked on the way out, in what describes the tools as well; thoughts with a secret in them are left out. An answer
-/// that was cut off is printed as an error with the text that had come.
+/// and, if you like, `tools`, `max_tokens`, `temperature` and `schema`. Nothing is added, tools are not carried out.
+/// Secrets are masked on the way out, in what describes the tools as well; thoughts with a secret in them are left out.
+/// With a JSON Schema as `schema` the answer is what it asks for, also printed as `value`, or an error after a second try.
+/// An answer that was cut off is printed as an error with the text that had come.
 #[derive(Debug, Args)]
 pub(super) struct Arguments {
     /// A file with the messages; without it they are read from standard input
@@ -72,6 +73,7 @@ pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 async fn call(desk: &Desk, question: &Question, arguments: &Arguments) -> anyhow::Result<u8> {
     let stream = arguments.stream;
     let mut gateway = desk.gateway(arguments.job.into()).await?;
+    gateway.output.clone_from(&question.schema);
     let mut said = String::new();
     let mut on_text = |text: &str| {
         said.push_str(text);

@@ -343,6 +343,7 @@ fn a_conversation_keeps_its_name_for_the_cache_and_shares_it_with_no_other() {
         tokens_out_max: 7,
         temperature: None,
         window: 0,
+        output: None,
     };
     let dialect = Dialect {
         cache_key: true,

@@ -14,6 +14,7 @@ mod ollama;
 mod replaying;
 mod responses;
 mod spending;
+mod structured;
 mod tasks;
 pub(crate) mod vectors;
 

@@ -35,7 +35,7 @@ fn done(reason: &str) -> Value {
         "prompt_eval_count": 9, "eval_count": 7 })
 }
 
-fn says(said: &str) -> Reply {
+pub(super) fn says(said: &str) -> Reply {
     lines(&[text(said), done("stop")])
 }
 
