@@ -25,6 +25,7 @@ mod frames;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod keyring;
+mod large_model;
 mod late;
 #[cfg(target_os = "linux")]
 mod memory;

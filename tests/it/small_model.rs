@@ -13,7 +13,7 @@ use crate::model::vectors::embed;
 use crate::model::{config, provider, way};
 
 /// A running model server; it ends when its standard input is closed, at the latest with this process.
-struct SmallModel {
+pub(crate) struct SmallModel {
     child: Child,
     url: String,
 }
@@ -28,7 +28,8 @@ impl Drop for SmallModel {
 }
 
 impl SmallModel {
-    fn start(key: &[&str]) -> Self {
+    /// Starts the server; the arguments are those of `tests/tools/model-server.py`.
+    pub(crate) fn start(arguments: &[&str]) -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR"));
         let python = root.join("target/tools/python/bin/python");
         assert!(
@@ -37,7 +38,7 @@ impl SmallModel {
         );
         let mut child = Command::new(&python)
             .arg(root.join("tests/tools/model-server.py"))
-            .args(key)
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
@@ -56,7 +57,7 @@ impl SmallModel {
         Self { child, url }
     }
 
-    fn config(&self) -> Config {
+    pub(crate) fn config(&self) -> Config {
         let mut config = config(&self.url);
         config.llm.temperature = Some(0.0);
         config.llm.max_tokens = 24;

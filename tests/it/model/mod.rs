@@ -15,7 +15,7 @@ mod replaying;
 mod responses;
 mod spending;
 mod structured;
-mod tasks;
+pub(crate) mod tasks;
 pub(crate) mod vectors;
 
 use std::collections::BTreeMap;

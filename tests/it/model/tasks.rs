@@ -20,13 +20,13 @@ use super::{config, host};
 const SECRET: &str = "correct-horse-battery";
 
 /// A workspace that nothing but the parser checks, so that the loop is quick.
-pub(super) struct Ground {
+pub(crate) struct Ground {
     folder: tempfile::TempDir,
     workspace: PathBuf,
 }
 
 impl Ground {
-    pub(super) fn new(files: &[(&str, &str)]) -> Self {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let workspace = base.join("work");
@@ -54,7 +54,7 @@ impl Ground {
     }
 
     /// Runs a task to its end; proposals are only shown.
-    pub(super) async fn run(&self, config: Config, instruction: &str) -> Ended {
+    pub(crate) async fn run(&self, config: Config, instruction: &str) -> Ended {
         let mut handle = self.start(config, instruction);
         let mut ended = Ended {
             events: Vec::new(),
@@ -74,13 +74,13 @@ impl Ground {
     }
 }
 
-pub(super) struct Ended {
+pub(crate) struct Ended {
     pub(super) events: Vec<RunEvent>,
     proposal: Option<Proposal>,
 }
 
 impl Ended {
-    pub(super) fn outcome(&self) -> &Outcome {
+    pub(crate) fn outcome(&self) -> &Outcome {
         match self.events.last() {
             Some(RunEvent::Finished(outcome)) => outcome,
             other => panic!("the last event is {other:?}"),
@@ -92,6 +92,10 @@ impl Ended {
             Outcome::Failed { message } => message,
             other => panic!("it did not fail: {other:?}"),
         }
+    }
+
+    pub(crate) fn has_proposal(&self) -> bool {
+        self.proposal.is_some()
     }
 
     fn states(&self) -> Vec<State> {
@@ -108,7 +112,7 @@ impl Ended {
         states
     }
 
-    pub(super) fn after(&self, path: &str) -> &str {
+    pub(crate) fn after(&self, path: &str) -> &str {
         let proposal = self.proposal.as_ref().expect("something was proposed");
         let edit = proposal
             .edits
@@ -119,7 +123,7 @@ impl Ended {
     }
 }
 
-pub(super) fn parser_only(url: &str) -> Config {
+pub(crate) fn parser_only(url: &str) -> Config {
     without_servers(config(url))
 }
 
