@@ -1,9 +1,8 @@
 //! How fast the stream of an answer is read, in megabytes of server-sent events a second.
 //!
-//! `cargo bench --bench sse` reads an answer in the published form of each wire again and again, cut into pieces as a
-//! socket gives them: first the events alone, then the whole way to an answer. The best of several rounds counts, because a
-//! machine that does something else only makes a round slower.
-#![expect(clippy::print_stdout, reason = "the figures are the result")]
+//! A recorded answer of each wire is read again and again, cut into pieces as a socket gives them: first the events
+//! alone, then the whole way to an answer. The best of several rounds counts, because a machine that does something else
+//! only makes a round slower.
 
 use std::time::Instant;
 
@@ -19,7 +18,7 @@ const ROUND_BYTES: usize = 32 * 1024 * 1024;
 
 const ROUNDS: usize = 5;
 
-const SAMPLES: [(&str, Wire, &str); 3] = [
+const RECORDED: [(&str, Wire, &str); 3] = [
     (
         "chat completions",
         Wire::Openai,
@@ -37,25 +36,27 @@ const SAMPLES: [(&str, Wire, &str); 3] = [
     ),
 ];
 
-fn main() {
-    // Cargo says --test when it only wants to see that benches start.
-    if std::env::args().any(|argument| argument == "--test") {
-        return;
-    }
-    println!("| wire | events | events and answer |");
+/// Prints the rates of all wires.
+pub(crate) fn measure(is_quick: bool) {
+    let round_bytes = if is_quick {
+        ROUND_BYTES / 64
+    } else {
+        ROUND_BYTES
+    };
+    println!("| wire | events | events and answer, wanted 200 MB/s |");
     println!("|---|---|---|");
-    for (name, wire, sample) in SAMPLES {
-        let text = sample.repeat(ROUND_BYTES / sample.len() + 1);
+    for (name, wire, recorded) in RECORDED {
+        let text = recorded.repeat(round_bytes / recorded.len() + 1);
         let events = best(text.len(), || read(&text, |_| {}));
-        let per_answer = read(sample, |_| {});
+        let per_answer = read(recorded, |_| {});
         let answers = best(text.len(), || {
             let (mut assembler, mut taken) = (Assembler::new(wire), 0);
             read(&text, |data| {
-                assembler.take(data).expect("it is a whole answer");
+                assembler.take(data).expect("it is a recorded answer");
                 taken += 1;
                 if taken % per_answer == 0 {
                     let whole = std::mem::replace(&mut assembler, Assembler::new(wire));
-                    whole.finish().expect("it is a whole answer");
+                    whole.finish().expect("it is a recorded answer");
                 }
             })
         });
@@ -81,7 +82,7 @@ fn read(text: &str, mut take: impl FnMut(&str)) -> usize {
 fn best(bytes: usize, mut round: impl FnMut() -> usize) -> f64 {
     let rates = (0..ROUNDS).map(|_| {
         let started = Instant::now();
-        assert!(round() > 0, "a sample answer has events");
+        assert!(round() > 0, "a recorded answer has events");
         let seconds = started.elapsed().as_secs_f64();
         f64::from(u32::try_from(bytes / 1000).expect("a round is small")) / 1000.0 / seconds
     });
