@@ -41,10 +41,26 @@ pub enum Action {
         /// Working directory.
         directory: PathBuf,
     },
-    /// Talk to a network endpoint.
+    /// Run a command line of a shell that a model wrote, in the shadow.
+    Shell {
+        /// The whole line, as it was given.
+        command: String,
+        /// The folder of the workspace in which it is to run; what it really runs in is the shadow of that folder.
+        directory: PathBuf,
+    },
+    /// Talk to the endpoint of a model.
     Connect {
         /// The URL without its query and without credentials.
         url: String,
+    },
+    /// Send a request to any other host.
+    Request {
+        /// The HTTP method, upper case.
+        method: String,
+        /// The whole URL.
+        url: String,
+        /// Bytes of the body.
+        bytes: u64,
     },
 }
 
@@ -61,6 +77,12 @@ pub enum Purpose {
     Check,
     /// The project's tests in the shadow: code of the project runs.
     Test,
+    /// What a tool runs on proposed text in the shadow: a build, a formatter, a linter.
+    Tool,
+    /// A command line that a model wrote, judged as [`Action::Shell`] before.
+    Shell,
+    /// `git` on the workspace's own repository.
+    Git,
     /// A look at what is installed (`--version` and the like).
     Probe,
     /// A command of the user that prints a key.

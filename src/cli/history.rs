@@ -257,7 +257,9 @@ fn describe_action(action: &Action) -> String {
         Action::Spawn {
             program, arguments, ..
         } => format!("run {} {}", program.display(), arguments.join(" ")),
+        Action::Shell { command, .. } => format!("run `{command}`"),
         Action::Connect { url } => format!("connect to {url}"),
+        Action::Request { method, url, .. } => format!("send {method} {url}"),
     }
 }
 

@@ -97,6 +97,13 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             arguments,
             ..
         } => spawn(policy, *purpose, program, arguments),
+        Action::Shell { command, .. } => match forbidden(policy, command) {
+            Some(denial) => denial,
+            None => ask("shell", format!("`{command}` would run")),
+        },
+        Action::Request { method, url, .. } => {
+            ask("network", format!("{method} {url} would be sent"))
+        }
         Action::Connect { url } => {
             let is_configured = |endpoint: &String| same_origin(endpoint, url);
             if policy.endpoints.iter().any(is_configured) {
@@ -180,20 +187,24 @@ fn closed(place: Place, path: &Path) -> Decision {
 fn spawn(policy: &Policy, purpose: Purpose, program: &Path, arguments: &[String]) -> Decision {
     let line = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned());
     let line = line.collect::<Vec<_>>().join(" ");
-    if let Some(forbidden) = policy
-        .forbidden_commands
-        .iter()
-        .find(|forbidden| line.contains(forbidden.as_str()))
-    {
-        return deny(
-            "forbidden_commands",
-            format!("commands with `{forbidden}` never run"),
-        );
+    if let Some(denial) = forbidden(policy, &line) {
+        return denial;
     }
     match purpose {
         Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
-        Purpose::ShadowServer | Purpose::Check | Purpose::Test => allow("proof"),
+        Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Tool => allow("proof"),
+        Purpose::Shell => ask("shell", format!("`{line}` would run")),
+        Purpose::Git => ask("git", format!("`{line}` would change the repository")),
     }
+}
+
+fn forbidden(policy: &Policy, line: &str) -> Option<Decision> {
+    let mut forbidden = policy.forbidden_commands.iter();
+    let found = forbidden.find(|forbidden| line.contains(forbidden.as_str()))?;
+    Some(deny(
+        "forbidden_commands",
+        format!("commands with `{found}` never run"),
+    ))
 }
 
 fn same_origin(endpoint: &str, url: &str) -> bool {
