@@ -269,9 +269,13 @@ impl Verifier {
         if let AnalyzerState::Running(running) = analyzer {
             let file = question.file();
             let text = |file: &Path| shadow.text(file);
-            let told = running.look_at(file, &touched, text).await;
-            told.map_err(|error| error.to_string())?;
-            server = Some(running.client());
+            match running.look_at(file, &touched, text).await {
+                Ok(()) => server = Some(running.client()),
+                // What is left is what the syntax says.
+                Err(error) => {
+                    tracing::warn!(%error, "the language server of a run does not answer")
+                }
+            }
         }
         let workspace = shadow.workspace();
         let readable = |path: &Path| {

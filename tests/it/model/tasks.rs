@@ -600,6 +600,27 @@ async fn a_language_server_tells_the_model_what_names_mean_in_its_own_edits_and_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_the_language_server_died_names_are_found_by_syntax() {
+    let library = format!("// Opening poison ends the server.\n{LIBRARY}");
+    let ground = Ground::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", &library)]);
+    let settings = ground.folder.path().join("home/.config/agent");
+    fs::create_dir_all(&settings).expect("made");
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/servers/scripted.py");
+    let entry = format!(
+        "[[lsp.servers]]\nname = 'mortal'\ncommand = 'python3'\nargs = ['{}']\n\
+         filetypes = ['rust']\nroot_patterns = ['Cargo.toml']\n",
+        script.display()
+    );
+    fs::write(settings.join("config.toml"), entry).expect("written");
+    let place = json!({ "what": "references", "path": "src/lib.rs", "line": 2, "name": "greet" });
+    let server = Server::start(vec![calls("find_code", &place), says("it is used once")]).await;
+    with_servers(true, &ground, &server.url, &["run", "count uses of greet"]).await;
+    let told = last_message(&server.requests()[1].body);
+    assert!(told.contains("by: syntax"), "{told}");
+    assert!(told.contains("found: 1"), "{told}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repairs_go_on_with_the_model_and_its_tricks_are_refused() {
     let broken = "pub fn total(items: &[i64]) -> i64 {\n    items.summarize()\n}\n";
     let ground = Ground::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", broken)]);
