@@ -79,7 +79,12 @@ impl Headers {
             );
         }
         for (name, template) in &self.added {
-            let value = self.added_value(template, redactor).await?;
+            // A value that names nothing is no secret.
+            let value = if template.expose().contains("${") {
+                self.look_up(template, &[], redactor).await?
+            } else {
+                template.clone()
+            };
             let header = HeaderName::from_bytes(name.as_bytes()).ok();
             let header = header.zip(sensitive(value.expose().trim()));
             let (header, value) = header.ok_or_else(|| Error::HeaderInvalid {
@@ -103,20 +108,6 @@ impl Headers {
             provider: self.provider.clone(),
             reason,
         })
-    }
-
-    /// The value of an added header. What it names is a secret, also without the words around it.
-    async fn added_value(&self, template: &Secret, redactor: &Redactor) -> Result<Secret, Error> {
-        let Some((before, rest)) = template.expose().split_once("${") else {
-            return Ok(template.clone());
-        };
-        let filled = self.look_up(template, &[], redactor).await?;
-        let after = rest.rsplit_once('}').map_or("", |(_, after)| after);
-        let named = filled.expose().strip_prefix(before);
-        if let Some(named) = named.and_then(|named| named.strip_suffix(after)) {
-            redactor.learn(named);
-        }
-        Ok(filled)
     }
 }
 

@@ -73,9 +73,9 @@ pub async fn look_up(
     command: &[String],
     redactor: &Redactor,
 ) -> Result<Secret, Error> {
-    let secret = match command.split_first() {
+    let (secret, parts) = match command.split_first() {
         Some((program, arguments)) if template.is_empty() => {
-            printed(host, program, arguments).await?
+            (printed(host, program, arguments).await?, Vec::new())
         }
         _ if template.expose().contains("${secret:") => {
             let (host, template) = (host.clone(), template.clone());
@@ -88,7 +88,8 @@ pub async fn look_up(
         }
         _ => filled(host, template.expose())?,
     };
-    redactor.learn(secret.expose());
+    let values = parts.iter().chain([&secret]);
+    redactor.learn_all(values.map(|value| value.expose().to_owned()));
     Ok(secret)
 }
 
@@ -128,32 +129,32 @@ pub fn check_name(name: &str) -> Result<(), Error> {
     Err(Error::BadName(name.to_owned()))
 }
 
-/// The template with everything in its place. What is put in is not looked at again.
-fn filled(host: &Host, template: &str) -> Result<Secret, Error> {
+/// The template with everything in its place, and each part that was put in, which is not looked at again.
+fn filled(host: &Host, template: &str) -> Result<(Secret, Vec<Secret>), Error> {
     let mut text = Zeroizing::new(String::new());
+    let mut parts = Vec::new();
     let mut rest = template;
     while let Some((before, from)) = rest.split_once("${")
         && let Some((name, after)) = from.split_once('}')
     {
         text.push_str(before);
-        match name.strip_prefix("secret:") {
-            Some(name) => {
-                let secret = kept(host, name)?.ok_or_else(|| Error::NotKept {
-                    name: name.to_owned(),
-                    note: Keyring::of(host)
-                        .map_or(" (there is no keyring in this session)", |_| ""),
-                })?;
-                text.push_str(secret.expose());
+        let part = match name.strip_prefix("secret:") {
+            Some(name) => kept(host, name)?.ok_or_else(|| Error::NotKept {
+                name: name.to_owned(),
+                note: Keyring::of(host).map_or(" (there is no keyring in this session)", |_| ""),
+            })?,
+            None => {
+                let value = host.variable(name);
+                let value = value.ok_or_else(|| Error::NotSet(name.to_owned()))?;
+                Secret::new(value.to_owned())
             }
-            None => text.push_str(
-                host.variable(name)
-                    .ok_or_else(|| Error::NotSet(name.to_owned()))?,
-            ),
-        }
+        };
+        text.push_str(part.expose());
+        parts.push(part);
         rest = after;
     }
     text.push_str(rest);
-    Ok(text.into())
+    Ok((text.into(), parts))
 }
 
 /// What a command of the user prints: its first line.
@@ -235,7 +236,7 @@ mod tests {
             ("x-${A}-${B}-y", "x-one-${A}-y"),
             ("${A", "${A"),
         ] {
-            let secret = filled(&host, template).expect(template);
+            let (secret, _) = filled(&host, template).expect(template);
             assert_eq!(secret.expose(), expected);
             assert_eq!(format!("{secret:?}"), MASK);
         }
@@ -250,5 +251,16 @@ mod tests {
             let error = filled(&host, template).expect_err(template).to_string();
             assert!(error.contains(said), "{error}");
         }
+    }
+
+    #[tokio::test]
+    async fn each_part_of_a_template_is_known_by_itself() {
+        let host = host(&[("A", "swordfish-1"), ("B", "marlin-22222")]);
+        let redactor = Redactor::default();
+        let template = Secret::new("Basic ${A}:${B}".to_owned());
+        let secret = look_up(&host, &template, &[], &redactor).await;
+        assert!(secret.is_ok_and(|secret| secret.expose() == "Basic swordfish-1:marlin-22222"));
+        let clean = redactor.clean("it was swordfish-1, then marlin-22222");
+        assert_eq!(clean, format!("it was {MASK}, then {MASK}"));
     }
 }
