@@ -77,7 +77,12 @@ impl Gateway {
                         nano_usd: self.nano_usd(usage).unwrap_or_default(),
                     });
                     bill.write(usage, Sign::Good, None, String::new());
-                    embedded.add(vectors, usage);
+                    embedded
+                        .add(vectors, usage)
+                        .map_err(|reason| Error::NotVectors {
+                            url: self.route.url.clone(),
+                            reason,
+                        })?;
                 }
                 Err(error) => {
                     self.budget.settle(bill.spent());
@@ -136,10 +141,17 @@ impl Gateway {
 }
 
 impl Embedded {
-    fn add(&mut self, vectors: Vec<Vec<f32>>, usage: Usage) {
+    /// Adds what one request brought; the reason, when it cannot be compared with what is there.
+    fn add(&mut self, vectors: Vec<Vec<f32>>, usage: Usage) -> Result<(), String> {
+        self.usage = match self.vectors.first() {
+            None => usage,
+            Some(first) => {
+                check(&vectors, vectors.len(), Some(first.len()))?;
+                self.usage.with(usage)
+            }
+        };
         self.vectors.extend(vectors);
-        self.usage.tokens_in += usage.tokens_in;
-        self.usage.reported = usage.reported;
+        Ok(())
     }
 }
 
@@ -263,6 +275,25 @@ mod tests {
         assert_eq!(sizes(&[]), [0; 0]);
         assert_eq!(sizes(&[1; 130]), [64, 64, 2]);
         assert_eq!(sizes(&[20_000, 1, 15_999, 1, 20_000]), [1, 2, 1, 1]);
+    }
+
+    #[test]
+    fn vectors_of_several_requests_are_alike() {
+        let usage = |tokens_in, reported| Usage {
+            tokens_in,
+            reported,
+            ..Usage::default()
+        };
+        let mut embedded = Embedded::default();
+        assert_eq!(embedded.add(vec![vec![1.0, 2.0]], usage(2, false)), Ok(()));
+        assert_eq!(
+            embedded.add(vec![vec![3.0, 4.0]], usage(u64::MAX, true)),
+            Ok(())
+        );
+        assert_eq!(embedded.usage, usage(u64::MAX, false));
+        let error = embedded.add(vec![vec![1.0]], usage(1, true));
+        assert_eq!(error, Err("a vector of 1 numbers instead of 2".to_owned()));
+        assert_eq!(embedded.vectors.len(), 2);
     }
 
     #[test]

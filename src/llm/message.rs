@@ -173,4 +173,16 @@ impl Usage {
     pub fn total(self) -> u64 {
         self.tokens_in.saturating_add(self.tokens_out)
     }
+
+    /// The usage of both; reported only when both are.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self {
+            tokens_in: self.tokens_in.saturating_add(other.tokens_in),
+            tokens_out: self.tokens_out.saturating_add(other.tokens_out),
+            tokens_cached: self.tokens_cached.saturating_add(other.tokens_cached),
+            tokens_kept: self.tokens_kept.saturating_add(other.tokens_kept),
+            reported: self.reported && other.reported,
+        }
+    }
 }

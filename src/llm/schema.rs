@@ -9,17 +9,46 @@ use serde_json::Value;
 /// References that are followed one after the other.
 const REFERENCES_MAX: usize = 16;
 
+/// Schemas within schemas on the way to one value; JSON itself is read 128 deep.
+const DEPTH_MAX: usize = 256;
+
+/// Pairs of a value and a schema that are looked at.
+const STEPS_MAX: usize = 1_000_000;
+
 /// Checks a value; what is wrong with it and where, when it is not what the schema asks for.
 pub fn check(value: &Value, schema: &Value) -> Result<(), String> {
-    Checker { root: schema }.check(value, schema, "")
+    let mut checker = Checker {
+        root: schema,
+        depth: 0,
+        steps: 0,
+    };
+    checker.check(value, schema, "")
 }
 
 struct Checker<'schema> {
     root: &'schema Value,
+    depth: usize,
+    steps: usize,
 }
 
-impl Checker<'_> {
-    fn check(&self, value: &Value, schema: &Value, at: &str) -> Result<(), String> {
+impl<'schema> Checker<'schema> {
+    fn check(&mut self, value: &Value, schema: &'schema Value, at: &str) -> Result<(), String> {
+        if self.depth == DEPTH_MAX || self.steps == STEPS_MAX {
+            return Err("cannot be checked: the schema refers to itself without end".to_owned());
+        }
+        self.depth += 1;
+        self.steps += 1;
+        let checked = self.check_here(value, schema, at);
+        self.depth -= 1;
+        checked
+    }
+
+    fn check_here(
+        &mut self,
+        value: &Value,
+        schema: &'schema Value,
+        at: &str,
+    ) -> Result<(), String> {
         let schema = self.resolved(schema);
         let wrong = |what: String| {
             let place = if at.is_empty() { "the answer" } else { at };
@@ -51,7 +80,7 @@ impl Checker<'_> {
     }
 
     /// What a schema points to.
-    fn resolved<'a>(&'a self, schema: &'a Value) -> &'a Value {
+    fn resolved(&self, schema: &'schema Value) -> &'schema Value {
         let mut schema = schema;
         for _ in 0..REFERENCES_MAX {
             let target = schema.get("$ref").and_then(Value::as_str);
@@ -64,7 +93,12 @@ impl Checker<'_> {
         schema
     }
 
-    fn check_parts(&self, value: &Value, schema: &Value, at: &str) -> Result<(), String> {
+    fn check_parts(
+        &mut self,
+        value: &Value,
+        schema: &'schema Value,
+        at: &str,
+    ) -> Result<(), String> {
         match value {
             Value::Object(object) => {
                 let required = schema.get("required").and_then(Value::as_array);
@@ -101,7 +135,12 @@ impl Checker<'_> {
         }
     }
 
-    fn check_combined(&self, value: &Value, schema: &Value, at: &str) -> Result<(), String> {
+    fn check_combined(
+        &mut self,
+        value: &Value,
+        schema: &'schema Value,
+        at: &str,
+    ) -> Result<(), String> {
         let list = |word: &str| schema.get(word).and_then(Value::as_array);
         for schema in list("allOf").into_iter().flatten() {
             self.check(value, schema, at)?;
@@ -229,5 +268,19 @@ mod tests {
         assert_eq!(check(&json!(1), &json!({ "$ref": "#" })), Ok(()));
         let one = json!({ "oneOf": [{ "type": "number" }, { "type": "integer" }] });
         assert!(check(&json!(1), &one).is_err() && check(&json!(1.5), &one).is_ok());
+    }
+
+    #[test]
+    fn a_schema_that_never_ends_is_refused() {
+        let endless = json!({ "$ref": "#" });
+        for word in ["allOf", "anyOf", "oneOf"] {
+            for branches in [1, 2] {
+                let schema = json!({ word: vec![endless.clone(); branches] });
+                let error = check(&json!(1), &schema).expect_err("it has no end");
+                assert!(error.contains("without end"), "{error}");
+            }
+        }
+        let tree = json!({ "items": { "$ref": "#" } });
+        assert_eq!(check(&json!([[], [[]]]), &tree), Ok(()));
     }
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::actions;
 use super::error::Error;
 use super::gateway::Gateway;
-use super::message::{Answer, Finish, Message, Request, Usage};
+use super::message::{Answer, Finish, Message, Request};
 use super::schema;
 use crate::permit::Permit;
 
@@ -38,7 +38,7 @@ impl Gateway {
             text: format!("This is not what was asked for: {reason}. Give the whole answer again."),
         });
         let mut second = self.ask_once(permit, &again, on_text).await?;
-        second.usage = sum(answer.usage, second.usage);
+        second.usage = answer.usage.with(second.usage);
         match self.correct(&mut second) {
             None => Ok(second),
             Some(reason) => Err(Error::NotBySchema {
@@ -106,16 +106,6 @@ fn value(text: &str, output: &Value) -> Result<Value, String> {
     };
     schema::check(&value, output)?;
     Ok(value)
-}
-
-fn sum(first: Usage, second: Usage) -> Usage {
-    Usage {
-        tokens_in: first.tokens_in + second.tokens_in,
-        tokens_out: first.tokens_out + second.tokens_out,
-        tokens_cached: first.tokens_cached + second.tokens_cached,
-        tokens_kept: first.tokens_kept + second.tokens_kept,
-        reported: first.reported && second.reported,
-    }
 }
 
 fn shown(text: &str) -> String {
