@@ -1,55 +1,92 @@
 //! What judges the edits of a model: the project's checker in the shadow, or only the parser (spec: Semantic Validation).
 
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
+use tokio::sync::mpsc;
+
+use super::fix::{open, tell};
 use super::repair::compare::compare;
-use super::verify::{self, Verifier};
+use super::task::{Report, Services, Task};
+use super::verify::{self, Verifier, is_error};
 use super::work::{Error, Work};
-use crate::event::{CheckRecord, Proof};
+use crate::event::{CheckRecord, Proof, RunEvent};
 use crate::syntax;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::tools::{About, Checker, Request, build};
 
-/// What is known of the untouched workspace.
-#[derive(Debug)]
-pub(super) enum Look {
-    /// Its check.
-    Checked(Box<build::Report>),
-    /// Why nothing can check it.
-    Unchecked(String),
-}
+/// Problems of the untouched workspace that are named to whoever watches.
+const PROBLEMS_SHOWN_MAX: usize = 20;
 
 /// What judges proposals.
 #[derive(Debug)]
 pub(super) enum Bench<'run> {
+    /// Not known yet: the untouched workspace is being checked.
+    Opening(Opening<'run>),
     /// The project's checker, in the shadow.
     Verifier {
-        verifier: &'run mut Verifier,
+        verifier: Box<Verifier>,
         before: Box<build::Report>,
     },
     /// Only the parser, for this reason.
     Parser(String),
 }
 
+/// The check of the untouched workspace, which goes on while somebody waits for it.
+pub(super) struct Opening<'run>(
+    Pin<Box<dyn Future<Output = Result<Bench<'run>, Error>> + Send + 'run>>,
+);
+
+impl fmt::Debug for Opening<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("Opening")
+    }
+}
+
 impl<'run> Bench<'run> {
-    pub(super) fn new(verifier: Option<&'run mut Verifier>, look: Look) -> Self {
-        match (verifier, look) {
-            (Some(verifier), Look::Checked(before)) => Self::Verifier { verifier, before },
-            (_, Look::Unchecked(reason)) => Self::Parser(reason),
-            (None, Look::Checked(_)) => Self::Parser("the shadow is gone".to_owned()),
-        }
+    /// Begins to look at the workspace: it goes on while the model works.
+    pub(super) fn begin(
+        task: &'run Task,
+        services: &'run Services,
+        reports: &'run mpsc::Sender<Report>,
+    ) -> Self {
+        Self::Opening(Opening(Box::pin(look(task, services, reports))))
     }
 
-    /// Lets the model work, and answers its questions for problems.
+    /// Lets the model work, and answers its questions, those from before the first look as soon as it is done.
     pub(super) async fn serve(&mut self, work: &mut Work<'_>) -> Result<String, Error> {
-        match self {
-            Self::Verifier { verifier, .. } => serve(verifier, work).await,
-            Self::Parser(_) => work.until_done(None).await,
+        if let Self::Parser(_) = self {
+            return work.until_done(None).await;
+        }
+        let (checker, mut questions) = Checker::new();
+        let working = work.until_done(Some(&checker));
+        tokio::pin!(working);
+        loop {
+            match self {
+                Self::Opening(opening) => tokio::select! {
+                    biased;
+                    words = &mut working => return words,
+                    opened = &mut opening.0 => *self = opened?,
+                },
+                Self::Verifier { verifier, .. } => {
+                    return answering(verifier, working, questions).await;
+                }
+                Self::Parser(reason) => tokio::select! {
+                    biased;
+                    words = &mut working => return words,
+                    Some(question) = questions.recv() => refuse(question, reason),
+                },
+            }
         }
     }
 
     pub(super) async fn prove(&mut self, edits: &EditSet) -> Result<Proof, Error> {
+        if let Self::Opening(opening) = self {
+            *self = (&mut opening.0).await?;
+        }
         let mut proof = match self {
             Self::Verifier { verifier, before } => {
                 verifier
@@ -57,6 +94,7 @@ impl<'run> Bench<'run> {
                     .await?
             }
             Self::Parser(reason) => parsed(edits, reason),
+            Self::Opening(_) => parsed(edits, "the workspace was not looked at"),
         };
         proof.caveats.extend(lost_tests(edits));
         Ok(proof)
@@ -73,25 +111,71 @@ impl<'run> Bench<'run> {
         let after = verifier.check().await;
         compare(before, &after, edits).introduced
     }
+
+    /// What can be kept for the next run.
+    pub(super) fn into_verifier(self) -> Option<Verifier> {
+        match self {
+            Self::Verifier { verifier, .. } => Some(*verifier),
+            Self::Opening(_) | Self::Parser(_) => None,
+        }
+    }
 }
 
-/// Lets the model work, and answers its questions for problems as they come.
+/// Opens the shadow and checks the untouched workspace; without a checker, says why.
+async fn look<'run>(
+    task: &Task,
+    services: &Services,
+    reports: &mpsc::Sender<Report>,
+) -> Result<Bench<'run>, Error> {
+    let step = RunEvent::Step {
+        what: "checking the workspace in its shadow copy".to_owned(),
+        reason: "a proof compares the problems before and after".to_owned(),
+    };
+    tell(reports, step).await;
+    let mut verifier = match open(task, services).await {
+        Ok(verifier) => verifier,
+        Err(error @ verify::Error::NoProject(_)) => return Ok(Bench::Parser(error.to_string())),
+        Err(error) => return Err(error.into()),
+    };
+    let before = verifier.check().await;
+    if let Some(failure) = before.failure {
+        return Ok(Bench::Parser(failure));
+    }
+    let errors = before.findings.iter().filter(|finding| is_error(finding));
+    let problems: Vec<String> = errors.map(|finding| finding.problem.label()).collect();
+    let checked = RunEvent::Checked {
+        errors: problems.len(),
+        problems: problems.into_iter().take(PROBLEMS_SHOWN_MAX).collect(),
+    };
+    tell(reports, checked).await;
+    Ok(Bench::Verifier {
+        verifier: Box::new(verifier),
+        before: Box::new(before),
+    })
+}
+
+/// Lets the model work, and answers its questions as they come.
 pub(super) async fn serve(verifier: &mut Verifier, work: &mut Work<'_>) -> Result<String, Error> {
-    let (checker, mut questions) = Checker::new();
-    let working = work.until_done(Some(&checker));
+    let (checker, questions) = Checker::new();
+    answering(verifier, work.until_done(Some(&checker)), questions).await
+}
+
+async fn answering(
+    verifier: &mut Verifier,
+    working: impl Future<Output = Result<String, Error>>,
+    mut questions: mpsc::Receiver<Request>,
+) -> Result<String, Error> {
     tokio::pin!(working);
     loop {
         tokio::select! {
             biased;
             words = &mut working => return words,
-            Some(question) = questions.recv() => {
-                look(verifier, question).await;
-            }
+            Some(question) = questions.recv() => answer(verifier, question).await,
         }
     }
 }
 
-async fn look(verifier: &mut Verifier, request: Request) {
+async fn answer(verifier: &mut Verifier, request: Request) {
     // A tool that went away was cancelled.
     match request.about {
         About::Problems(answer) => {
@@ -101,6 +185,16 @@ async fn look(verifier: &mut Verifier, request: Request) {
         About::Code(question, answer) => {
             let _ = answer.send(verifier.ask(&request.edits, &question).await);
         }
+    }
+}
+
+/// The answer where nothing can look.
+fn refuse(request: Request, reason: &str) {
+    match request.about {
+        // A tool that went away was cancelled.
+        About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
+        // Who asks what code means finds it by syntax then.
+        About::Code(_, answer) => drop(answer),
     }
 }
 

@@ -7,13 +7,13 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::bench::{Bench, Look, only_tests_fail, verdict};
-use super::fix::{cancelled, deliver, open, tell};
+use super::bench::{Bench, only_tests_fail, verdict};
+use super::fix::{cancelled, deliver, tell};
 use super::intent::{self, Intent};
 use super::plan::{Plan, plan};
 use super::state::{IllegalMove, Machine};
 use super::task::{Control, Proposal, Report, Services, Task};
-use super::verify::{self, Verifier, is_error};
+use super::verify::Verifier;
 use super::work::{Error, Work};
 use crate::context::{self, Packed, Wanted};
 use crate::event::{Outcome, Proof, RunEvent, State};
@@ -114,11 +114,9 @@ impl<'run> Orchestrator<'run> {
     ) -> Result<TaskResult, Error> {
         let mut work = Work::open(task, self.services, self.reports)?;
         self.go(State::Analyzing).await?;
-        let (mut verifier, before) = self.look(task).await?;
-        let result = self
-            .attend(task, instruction, &mut work, verifier.as_mut(), before)
-            .await;
-        if let Some(verifier) = verifier {
+        let mut bench = Bench::begin(task, self.services, self.reports);
+        let result = self.attend(task, instruction, &mut work, &mut bench).await;
+        if let Some(verifier) = bench.into_verifier() {
             let idle = Duration::from_secs(self.services.config.proof.idle_timeout);
             self.services.keeper.put(verifier, idle);
         }
@@ -130,18 +128,17 @@ impl<'run> Orchestrator<'run> {
         task: &Task,
         instruction: &str,
         work: &mut Work<'_>,
-        verifier: Option<&mut Verifier>,
-        before: Look,
+        bench: &mut Bench<'_>,
     ) -> Result<TaskResult, Error> {
         let intent = intent::read(instruction);
         let packed = self.context(task, &intent, work).await;
 
         self.go(State::Planning).await?;
         let plan = plan(&intent);
-        open_conversation(instruction, &plan, &packed, &before, work)?;
+        let can_check = Verifier::can_open(&self.services.config, &task.workspace);
+        open_conversation(instruction, &plan, &packed, can_check, work)?;
 
         self.go(State::Executing).await?;
-        let mut bench = Bench::new(verifier, before);
         let mut round = 0;
         loop {
             let words = bench.serve(work).await?;
@@ -169,40 +166,6 @@ impl<'run> Orchestrator<'run> {
             work.say_findings(&verdict(&proof), &findings, &edits)?;
             self.go(State::Executing).await?;
         }
-    }
-
-    /// Opens the shadow and checks the untouched workspace; without a checker, says why.
-    async fn look(&self, task: &Task) -> Result<(Option<Verifier>, Look), Error> {
-        tell(
-            self.reports,
-            RunEvent::Step {
-                what: "checking the workspace in its shadow copy".to_owned(),
-                reason: "a proof compares the problems before and after".to_owned(),
-            },
-        )
-        .await;
-        let mut verifier = match open(task, self.services).await {
-            Ok(verifier) => verifier,
-            Err(error @ verify::Error::NoProject(_)) => {
-                return Ok((None, Look::Unchecked(error.to_string())));
-            }
-            Err(error) => return Err(error.into()),
-        };
-        let before = verifier.check().await;
-        if let Some(failure) = before.failure {
-            return Ok((None, Look::Unchecked(failure)));
-        }
-        let errors = before.findings.iter().filter(|finding| is_error(finding));
-        let problems: Vec<String> = errors.map(|finding| finding.problem.label()).collect();
-        tell(
-            self.reports,
-            RunEvent::Checked {
-                errors: problems.len(),
-                problems: problems.into_iter().take(20).collect(),
-            },
-        )
-        .await;
-        Ok((Some(verifier), Look::Checked(Box::new(before))))
     }
 
     pub(super) async fn context(&self, task: &Task, intent: &Intent, work: &Work<'_>) -> Packed {
@@ -272,14 +235,10 @@ fn open_conversation(
     instruction: &str,
     plan: &Plan,
     packed: &Packed,
-    look: &Look,
+    can_check: bool,
     work: &mut Work<'_>,
 ) -> Result<(), Error> {
-    let checker = match look {
-        Look::Checked(_) => "any",
-        Look::Unchecked(_) => "none",
-    };
-    work.say_as_system(checker)?;
+    work.say_as_system(if can_check { "any" } else { "none" })?;
     work.say_prompt(
         "do",
         &[

@@ -99,6 +99,11 @@ impl Drop for Starting {
 }
 
 impl Verifier {
+    /// Whether anything here knows how to check a workspace.
+    pub fn can_open(config: &Config, workspace: &Path) -> bool {
+        Checker::of(config, workspace).is_some()
+    }
+
     /// Opens the shadow of `workspace` and brings it in step with its files and open buffers. Blocks on the disk; call
     /// it inside a runtime.
     pub fn open(
@@ -273,7 +278,7 @@ impl Verifier {
                 Ok(()) => server = Some(running.client()),
                 // What is left is what the syntax says.
                 Err(error) => {
-                    tracing::warn!(%error, "the language server of a run does not answer")
+                    tracing::warn!(%error, "the language server of a run does not answer");
                 }
             }
         }

@@ -212,9 +212,13 @@ fn place(context: &Context<'_>, arguments: &Value) -> Result<(PathBuf, usize), E
 /// Asks what can look at the workspace, else its syntax.
 async fn answered(context: &Context<'_>, question: Question) -> Result<Output, Error> {
     let file = question.file().map(Path::to_owned).unwrap_or_default();
-    let answer = if let Some(checker) = context.checker {
-        let edits = context.staging.proposed().clone();
-        checker.ask(edits, question).await
+    let edits = || context.staging.proposed().clone();
+    let asked = match context.checker {
+        Some(checker) => checker.ask(edits(), question.clone()).await,
+        None => None,
+    };
+    let answer = if let Some(answer) = asked {
+        answer
     } else {
         let readable = |path: &Path| context.policy.is_readable(path);
         let code = Code::new(None, context.staging, &readable, Duration::ZERO);

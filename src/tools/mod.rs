@@ -144,11 +144,16 @@ impl Checker {
 
     /// The problems of the workspace with these edits.
     pub async fn problems(&self, edits: EditSet) -> Result<Vec<Problem>, String> {
-        self.find_out(edits, About::Problems).await
+        let found = self.find_out(edits, About::Problems).await;
+        found.unwrap_or_else(|| Err("what checks the workspace has ended".to_owned()))
     }
 
-    /// What the code of the workspace with these edits means.
-    pub async fn ask(&self, edits: EditSet, question: Question) -> Result<Answer<Found>, String> {
+    /// What the code of the workspace with these edits means; `None` when there is nothing but its syntax.
+    pub async fn ask(
+        &self,
+        edits: EditSet,
+        question: Question,
+    ) -> Option<Result<Answer<Found>, String>> {
         self.find_out(edits, |answer| About::Code(question, answer))
             .await
     }
@@ -156,14 +161,13 @@ impl Checker {
     async fn find_out<T>(
         &self,
         edits: EditSet,
-        about: impl FnOnce(oneshot::Sender<Result<T, String>>) -> About,
-    ) -> Result<T, String> {
-        let gone = || "what checks the workspace has ended".to_owned();
+        about: impl FnOnce(oneshot::Sender<T>) -> About,
+    ) -> Option<T> {
         let (answer, found) = oneshot::channel();
         let about = about(answer);
         let request = Request { edits, about };
-        self.requests.send(request).await.map_err(|_| gone())?;
-        found.await.map_err(|_| gone())?
+        self.requests.send(request).await.ok()?;
+        found.await.ok()
     }
 }
 

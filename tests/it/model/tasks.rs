@@ -38,19 +38,22 @@ impl Ground {
         Self { folder, workspace }
     }
 
-    fn start(&self, config: Config, instruction: &str) -> Handle {
-        let host = host(self.folder.path(), &[("DEPLOY_TOKEN", SECRET)]);
-        let redactor = Redactor::new(host.secrets());
-        let services = Services::new(host.as_ref().clone(), config, redactor);
-        let task = Task {
+    fn task(&self, instruction: &str) -> Task {
+        Task {
             run: RunId::new(1, 1),
             kind: Kind::Do(instruction.to_owned()),
             workspace: self.workspace.clone(),
             overlay: BTreeMap::from([(PathBuf::from("open.py"), Arc::from("unsaved = 1\n"))]),
             focus: None,
             problems: Vec::new(),
-        };
-        agent::start(task, services)
+        }
+    }
+
+    fn start(&self, config: Config, instruction: &str) -> Handle {
+        let host = host(self.folder.path(), &[("DEPLOY_TOKEN", SECRET)]);
+        let redactor = Redactor::new(host.secrets());
+        let services = Services::new(host.as_ref().clone(), config, redactor);
+        agent::start(self.task(instruction), services)
     }
 
     /// Runs a task to its end; proposals are only shown.
@@ -597,6 +600,33 @@ async fn a_language_server_tells_the_model_what_names_mean_in_its_own_edits_and_
     let after = fs::read_to_string(ground.workspace.join("src/lib.rs")).expect("readable");
     let expected = format!("{loud}\n{LIBRARY}").replace("greet(", "welcome(");
     assert_eq!(after, expected);
+}
+
+#[cfg(unix)]
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_first_question_does_not_wait_for_the_check() {
+    use std::os::unix::fs::PermissionsExt;
+    let ground = Ground::new(&[("Cargo.toml", MANIFEST), ("src/lib.rs", LIBRARY)]);
+    let programs = ground.folder.path().join("programs");
+    fs::create_dir_all(&programs).expect("made");
+    let cargo = programs.join("cargo");
+    fs::write(&cargo, "#!/bin/sh\nexec sleep 600\n").expect("written");
+    fs::set_permissions(&cargo, fs::Permissions::from_mode(0o755)).expect("executable");
+    let path = format!("{}:/usr/bin:/bin", programs.display());
+    let server = Server::start(vec![says("It greets.")]).await;
+    let config = parser_only(&server.url);
+    let host = host(ground.folder.path(), &[("PATH", &path)]);
+    let services = Services::new(host.as_ref().clone(), config, Redactor::default());
+    let task = ground.task("what does greet do?");
+    let mut handle = agent::start(task, services);
+    let mut outcome = None;
+    while let Some(report) = handle.reports.recv().await {
+        if let Report::Event(RunEvent::Finished(how)) = report {
+            outcome = Some(how);
+        }
+    }
+    let reason = "It greets.".to_owned();
+    assert_eq!(outcome, Some(Outcome::Nothing { reason }));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
