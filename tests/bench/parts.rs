@@ -113,6 +113,8 @@ fn turns(
     rows.map(|((contender, (half, most)), cpu)| {
         let is_direct = contender.way == Way::Direct;
         let or_nothing = |cell| if is_direct { Cell::Nothing } else { cell };
+        // The copier's processor time is not told apart from the client's.
+        let has_cpu = !matches!(contender.way, Way::Direct | Way::Copier);
         vec![
             Cell::Text(name.to_owned()),
             Cell::Text(contender.way.name().to_owned()),
@@ -120,7 +122,11 @@ fn turns(
             Cell::Time(*most),
             or_nothing(Cell::More(*half, direct.0)),
             or_nothing(Cell::More(*most, direct.1)),
-            or_nothing(Cell::Time(*cpu / messages)),
+            if has_cpu {
+                Cell::Time(*cpu / messages)
+            } else {
+                Cell::Nothing
+            },
         ]
     })
     .collect()

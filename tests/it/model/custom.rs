@@ -2,13 +2,13 @@
 
 use meliora::config::Config;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Finish, Message, Request, ToolSpec};
+use meliora::llm::message::{Finish, Message, Request};
 use meliora::redact::Redactor;
 use serde_json::{Value, json};
 
 use super::calling::{finish, program};
 use super::scripted::{Reply, Server, refuses, says, stream};
-use super::{config, way};
+use super::{config, look, way};
 
 /// As a cloud has it: a deployment in the path, and a key in a header of its own.
 fn deployment(url: &str) -> Config {
@@ -175,11 +175,7 @@ async fn an_endpoint_like_no_other_acts_by_words() {
     let answer = json!({ "result": { "text": action } }).to_string();
     let server = Server::start(vec![replies("application/json", &[&answer])]).await;
     let request = Request {
-        tools: vec![ToolSpec {
-            name: "look".to_owned(),
-            description: "Looks.".to_owned(),
-            parameters: json!({ "type": "object" }),
-        }],
+        tools: vec![look()],
         ..question()
     };
     let mut way = way(&foreign(&server.url, BODY), &[]);

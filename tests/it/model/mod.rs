@@ -26,11 +26,12 @@ use meliora::config::host::Host;
 use meliora::config::{Config, Provider, Wire};
 use meliora::llm::Error;
 use meliora::llm::gateway::Gateway;
-use meliora::llm::message::{Answer, Message, Request};
+use meliora::llm::message::{Answer, Message, Request, ToolSpec};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
 use meliora::tools::registry;
+use serde_json::json;
 
 use self::scripted::{Reply, Server};
 
@@ -103,6 +104,15 @@ fn endpoint(config: &Config) -> String {
     match way(config, &[]).gateway.action() {
         Action::Connect { url } => url,
         other => panic!("{other:?}"),
+    }
+}
+
+/// A tool that a request may offer.
+pub(crate) fn look() -> ToolSpec {
+    ToolSpec {
+        name: "look".to_owned(),
+        description: "Looks.".to_owned(),
+        parameters: json!({ "type": "object" }),
     }
 }
 

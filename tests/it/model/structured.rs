@@ -2,13 +2,13 @@
 
 use meliora::config::{Config, Wire};
 use meliora::llm::Error;
-use meliora::llm::message::{Answer, Finish, Message, Request, ToolSpec};
+use meliora::llm::message::{Answer, Finish, Message, Request};
 use serde_json::{Value, json};
 
 use super::calling::{finish, program};
 use super::scripted::{Reply, Server, calls, refuses, says};
 use super::tasks::{Ground, parser_only};
-use super::{anthropic, ollama, responses, way};
+use super::{anthropic, look, ollama, responses, way};
 
 fn schema() -> Value {
     json!({
@@ -153,11 +153,7 @@ async fn a_server_that_refuses_a_schema_is_told_in_words() {
 async fn calls_are_no_last_words_and_tools_are_not_taken_away() {
     let server = Server::start(vec![calls("look", &json!({})), says(SPIDER)]).await;
     let request = Request {
-        tools: vec![ToolSpec {
-            name: "look".to_owned(),
-            description: "Looks.".to_owned(),
-            parameters: json!({ "type": "object" }),
-        }],
+        tools: vec![look()],
         ..question()
     };
     let config = config(&server.url, Wire::Openai, "gpt-4o");
