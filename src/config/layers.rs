@@ -194,7 +194,7 @@ fn from_file(path: &Path, loaded: &mut Loaded) -> Option<Layer> {
 /// Calls for every value with its dotted key and where it stands. Entries of a list of sections count as their names.
 fn places(table: &DeTable<'_>, path: &str, found: &mut impl FnMut(String, usize)) {
     for (name, value) in table {
-        let key = join(path, name.get_ref());
+        let key = check::joined(path, name.get_ref());
         match value.get_ref() {
             DeValue::Table(inner) => places(inner, &key, found),
             DeValue::Array(array) => {
@@ -211,14 +211,6 @@ fn places(table: &DeTable<'_>, path: &str, found: &mut impl FnMut(String, usize)
             }
             _ => found(key, name.span().start),
         }
-    }
-}
-
-fn join(path: &str, name: &str) -> String {
-    if path.is_empty() {
-        name.to_owned()
-    } else {
-        format!("{path}.{name}")
     }
 }
 

@@ -61,8 +61,12 @@ impl Question {
     }
 }
 
+/// Parts of the answers that are locked apart: one thread writes, and hardly anybody reads beside it. (Left to itself the
+/// map looks for the number of processors, in files of the system.)
+const SHARDS: usize = 4;
+
 /// The answers, and how often they were of use. It may be read by anybody while its owner goes on.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Cache {
     answers: DashMap<Question, Kept>,
     bytes: AtomicU64,
@@ -92,6 +96,18 @@ pub struct Use {
     pub answers: usize,
     /// Their bytes.
     pub bytes: u64,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            answers: DashMap::with_shard_amount(SHARDS),
+            bytes: AtomicU64::default(),
+            hits: AtomicU64::default(),
+            misses: AtomicU64::default(),
+            micros: AtomicU64::default(),
+        }
+    }
 }
 
 impl Cache {
