@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::copy::Copy;
 use super::fix::{open, tell};
 use super::repair::compare::compare;
 use super::task::{Report, Services, Task};
@@ -31,8 +32,13 @@ pub(super) enum Bench<'run> {
         verifier: Box<Verifier>,
         before: Box<build::Report>,
     },
-    /// Only the parser, for this reason.
-    Parser(String),
+    /// Only the parser.
+    Parser {
+        /// Why nothing else does.
+        reason: String,
+        /// Where programs run all the same.
+        copy: Box<Copy<'run>>,
+    },
 }
 
 /// The check of the untouched workspace, which goes on while somebody waits for it.
@@ -58,9 +64,6 @@ impl<'run> Bench<'run> {
 
     /// Lets the model work, and answers its questions, those from before the first look as soon as it is done.
     pub(super) async fn serve(&mut self, work: &mut Work<'_>) -> Result<String, Error> {
-        if let Self::Parser(_) = self {
-            return work.until_done(None).await;
-        }
         let (checker, mut questions) = Checker::new();
         let working = work.until_done(Some(&checker));
         tokio::pin!(working);
@@ -74,10 +77,15 @@ impl<'run> Bench<'run> {
                 Self::Verifier { verifier, .. } => {
                     return answering(verifier, working, questions).await;
                 }
-                Self::Parser(reason) => tokio::select! {
+                Self::Parser { reason, copy } => tokio::select! {
                     biased;
                     words = &mut working => return words,
-                    Some(question) = questions.recv() => refuse(question, reason),
+                    Some(question) = questions.recv() => {
+                        let answering = Box::pin(answer_unchecked(copy, reason, question));
+                        if let Some(words) = meanwhile(&mut working, answering).await {
+                            return words;
+                        }
+                    }
                 },
             }
         }
@@ -93,7 +101,7 @@ impl<'run> Bench<'run> {
                     .prove(edits, before, &verify::Identities::new())
                     .await?
             }
-            Self::Parser(reason) => parsed(edits, reason),
+            Self::Parser { reason, .. } => parsed(edits, reason),
             Self::Opening(_) => parsed(edits, "the workspace was not looked at"),
         };
         proof.caveats.extend(lost_tests(edits));
@@ -116,17 +124,21 @@ impl<'run> Bench<'run> {
     pub(super) fn into_verifier(self) -> Option<Verifier> {
         match self {
             Self::Verifier { verifier, .. } => Some(*verifier),
-            Self::Opening(_) | Self::Parser(_) => None,
+            Self::Opening(_) | Self::Parser { .. } => None,
         }
     }
 }
 
 /// Opens the shadow and checks the untouched workspace; without a checker, says why.
 async fn look<'run>(
-    task: &Task,
-    services: &Services,
+    task: &'run Task,
+    services: &'run Services,
     reports: &mpsc::Sender<Report>,
 ) -> Result<Bench<'run>, Error> {
+    let unchecked = |reason| Bench::Parser {
+        reason,
+        copy: Box::new(Copy::new(task, services)),
+    };
     let step = RunEvent::Step {
         what: "checking the workspace in its shadow copy".to_owned(),
         reason: "a proof compares the problems before and after".to_owned(),
@@ -134,12 +146,12 @@ async fn look<'run>(
     tell(reports, step).await;
     let mut verifier = match open(task, services).await {
         Ok(verifier) => verifier,
-        Err(error @ verify::Error::NoProject(_)) => return Ok(Bench::Parser(error.to_string())),
+        Err(error @ verify::Error::NoProject(_)) => return Ok(unchecked(error.to_string())),
         Err(error) => return Err(error.into()),
     };
     let before = verifier.check().await;
     if let Some(failure) = before.failure {
-        return Ok(Bench::Parser(failure));
+        return Ok(unchecked(failure));
     }
     let errors = before.findings.iter().filter(|finding| is_error(finding));
     let problems: Vec<String> = errors.map(|finding| finding.problem.label()).collect();
@@ -170,12 +182,31 @@ async fn answering(
         tokio::select! {
             biased;
             words = &mut working => return words,
-            Some(question) = questions.recv() => answer(verifier, question).await,
+            Some(question) = questions.recv() => {
+                let answering = Box::pin(answer(verifier, question));
+                if let Some(words) = meanwhile(&mut working, answering).await {
+                    return words;
+                }
+            }
         }
     }
 }
 
-async fn answer(verifier: &mut Verifier, request: Request) {
+/// Answers a question while the work goes on: other calls of the same turn do not wait for it. Gives the end of the
+/// work, should that come first.
+pub(super) async fn meanwhile<T>(
+    working: &mut (impl Future<Output = T> + Unpin),
+    answering: impl Future<Output = ()>,
+) -> Option<T> {
+    tokio::select! {
+        biased;
+        words = working => Some(words),
+        () = answering => None,
+    }
+}
+
+/// Answers a question with what is laid over the shadow.
+pub(super) async fn answer(verifier: &mut Verifier, request: Request) {
     // A tool that went away was cancelled.
     match request.about {
         About::Problems(answer) => {
@@ -185,16 +216,21 @@ async fn answer(verifier: &mut Verifier, request: Request) {
         About::Code(question, answer) => {
             let _ = answer.send(verifier.ask(&request.edits, &question).await);
         }
+        About::Run(job, mut answer) => {
+            let ran = verifier.run(&request.edits, &job, answer.closed()).await;
+            let _ = answer.send(ran);
+        }
     }
 }
 
-/// The answer where nothing can look.
-fn refuse(request: Request, reason: &str) {
+/// Answers where nothing can check the workspace; programs run in a copy of it.
+async fn answer_unchecked(copy: &mut Copy<'_>, reason: &str, request: Request) {
     match request.about {
         // A tool that went away was cancelled.
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         // Who asks what code means finds it by syntax then.
         About::Code(_, answer) => drop(answer),
+        About::Run(..) => copy.answer(request).await,
     }
 }
 

@@ -150,6 +150,20 @@ pub(super) async fn open(task: &Task, services: &Services) -> Result<Verifier, v
         .expect("opening the shadow neither panics nor is cancelled")
 }
 
+/// A copy of the workspace to run programs in, also where nothing can check it.
+pub(super) async fn open_any(task: &Task, services: &Services) -> Result<Verifier, verify::Error> {
+    let (services, workspace, overlay) = (
+        services.clone(),
+        task.workspace.clone(),
+        task.overlay.clone(),
+    );
+    let opening =
+        tokio::task::spawn_blocking(move || Verifier::open_any(&services, &workspace, &overlay));
+    opening
+        .await
+        .expect("opening the shadow neither panics nor is cancelled")
+}
+
 /// Runs the search and passes its steps on while it works.
 async fn search(
     verifier: &mut Verifier,

@@ -7,6 +7,7 @@
 pub mod analyzer;
 mod bench;
 mod continuation;
+pub mod copy;
 mod disk;
 pub mod edit;
 pub mod fix;

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use super::analyzer::{ANSWER_PATIENCE, Analyzer};
 use super::repair::compare::compare;
-use super::shadow::{self, Shadow};
+use super::shadow::{self, Shadow, trace};
 use super::task::Services;
 use tokio::task::JoinHandle;
 
@@ -26,9 +26,10 @@ use crate::text::problem::{Identity, Problem, Severity};
 use crate::text::staging::Staging;
 use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
+use crate::tools::job::{self, Job, Ran};
 use crate::tools::sandbox::Bench;
 use crate::tools::sandbox::Room;
-use crate::tools::test;
+use crate::tools::{Change, test};
 
 /// Why a workspace cannot be proven at all.
 #[derive(Debug, thiserror::Error)]
@@ -58,7 +59,8 @@ pub struct Verifier {
     laid: EditSet,
     /// Every file that was laid over the workspace once: what the language server knows of it may be old.
     touched: BTreeSet<PathBuf>,
-    checker: Checker,
+    /// `None` where nothing is known that could check the project: programs run there all the same.
+    checker: Option<Checker>,
     analyzer: AnalyzerState,
 }
 
@@ -111,8 +113,19 @@ impl Verifier {
         workspace: &Path,
         overlay: &BTreeMap<PathBuf, Arc<str>>,
     ) -> Result<Self, Error> {
-        let checker = Checker::of(&services.config, workspace)
-            .ok_or_else(|| Error::NoProject(workspace.to_owned()))?;
+        if Checker::of(&services.config, workspace).is_none() {
+            return Err(Error::NoProject(workspace.to_owned()));
+        }
+        Self::open_any(services, workspace, overlay)
+    }
+
+    /// The same for a workspace that perhaps nothing can check, to run programs in.
+    pub fn open_any(
+        services: &Services,
+        workspace: &Path,
+        overlay: &BTreeMap<PathBuf, Arc<str>>,
+    ) -> Result<Self, Error> {
+        let checker = Checker::of(&services.config, workspace);
         let mut shadow = Shadow::open(&services.host, workspace)?;
         shadow.sync(overlay)?;
         let room = Room {
@@ -187,8 +200,12 @@ impl Verifier {
     /// Lets the project's checker look at the text as it is laid.
     pub async fn check(&mut self) -> Report {
         match self.checker {
-            Checker::Cargo => cargo::check(self.bench(self.config.proof.check_timeout)).await,
-            Checker::Server => self.survey().await,
+            Some(Checker::Cargo) => cargo::check(self.bench(self.config.proof.check_timeout)).await,
+            Some(Checker::Server) => self.survey().await,
+            None => Report {
+                failure: Some(Error::NoProject(self.workspace().to_owned()).to_string()),
+                ..Report::default()
+            },
         }
     }
 
@@ -211,9 +228,10 @@ impl Verifier {
 
     fn checker_name(&self) -> &str {
         match (&self.checker, &self.analyzer) {
-            (Checker::Server, AnalyzerState::Running(analyzer)) => analyzer.name(),
-            (Checker::Server, _) => "language server",
-            (Checker::Cargo, _) => "cargo check",
+            (Some(Checker::Server), AnalyzerState::Running(analyzer)) => analyzer.name(),
+            (Some(Checker::Server), _) => "language server",
+            (Some(Checker::Cargo), _) => "cargo check",
+            (None, _) => "nothing",
         }
     }
 
@@ -221,6 +239,9 @@ impl Verifier {
     pub async fn problems(&mut self, edits: &EditSet) -> Result<Vec<Problem>, Error> {
         self.lay(edits)?;
         let report = self.check().await;
+        if self.checker.is_none() {
+            return Err(Error::NoProject(self.workspace().to_owned()));
+        }
         Ok(report
             .findings
             .into_iter()
@@ -294,6 +315,41 @@ impl Verifier {
         answer.map_err(|error| error.to_string())
     }
 
+    /// Runs a job that was judged before, with `edits` laid over the workspace; when `gone` comes first, it is ended.
+    /// Afterwards the shadow is as it was, whatever the job did in it.
+    pub async fn run(
+        &mut self,
+        edits: &EditSet,
+        job: &Job,
+        gone: impl Future<Output = ()>,
+    ) -> Result<Ran, String> {
+        self.lay(edits).map_err(|error| error.to_string())?;
+        let mark = self.shadow.mark(&self.laid);
+        let mark = mark.map_err(|error| error.to_string())?;
+        let finished = tokio::select! {
+            finished = self.room.run(&self.host, &self.policy, job) => finished,
+            () = gone => Err(std::io::Error::other("nobody waits for it any longer")),
+        };
+        let traces = self.shadow.take_back(&mark, &self.laid);
+        let finished = finished.map_err(|error| error.to_string())?;
+        let mut traces = traces.map_err(|error| error.to_string())?;
+        if job.traces == job::Traces::Dropped {
+            traces = trace::Traces::default();
+        }
+        if traces.is_flood {
+            let reason = "it changed too many files, and none of them is kept; have git ignore what it makes";
+            return Err(reason.to_owned());
+        }
+        let changes = traces.texts.into_iter();
+        Ok(Ran {
+            finished,
+            changes: changes
+                .map(|(path, after)| Change { path, after })
+                .collect(),
+            left_out: traces.left_out,
+        })
+    }
+
     /// Proves `edits`: lays them, checks, and runs the affected tests when nothing keeps them from compiling.
     /// `before` is the check of the untouched workspace; problems in `revealed` were hidden there.
     pub async fn prove(
@@ -334,7 +390,7 @@ impl Verifier {
         if !content {
             return Ok(proof);
         }
-        if self.checker == Checker::Cargo {
+        if self.checker == Some(Checker::Cargo) {
             self.prove_by_server(edits, &mut proof).await;
         }
         self.prove_by_tests(edits, &mut proof).await;
@@ -435,10 +491,13 @@ fn start_analyzer(
     services: &Services,
     policy: &Policy,
     room: &Room,
-    checker: Checker,
+    checker: Option<Checker>,
 ) -> AnalyzerState {
+    if checker.is_none() {
+        return AnalyzerState::Missing("no language server knows this project".to_owned());
+    }
     let only_compiler = services.config.proof.diagnostics == config::Diagnostics::Check;
-    if only_compiler && checker == Checker::Cargo {
+    if only_compiler && checker == Some(Checker::Cargo) {
         return AnalyzerState::Missing("proof.diagnostics is set to `check`".to_owned());
     }
     if !services.config.lsp.enabled {

@@ -48,6 +48,22 @@ pub struct Confinement {
     pub network: bool,
     /// Whether the child must not start when writes or the network cannot be confined.
     pub required: bool,
+    /// What it may use up.
+    #[serde(default)]
+    pub caps: Caps,
+}
+
+/// What a child and each process that it starts may use up; `None`: as much as the user may.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Caps {
+    /// Seconds of processor time of each process.
+    pub cpu_seconds: Option<u64>,
+    /// Bytes of memory of each process: of what it may write and shares with nobody, not of what it only reserves.
+    pub memory_bytes: Option<u64>,
+    /// Processes and threads of the user. It does not hold for root.
+    pub processes: Option<u64>,
+    /// Bytes of each file that it writes.
+    pub file_bytes: Option<u64>,
 }
 
 #[cfg(target_os = "linux")]
@@ -72,7 +88,7 @@ mod linux {
     use nix::sched::CloneFlags;
     use rustix::process::{Resource, Rlimit, Signal};
 
-    use super::{Ability, Confinement, EXIT_REFUSED, Order};
+    use super::{Ability, Caps, Confinement, EXIT_REFUSED, Order};
 
     /// Runs the launcher with the arguments after its command word. Returns only when it failed.
     pub fn run(arguments: Vec<OsString>) -> i32 {
@@ -89,6 +105,7 @@ mod linux {
             hidden: Vec::new(),
             network: false,
             required: true,
+            caps: Caps::default(),
         };
         Ability {
             writes: confine_files(&confinement).is_ok(),
@@ -135,14 +152,7 @@ mod linux {
     }
 
     fn confine(confinement: &Confinement) -> Result<(), String> {
-        rustix::process::setrlimit(
-            Resource::Core,
-            Rlimit {
-                current: Some(0),
-                maximum: Some(0),
-            },
-        )
-        .map_err(|error| format!("cannot forbid core dumps: {error}"))?;
+        cap(confinement.caps)?;
         let network = if confinement.network {
             Ok(())
         } else {
@@ -156,6 +166,29 @@ mod linux {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// Sets the limits, never above those that the user has already.
+    fn cap(caps: Caps) -> Result<(), String> {
+        let all = [
+            ("core dumps", Resource::Core, Some(0)),
+            ("processor time", Resource::Cpu, caps.cpu_seconds),
+            ("memory", Resource::Data, caps.memory_bytes),
+            ("processes", Resource::Nproc, caps.processes),
+            ("files", Resource::Fsize, caps.file_bytes),
+        ];
+        for (what, resource, wanted) in all {
+            let Some(wanted) = wanted else { continue };
+            let before = rustix::process::getrlimit(resource).maximum;
+            let limit = Some(before.map_or(wanted, |before| before.min(wanted)));
+            let limit = Rlimit {
+                current: limit,
+                maximum: limit,
+            };
+            rustix::process::setrlimit(resource, limit)
+                .map_err(|error| format!("cannot limit {what}: {error}"))?;
+        }
+        Ok(())
     }
 
     fn confine_files(confinement: &Confinement) -> Result<(), String> {

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
+use tokio::sync::{mpsc, watch};
 
 use crate::permit::{Action, Permit};
 use launch::Confinement;
@@ -55,8 +56,14 @@ pub struct Limits {
     pub output_bytes_max: usize,
 }
 
+/// Takes pieces of a child's output as they come. Whoever reads too slowly misses some: the child does not wait.
+pub type Watch = mpsc::Sender<Vec<u8>>;
+
+/// Time after a child's end in which its output is still read: what it started may hold the pipes for ever.
+const LAST_WORDS: Duration = Duration::from_millis(300);
+
 /// A child that ran to its end.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Finished {
     /// Exit code; `None` when a signal ended it.
     pub code: Option<i32>,
@@ -154,12 +161,24 @@ pub fn spawn(command: &Command, permit: &Permit) -> io::Result<Running> {
     })
 }
 
-/// Runs a child to its end, or to the end of its time. Dropping the future kills the child's group.
+/// Runs a child to its end, or to the end of its time. What it started and left behind in its group is killed then.
+/// Dropping the future kills the child's group.
 pub async fn run(
     command: &Command,
     permit: &Permit,
     input: &[u8],
     limits: Limits,
+) -> io::Result<Finished> {
+    run_watched(command, permit, input, limits, None).await
+}
+
+/// The same, with somebody who sees the output as it comes.
+pub async fn run_watched(
+    command: &Command,
+    permit: &Permit,
+    input: &[u8],
+    limits: Limits,
+    onlooker: Option<&Watch>,
 ) -> io::Result<Finished> {
     let mut running = spawn(command, permit)?;
     let (stdin, stdout, stderr) = (
@@ -173,33 +192,48 @@ pub async fn run(
             let _ = stdin.write_all(input).await;
         }
     };
+    let (mut out, mut err) = (Kept::new(limits), Kept::new(limits));
+    let (ended, has_ended) = watch::channel(false);
     let work = async {
-        let ((), stdout, stderr) = tokio::join!(
-            feed,
-            read_capped(stdout, limits.output_bytes_max),
-            read_capped(stderr, limits.output_bytes_max)
+        let waited = async {
+            let code = running.wait().await;
+            // The readers below live as long as this.
+            let _ = ended.send(true);
+            code
+        };
+        let read_out = until_quiet(has_ended.clone(), out.read(stdout, onlooker));
+        let read_err = until_quiet(has_ended.clone(), err.read(stderr, onlooker));
+        let (code, (), (), ()) = tokio::join!(
+            waited,
+            until_quiet(has_ended.clone(), feed),
+            read_out,
+            read_err
         );
-        (running.wait().await, stdout, stderr)
+        code
     };
-    let Ok((code, (stdout, cut), (stderr, cut_too))) =
-        tokio::time::timeout(limits.timeout, work).await
-    else {
-        running.kill();
-        return Ok(Finished {
-            code: None,
-            stdout: Vec::new(),
-            stderr: Vec::new(),
-            timed_out: true,
-            truncated: true,
-        });
-    };
+    let code = tokio::time::timeout(limits.timeout, work).await;
+    running.kill();
     Ok(Finished {
-        code: code?,
-        stdout,
-        stderr,
-        timed_out: false,
-        truncated: cut || cut_too,
+        timed_out: code.is_err(),
+        truncated: out.is_cut || err.is_cut || code.is_err(),
+        code: code.unwrap_or(Ok(None))?,
+        stdout: out.bytes,
+        stderr: err.bytes,
     })
+}
+
+/// Lets `work` go on until it is done, or until a while after the child's end.
+async fn until_quiet(mut has_ended: watch::Receiver<bool>, work: impl Future<Output = ()>) {
+    let silence = async {
+        // The sender lives as long as the child.
+        let _ = has_ended.wait_for(|ended| *ended).await;
+        tokio::time::sleep(LAST_WORDS).await;
+    };
+    tokio::select! {
+        biased;
+        () = work => {}
+        () = silence => {}
+    }
 }
 
 fn check(command: &Command, permit: &Permit) -> io::Result<()> {
@@ -280,21 +314,40 @@ fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::p
     Ok(direct(command))
 }
 
-async fn read_capped(stream: Option<impl AsyncRead + Unpin>, bytes_max: usize) -> (Vec<u8>, bool) {
-    let Some(mut stream) = stream else {
-        return (Vec::new(), false);
-    };
-    let (mut kept, mut cut) = (Vec::new(), false);
-    let mut buffer = vec![0; 64 * 1024];
-    while let Ok(read) = stream.read(&mut buffer).await {
-        if read == 0 {
-            break;
+/// What is kept of an output.
+struct Kept {
+    bytes: Vec<u8>,
+    bytes_max: usize,
+    is_cut: bool,
+}
+
+impl Kept {
+    fn new(limits: Limits) -> Self {
+        Self {
+            bytes: Vec::new(),
+            bytes_max: limits.output_bytes_max,
+            is_cut: false,
         }
-        let room = bytes_max.saturating_sub(kept.len()).min(read);
-        kept.extend_from_slice(buffer.get(..room).unwrap_or_default());
-        cut |= room < read;
     }
-    (kept, cut)
+
+    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>, onlooker: Option<&Watch>) {
+        let Some(mut stream) = stream else { return };
+        let mut buffer = vec![0; 64 * 1024];
+        while let Ok(read) = stream.read(&mut buffer).await {
+            let piece = buffer.get(..read).unwrap_or_default();
+            if piece.is_empty() {
+                break;
+            }
+            if let Some(onlooker) = onlooker {
+                // Who does not read fast enough misses a piece.
+                let _ = onlooker.try_send(piece.to_vec());
+            }
+            let room = self.bytes_max.saturating_sub(self.bytes.len()).min(read);
+            let (kept, dropped) = piece.split_at(room);
+            self.bytes.extend_from_slice(kept);
+            self.is_cut |= !dropped.is_empty();
+        }
+    }
 }
 
 fn named(program: &Path, error: &io::Error) -> io::Error {

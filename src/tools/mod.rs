@@ -10,6 +10,7 @@ pub mod build;
 pub mod code;
 pub mod execute;
 pub mod fs;
+pub mod job;
 pub mod language;
 pub mod registry;
 pub mod sandbox;
@@ -24,6 +25,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use self::job::{Job, Ran};
 use crate::permit::{Action, Decision};
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
@@ -133,6 +135,8 @@ pub enum About {
     Problems(oneshot::Sender<Result<Vec<Problem>, String>>),
     /// What its code means.
     Code(Question, oneshot::Sender<Result<Answer<Found>, String>>),
+    /// What a program makes of it.
+    Run(Box<Job>, oneshot::Sender<Result<Ran, String>>),
 }
 
 impl Checker {
@@ -156,6 +160,13 @@ impl Checker {
     ) -> Option<Result<Answer<Found>, String>> {
         self.find_out(edits, |answer| About::Code(question, answer))
             .await
+    }
+
+    /// Runs a program in the workspace with these edits. Dropping the future ends the program.
+    pub async fn run(&self, edits: EditSet, job: Job) -> Result<Ran, String> {
+        let about = |answer| About::Run(Box::new(job), answer);
+        let ran = self.find_out(edits, about).await;
+        ran.unwrap_or_else(|| Err("what runs programs has ended".to_owned()))
     }
 
     async fn find_out<T>(

@@ -6,9 +6,10 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::job::Job;
 use crate::config::host::Host;
 use crate::permit::{Action, Purpose};
-use crate::process::launch::Confinement;
+use crate::process::launch::{Caps, Confinement};
 use crate::process::{self, Command, Environment, Finished, Limits};
 use crate::redact::names_a_secret;
 use crate::safety::{self, Policy};
@@ -48,6 +49,9 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 /// An address where nothing listens: a toolchain manager that wants to download asks there, and fails at once.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
+/// Where projects keep programs of their own.
+const OWN_PROGRAMS: [&str; 3] = ["node_modules/.bin", ".venv/bin", "venv/bin"];
+
 /// The folders of one proof.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -81,9 +85,53 @@ impl Room {
                 hidden: host.hidden(),
                 network: false,
                 required: self.confined,
+                caps: Caps::default(),
             }),
             launcher: host.executable.clone(),
         }
+    }
+
+    /// Runs a job that was judged before. `policy` says what never runs, whoever asks.
+    pub async fn run(&self, host: &Host, policy: &Policy, job: &Job) -> io::Result<Finished> {
+        let program = self.program(host, job).ok_or_else(|| {
+            let name = job.program.display();
+            io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("{name} is neither in the project nor on PATH; install it"),
+            )
+        })?;
+        let mut command = self.command(host, program, &[]);
+        command.arguments.clone_from(&job.arguments);
+        command.directory = self.tree.join(&job.folder);
+        if let Environment::Only(variables) = &mut command.environment {
+            variables.extend(job.variables.clone());
+        }
+        if let Some(confinement) = &mut command.confinement {
+            confinement.caps = job.caps;
+        }
+        let action = Action::Spawn {
+            purpose: job.purpose,
+            program: command.program.clone(),
+            arguments: command.arguments.clone(),
+            directory: command.directory.clone(),
+        };
+        let permit = safety::permit_approved(policy, action).map_err(io::Error::other)?;
+        let limits = Limits {
+            timeout: job.timeout,
+            output_bytes_max: job.output_bytes_max,
+        };
+        process::run_watched(&command, &permit, &[], limits, job.watch.as_ref()).await
+    }
+
+    /// Where a job's program is. What a project keeps of its own counts for its tools and tests, never for shells.
+    fn program(&self, host: &Host, job: &Job) -> Option<PathBuf> {
+        if job.program.is_absolute() {
+            return Some(job.program.clone());
+        }
+        let own = OWN_PROGRAMS.map(|folder| self.tree.join(folder).join(&job.program));
+        let is_own = matches!(job.purpose, Purpose::Tool | Purpose::Test);
+        let own = own.into_iter().find(|path| is_own && path.is_file());
+        own.or_else(|| program(host, &job.program.to_string_lossy()))
     }
 
     /// The environment of everything that runs in this room: no secrets, no downloads, our own build folder.
@@ -97,6 +145,12 @@ impl Room {
         let mut set =
             |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
         set("CARGO_NET_OFFLINE", "true");
+        set("GIT_OPTIONAL_LOCKS", "0");
+        set("GIT_TERMINAL_PROMPT", "0");
+        set("GOPROXY", "off");
+        set("GOTOOLCHAIN", "local");
+        set("npm_config_offline", "true");
+        set("npm_config_update_notifier", "false");
         set("CARGO_TERM_COLOR", "never");
         set("CARGO_INCREMENTAL", "1");
         set("RUSTUP_AUTO_INSTALL", "0");

@@ -44,6 +44,8 @@ mod pytest_lsp;
 mod redacting;
 mod restart;
 mod roots;
+#[cfg(target_os = "linux")]
+mod running;
 #[cfg(unix)]
 mod secrets;
 mod seed;

@@ -15,7 +15,7 @@ use crate::vcs::Tracked;
 
 /// What is in the tree now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Found {
+pub(super) enum Found {
     Folder,
     Link,
     File(Stamp),
@@ -97,7 +97,7 @@ pub(super) fn sync(
 }
 
 /// Everything in the tree, links not followed. Folders that were closed to us are opened again.
-fn survey(tree: &Path) -> io::Result<HashMap<PathBuf, Found>> {
+pub(super) fn survey(tree: &Path) -> io::Result<HashMap<PathBuf, Found>> {
     let mut found = HashMap::new();
     let mut waiting = vec![PathBuf::new()];
     while let Some(folder) = waiting.pop() {
@@ -306,7 +306,7 @@ enum Outcome {
     Copied,
 }
 
-fn now_ns() -> i64 {
+pub(super) fn now_ns() -> i64 {
     SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .ok()

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 const HEADER: &str = "meliora shadow 1\n";
 
 /// More than the longest tick of a file system's clock (10 ms on Linux with 100 ticks a second).
-const TICK_NS: i64 = 20_000_000;
+pub(super) const TICK_NS: i64 = 20_000_000;
 
 /// What tells two states of one file apart without reading it. The change time is part of it, because nobody can set
 /// it back.

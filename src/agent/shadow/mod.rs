@@ -21,6 +21,7 @@ mod place;
 mod python;
 mod scan;
 mod surroundings;
+pub mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
@@ -33,6 +34,7 @@ use crate::safety::paths::may_hold_secrets;
 use crate::text::edit::EditSet;
 use crate::vcs;
 use manifest::Manifest;
+use trace::{Mark, Traces};
 
 /// Processes that may prove something in one workspace at the same time.
 const SHADOWS_MAX: usize = 16;
@@ -107,6 +109,8 @@ pub struct Shadow {
     tree: PathBuf,
     apart: Vec<PathBuf>,
     manifest: Manifest,
+    /// The open buffers that the last sync laid over the workspace.
+    overlay: BTreeMap<PathBuf, Arc<str>>,
     /// Nothing was ever built from this shadow.
     pristine: bool,
     clones_blocks: Option<bool>,
@@ -160,6 +164,7 @@ impl Shadow {
             root,
             tree,
             apart,
+            overlay: BTreeMap::new(),
             pristine,
             clones_blocks: None,
             environments: Vec::new(),
@@ -203,8 +208,12 @@ impl Shadow {
     pub fn environment(&self) -> BTreeMap<String, String> {
         let scratch = self.scratch().display().to_string();
         let target = self.target();
+        let below = |name: &str| target.join(name).display().to_string();
         let mut variables = BTreeMap::from([
             ("CARGO_TARGET_DIR".to_owned(), target.display().to_string()),
+            ("GOCACHE".to_owned(), below("go")),
+            ("XDG_CACHE_HOME".to_owned(), below("cache")),
+            ("npm_config_cache".to_owned(), below("npm")),
             (
                 "PYTHONPYCACHEPREFIX".to_owned(),
                 self.compiled_python().display().to_string(),
@@ -232,7 +241,18 @@ impl Shadow {
     /// Makes the tree equal to the workspace, with the text of open buffers over it. Whatever else was in the tree,
     /// proposals included, is gone afterwards.
     pub fn sync(&mut self, overlay: &BTreeMap<PathBuf, Arc<str>>) -> Result<SyncReport, Error> {
+        self.overlay.clone_from(overlay);
         fill::sync(self, overlay)
+    }
+
+    /// Remembers the tree with what is laid over it, before a program runs that may change it.
+    pub fn mark(&self, laid: &EditSet) -> Result<Mark, Error> {
+        trace::mark(self, laid)
+    }
+
+    /// Makes the tree what it was at the mark, and tells what was another.
+    pub fn take_back(&mut self, mark: &Mark, laid: &EditSet) -> Result<Traces, Error> {
+        trace::take_back(self, mark, laid)
     }
 
     /// Puts proposed text over the tree. Nothing is written when any of the paths cannot be.

@@ -159,6 +159,65 @@ fn read_rules(folder: &Path, file: &Path) -> Option<Gitignore> {
     builder.build().ok().filter(|rules| !rules.is_empty())
 }
 
+/// Tells of single files whether git ignores them, or whether they are in a folder that only speeds up tools.
+pub(super) struct Ignored<'workspace> {
+    workspace: &'workspace Path,
+    tracked: &'workspace Tracked,
+    base: Vec<Gitignore>,
+    folders: BTreeMap<PathBuf, Option<Gitignore>>,
+}
+
+impl<'workspace> Ignored<'workspace> {
+    pub(super) fn new(workspace: &'workspace Path, tracked: &'workspace Tracked) -> Self {
+        Self {
+            workspace,
+            tracked,
+            base: base_rules(workspace),
+            folders: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn contains(&mut self, relative: &Path) -> bool {
+        if self.tracked.contains(relative) {
+            return false;
+        }
+        let mut above: Vec<&Path> = relative.ancestors().collect();
+        above.reverse();
+        let special = |path: &Path| {
+            let name = path.file_name().unwrap_or_default().to_string_lossy();
+            name == "node_modules" || name == ".git" || CACHES_ALWAYS.contains(&&*name)
+        };
+        let is_ignored = |path: &Path, ignored: &mut Self| {
+            special(path) || ignored.by_rules(path, path != relative)
+        };
+        let mut parts = above.into_iter().skip(1);
+        parts.any(|path| is_ignored(path, self))
+    }
+
+    fn by_rules(&mut self, path: &Path, is_folder: bool) -> bool {
+        let absolute = self.workspace.join(path);
+        for folder in path.ancestors().skip(1) {
+            let rules = self.folders.entry(folder.to_owned()).or_insert_with(|| {
+                let folder = self.workspace.join(folder);
+                read_rules(&folder, &folder.join(".gitignore"))
+            });
+            match rules
+                .as_ref()
+                .map(|rules| rules.matched(&absolute, is_folder))
+            {
+                Some(Match::Ignore(_)) => return true,
+                Some(Match::Whitelist(_)) => return false,
+                Some(Match::None) | None => {}
+            }
+        }
+        let base = self.base.iter().rev();
+        let mut verdicts = base.map(|rules| rules.matched(&absolute, is_folder));
+        verdicts
+            .find(|verdict| !verdict.is_none())
+            .is_some_and(|verdict| verdict.is_ignore())
+    }
+}
+
 /// How git sees the folder that is being walked.
 enum Status {
     /// Not ignored, or ignored with tracked files in it.

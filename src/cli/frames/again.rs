@@ -19,7 +19,7 @@ use crate::downstream::discovery;
 use crate::downstream::recorder::recording::{Recording, Way};
 use crate::downstream::wire::Envelope;
 use crate::permit::Purpose;
-use crate::process::launch::Confinement;
+use crate::process::launch::{Caps, Confinement};
 use crate::process::{Command, Environment};
 use crate::safety;
 
@@ -148,6 +148,7 @@ fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
         hidden,
         network: false,
         required: true,
+        caps: Caps::default(),
     });
     if let Environment::Inherited(more) = &mut command.environment {
         for name in ["TMPDIR", "XDG_CACHE_HOME"] {

@@ -590,3 +590,97 @@ fn a_python_environment_with_an_editable_install_imports_the_shadow() {
         Some(format!("{tree}/other:{tree}/src"))
     );
 }
+
+#[test]
+fn what_a_program_left_behind_is_read_once_and_taken_back_exactly() {
+    let scene = Scene::with(&[
+        ("a.txt", "one\n"),
+        ("b/c.txt", "two\n"),
+        ("b/d.txt", "three\n"),
+        ("out/keep.txt", "four\n"),
+        ("run.sh", "#!/bin/sh\n"),
+        (".gitignore", "*.log\n/made\n"),
+        (".env", "KEY=1\n"),
+    ]);
+    symlink("a.txt", scene.path("link")).expect("linked");
+    let mut shadow = scene.open();
+    let open: Overlay = [(PathBuf::from("b/d.txt"), Arc::from("open\n"))].into();
+    shadow.sync(&open).expect("synced");
+    let mut edits = EditSet::default();
+    edits.record("a.txt".into(), Some("one\n".into()), Some("laid\n".into()));
+    edits.record("new/e.txt".into(), None, Some("new\n".into()));
+    shadow.lay(&edits).expect("laid");
+    let tree = shadow.tree().to_owned();
+    fs::write(tree.join("Cargo.lock"), "loose").expect("written");
+    let before = contents(&tree);
+
+    let outside = scene.path("../outside");
+    fs::create_dir_all(&outside).expect("created");
+    fs::write(outside.join("c.txt"), "precious").expect("written");
+    for attempt in 0..2 {
+        let mark = shadow.mark(&edits).expect("marked");
+        // Of the same length and at once: only the content tells them apart.
+        fs::write(tree.join("a.txt"), "LAID\n").expect("written");
+        fs::write(tree.join("Cargo.lock"), "LOOSE").expect("written");
+        fs::write(tree.join("new/e.txt"), "new\n").expect("written");
+        fs::remove_dir_all(tree.join("b")).expect("removed");
+        symlink(&outside, tree.join("b")).expect("linked");
+        fs::remove_file(tree.join("link")).expect("removed");
+        symlink("/etc/passwd", tree.join("link")).expect("linked");
+        fs::write(tree.join("x.log"), "ignored").expect("written");
+        fs::create_dir_all(tree.join("made/deep")).expect("created");
+        fs::write(tree.join("made/deep/x"), "ignored").expect("written");
+        fs::write(tree.join("bytes"), [0xff, 0xfe]).expect("written");
+        fs::write(tree.join(".env.local"), "KEY=2").expect("written");
+        fs::create_dir(tree.join("closed")).expect("created");
+        fs::write(tree.join("closed/f.txt"), "found all the same\n").expect("written");
+        fs::set_permissions(tree.join("closed"), fs::Permissions::from_mode(0o0)).expect("closed");
+        let traces = shadow.take_back(&mark, &edits).expect("taken back");
+        let kept: Vec<(String, Option<&str>)> = traces
+            .texts
+            .iter()
+            .map(|(path, text)| (path.display().to_string(), text.as_deref()))
+            .collect();
+        let expected = [
+            ("Cargo.lock", Some("LOOSE")),
+            ("a.txt", Some("LAID\n")),
+            ("b/c.txt", None),
+            ("b/d.txt", None),
+            ("closed/f.txt", Some("found all the same\n")),
+        ];
+        assert_eq!(
+            kept,
+            expected.map(|(path, text)| (path.to_owned(), text)),
+            "attempt {attempt}"
+        );
+        assert_eq!(traces.left_out, 6, "two links, two ignored, bytes, secrets");
+        assert_eq!(contents(&tree), before, "attempt {attempt}");
+    }
+    let precious = fs::read_to_string(outside.join("c.txt"));
+    assert_eq!(precious.expect("still there"), "precious");
+    let report = shadow.sync(&open).expect("synced");
+    assert!(!shadow.tree().join("new").exists() && report.skipped.len() < 3);
+}
+
+/// Everything in a tree: files by content, links by target, folders.
+fn contents(tree: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    let mut found = BTreeMap::new();
+    let mut waiting = vec![tree.to_owned()];
+    while let Some(folder) = waiting.pop() {
+        for entry in fs::read_dir(&folder).expect("readable") {
+            let path = entry.expect("an entry").path();
+            let kind = path.symlink_metadata().expect("there").file_type();
+            let content = if kind.is_symlink() {
+                let target = fs::read_link(&path).expect("a link");
+                target.as_os_str().as_encoded_bytes().to_vec()
+            } else if kind.is_dir() {
+                waiting.push(path.clone());
+                b"folder".to_vec()
+            } else {
+                fs::read(&path).expect("readable")
+            };
+            found.insert(path, content);
+        }
+    }
+    found
+}

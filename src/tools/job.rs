@@ -1,0 +1,58 @@
+//! A program that a tool runs on proposed text, and what came of it (spec: Execution Engine, Execution Protection).
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use super::Change;
+use crate::permit::Purpose;
+use crate::process::launch::Caps;
+use crate::process::{Finished, Watch};
+
+/// A program to be run in a copy of the workspace with the edits so far. Whoever makes one had it judged before, as the
+/// tool's actions.
+#[derive(Debug, Clone)]
+pub struct Job {
+    /// What it is run for.
+    pub purpose: Purpose,
+    /// A name that is looked up on `PATH`, or an absolute path. Tools and tests of a project are looked for where the
+    /// project keeps its own first.
+    pub program: PathBuf,
+    /// Its arguments.
+    pub arguments: Vec<String>,
+    /// The folder it runs in, relative to the workspace; empty: the workspace.
+    pub folder: PathBuf,
+    /// Variables beside those that everything in a copy has.
+    pub variables: BTreeMap<String, String>,
+    /// Time after which it is killed with all that it started.
+    pub timeout: Duration,
+    /// Bytes kept of each of its outputs.
+    pub output_bytes_max: usize,
+    /// What it may use up.
+    pub caps: Caps,
+    /// What becomes of the files that it changes.
+    pub traces: Traces,
+    /// Sees the output as it comes.
+    pub watch: Option<Watch>,
+}
+
+/// What becomes of the files that a job changes. The copy itself is always put back as it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traces {
+    /// They are proposed as edits.
+    Kept,
+    /// They are forgotten.
+    Dropped,
+}
+
+/// A job that ran to its end.
+#[derive(Debug, Clone)]
+pub struct Ran {
+    /// How it ended, and what it printed.
+    pub finished: Finished,
+    /// The text files that it changed, where that was asked for.
+    pub changes: Vec<Change>,
+    /// Files that it changed and that are not among the changes: ignored ones, those that are no text or may hold
+    /// secrets, links.
+    pub left_out: usize,
+}

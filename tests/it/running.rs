@@ -1,0 +1,213 @@
+//! Programs on proposed text: what they print and change is told, and nothing of them stays.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use meliora::agent::task::Services;
+use meliora::agent::verify::Verifier;
+use meliora::config::Config;
+use meliora::config::host::Host;
+use meliora::permit::Purpose;
+use meliora::process::launch::Caps;
+use meliora::redact::Redactor;
+use meliora::text::edit::EditSet;
+use meliora::tools::job::{Job, Ran, Traces};
+
+/// A workspace that no checker knows.
+struct Scene {
+    _folder: tempfile::TempDir,
+    base: PathBuf,
+    verifier: Verifier,
+}
+
+impl Scene {
+    fn new(files: &[(&str, &str)]) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let workspace = base.join("work");
+        std::fs::create_dir_all(&workspace).expect("made");
+        for (path, text) in files {
+            let path = workspace.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+        let mut environment = BTreeMap::from([
+            ("HOME".to_owned(), base.join("home").display().to_string()),
+            ("MY_TOKEN".to_owned(), "hunter2".to_owned()),
+        ]);
+        environment.extend(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)));
+        std::fs::create_dir_all(base.join("home/.ssh")).expect("made");
+        std::fs::write(base.join("home/.ssh/id"), "a key").expect("written");
+        let executable = PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
+        let host = Host::from_environment(executable, environment);
+        let services = Services::new(host, Config::default(), Redactor::default());
+        let verifier = Verifier::open_any(&services, &workspace, &BTreeMap::new());
+        Self {
+            _folder: folder,
+            base,
+            verifier: verifier.expect("it opens"),
+        }
+    }
+
+    async fn run(&mut self, edits: &EditSet, job: &Job) -> Ran {
+        let ran = self.verifier.run(edits, job, std::future::pending()).await;
+        ran.expect("it runs")
+    }
+
+    async fn shell(&mut self, line: &str) -> Ran {
+        self.run(&EditSet::default(), &shell(line)).await
+    }
+}
+
+fn shell(line: &str) -> Job {
+    Job {
+        purpose: Purpose::Shell,
+        program: "bash".into(),
+        arguments: vec!["-c".to_owned(), line.to_owned()],
+        folder: PathBuf::new(),
+        variables: BTreeMap::new(),
+        timeout: Duration::from_secs(60),
+        output_bytes_max: 100_000,
+        caps: Caps::default(),
+        traces: Traces::Kept,
+        watch: None,
+    }
+}
+
+fn stdout(ran: &Ran) -> String {
+    String::from_utf8_lossy(&ran.finished.stdout).into_owned()
+}
+
+fn changes(ran: &Ran) -> Vec<(&Path, Option<&str>)> {
+    let changes = ran.changes.iter();
+    changes
+        .map(|change| (change.path.as_path(), change.after.as_deref()))
+        .collect()
+}
+
+#[tokio::test]
+async fn a_program_sees_the_edits_and_its_changes_are_read_and_taken_back() {
+    let mut scene = Scene::new(&[("a.txt", "one\n"), ("b/c.txt", "two\n")]);
+    let mut edits = EditSet::default();
+    edits.record("a.txt".into(), Some("one\n".into()), Some("laid\n".into()));
+    let mut job = shell("cat ../a.txt; sed -i s/two/TWO/ c.txt; rm ../a.txt; echo new > n.txt");
+    job.folder = "b".into();
+    for _ in 0..2 {
+        let ran = scene.run(&edits, &job).await;
+        assert!(ran.finished.success(), "{ran:?}");
+        assert_eq!(stdout(&ran), "laid\n");
+        assert_eq!(
+            changes(&ran),
+            [
+                (Path::new("a.txt"), None),
+                (Path::new("b/c.txt"), Some("TWO\n")),
+                (Path::new("b/n.txt"), Some("new\n")),
+            ]
+        );
+    }
+    job.traces = Traces::Dropped;
+    let ran = scene.run(&edits, &job).await;
+    assert!(
+        ran.changes.is_empty() && stdout(&ran) == "laid\n",
+        "{ran:?}"
+    );
+    let text = scene.verifier.text(Path::new("b/c.txt"));
+    assert_eq!(text.as_deref(), Some("two\n"));
+    let on_disk = std::fs::read_to_string(scene.base.join("work/b/c.txt"));
+    assert_eq!(on_disk.expect("it is there"), "two\n");
+}
+
+#[tokio::test]
+async fn a_program_reaches_neither_files_outside_nor_secrets() {
+    let mut scene = Scene::new(&[("a.txt", "one\n"), (".env", "KEY=hunter2\n")]);
+    let base = scene.base.display().to_string();
+    let line = format!(
+        "echo x > {base}/work/a.txt; echo x > {base}/home/x; cat {base}/home/.ssh/id; cat .env; \
+         echo [$MY_TOKEN] ; (echo > /dev/tcp/192.0.2.1/80) 2>&1 | grep -q unreachable && echo apart"
+    );
+    let ran = scene.shell(&line).await;
+    assert_eq!(stdout(&ran), "[]\napart\n", "{ran:?}");
+    assert!(changes(&ran).is_empty(), "{ran:?}");
+    let text = std::fs::read_to_string(scene.base.join("work/a.txt"));
+    assert_eq!(text.expect("it is there"), "one\n");
+    assert!(!scene.base.join("home/x").exists());
+}
+
+#[tokio::test]
+async fn a_program_that_takes_too_long_is_killed_and_what_it_said_is_kept() {
+    let mut scene = Scene::new(&[]);
+    let mut job = shell("echo begun; echo x > made.txt; sleep 1000");
+    job.timeout = Duration::from_millis(700);
+    let ran = scene.run(&EditSet::default(), &job).await;
+    assert!(ran.finished.timed_out && ran.finished.code.is_none());
+    assert_eq!(stdout(&ran), "begun\n");
+    assert_eq!(changes(&ran), [(Path::new("made.txt"), Some("x\n"))]);
+}
+
+#[tokio::test]
+async fn what_a_program_leaves_behind_holds_nobody_up() {
+    let mut scene = Scene::new(&[]);
+    let started = Instant::now();
+    let ran = scene.shell("sleep 1000 & echo $!").await;
+    assert!(started.elapsed() < Duration::from_secs(30));
+    let left: u32 = stdout(&ran).trim().parse().expect("a process id");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while Path::new(&format!("/proc/{left}/cwd")).exists() {
+        assert!(Instant::now() < deadline, "{left} lives on");
+        tokio::task::yield_now().await;
+    }
+}
+
+#[tokio::test]
+async fn output_comes_while_the_program_runs_and_is_cut_at_its_limit() {
+    let mut scene = Scene::new(&[]);
+    let (watch, mut pieces) = tokio::sync::mpsc::channel(16);
+    let mut job = shell("echo first; read -t 5 < /dev/zero; printf '%0100000d' 1");
+    job.watch = Some(watch);
+    job.output_bytes_max = 1000;
+    let nothing = EditSet::default();
+    let run = scene.verifier.run(&nothing, &job, std::future::pending());
+    tokio::pin!(run);
+    let first = tokio::select! {
+        piece = pieces.recv() => piece,
+        ran = &mut run => panic!("it ended first: {ran:?}"),
+    };
+    assert_eq!(first.as_deref(), Some(b"first\n".as_slice()));
+    let ran = run.await.expect("it runs");
+    assert!(ran.finished.truncated && ran.finished.stdout.len() == 1000);
+}
+
+#[tokio::test]
+async fn nobody_waits_for_a_program_that_was_given_up() {
+    let mut scene = Scene::new(&[]);
+    let job = shell("echo x > made.txt; sleep 1000");
+    let made = scene.verifier.tree().join("made.txt");
+    let gone = async {
+        while !made.exists() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    let ran = scene.verifier.run(&EditSet::default(), &job, gone).await;
+    assert!(ran.is_err());
+    assert!(!made.exists(), "it was not taken back");
+}
+
+#[tokio::test]
+async fn limits_of_a_program_hold() {
+    let mut scene = Scene::new(&[]);
+    let mut job = shell(
+        "head -c 3000000 /dev/zero > big; wc -c < big; \
+         python3 -c 'x = bytearray(600_000_000); print(len(x))'; \
+         python3 -c 'while True: pass'; echo $?",
+    );
+    job.caps = Caps {
+        cpu_seconds: Some(1),
+        memory_bytes: Some(500_000_000),
+        processes: None,
+        file_bytes: Some(1_000_000),
+    };
+    let ran = scene.run(&EditSet::default(), &job).await;
+    assert_eq!(stdout(&ran), "1000000\n137\n", "{ran:?}");
+    assert!(String::from_utf8_lossy(&ran.finished.stderr).contains("MemoryError"));
+}
