@@ -120,6 +120,46 @@ pub enum Outcome {
     },
 }
 
+/// How a question to a person ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Reply {
+    /// Yes, this once.
+    Approved,
+    /// Yes, and for every command that begins so.
+    Always,
+    /// No.
+    Refused,
+    /// Nobody answered in time.
+    Expired,
+    /// There was nobody to ask.
+    Nobody,
+    /// What the question was about is not what it was when it was asked.
+    Changed,
+}
+
+/// What was done to the configuration, or to what counts of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Configuring {
+    /// A key got a value.
+    Set,
+    /// A key was taken out.
+    Unset,
+    /// What a project brings counts from now on.
+    Trusted,
+    /// It counts no longer.
+    Distrusted,
+    /// Changed files were read again.
+    Reloaded,
+    /// A secret was kept.
+    SecretKept,
+    /// A secret was forgotten.
+    SecretForgotten,
+    /// Secrets were encrypted anew.
+    SecretsRotated,
+}
+
 /// Something that happened in a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
@@ -225,6 +265,52 @@ pub enum RunEvent {
         run: RunId,
         /// Paths relative to the workspace.
         files: Vec<PathBuf>,
+    },
+    /// A person was asked to approve something.
+    Asked {
+        /// Digest of exactly what it is about.
+        digest: String,
+        /// The rule that wants it.
+        rule: String,
+        /// What would be done, as sentence fragments for people.
+        what: Vec<String>,
+        /// What of it cannot be taken back.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        irreversible: Vec<String>,
+        /// When the question lapses, in milliseconds since the Unix epoch.
+        expires: u64,
+    },
+    /// The question was answered, or lapsed.
+    Answered {
+        /// Digest of exactly what it is about.
+        digest: String,
+        /// How it ended.
+        reply: Reply,
+    },
+    /// Text that nobody vouches for entered the run: from here on what leaves the machine or cannot be taken back asks.
+    Tainted {
+        /// What kind of text: `dependency`, `request`, `plugin`, …
+        origin: String,
+        /// Where it came from.
+        what: String,
+    },
+    /// The configuration changed, or what counts of it.
+    Configured {
+        /// What was done.
+        change: Configuring,
+        /// The key, or the name of a secret; empty where it is about more than one.
+        key: String,
+        /// The new value; empty where there is none, or where it is not for the journal.
+        value: String,
+        /// The file, or wherever it is kept.
+        place: String,
+    },
+    /// Old entries of the journal were removed, as the settings or the user want it.
+    Pruned {
+        /// Number of the last entry that is gone.
+        last: u64,
+        /// Why, as a sentence fragment for people.
+        reason: String,
     },
     /// The run ended.
     Finished(Outcome),

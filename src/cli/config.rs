@@ -9,13 +9,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_PROBLEMS, place};
-use crate::config::doors;
+use super::{EXIT_DONE, EXIT_PROBLEMS, place, session};
 use crate::config::host::Host;
 use crate::config::layers::{self, Loaded, Origin};
 use crate::config::schema::{self, Place};
+use crate::config::shown::{leaves, masked};
 use crate::config::{edit, names, trust};
-use crate::redact;
+use crate::event::{Configuring, RunEvent};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
@@ -126,7 +126,11 @@ fn answer(what: &What) -> anyhow::Result<u8> {
         What::Explain { key } => explain(&host, root.as_deref(), key),
         What::Set { key, value, file } => {
             let path = file.path(&host, root.as_deref())?;
-            let dangers = edit::set(&path, key, Some(&layers::scalar(key, value)))?;
+            let scalar = layers::scalar(key, value);
+            let dangers = edit::set(&path, key, Some(&scalar))?;
+            let value = serde_json::to_value(&scalar).unwrap_or_default();
+            let value = masked(key, &value).to_string();
+            note(&host, root.as_deref(), Configuring::Set, key, value, &path);
             paint::say(format!(
                 "{} is set in {}",
                 paint(paint::THING, key),
@@ -139,6 +143,8 @@ fn answer(what: &What) -> anyhow::Result<u8> {
         What::Unset { key, file } => {
             let path = file.path(&host, root.as_deref())?;
             edit::set(&path, key, None)?;
+            let (change, value) = (Configuring::Unset, String::new());
+            note(&host, root.as_deref(), change, key, value, &path);
             paint::say(format!(
                 "{} is not set in {}",
                 paint(paint::THING, key),
@@ -148,6 +154,24 @@ fn answer(what: &What) -> anyhow::Result<u8> {
         }
         What::Check => Ok(check(&layers::load(&host, root.as_deref(), &Value::Null))),
     }
+}
+
+/// Writes a change into the journal.
+fn note(
+    host: &Host,
+    root: Option<&Path>,
+    change: Configuring,
+    key: &str,
+    value: String,
+    file: &Path,
+) {
+    let event = RunEvent::Configured {
+        change,
+        key: key.to_owned(),
+        value,
+        place: file.display().to_string(),
+    };
+    session::note_configured(host, root, "change the settings", vec![event]);
 }
 
 /// One key with its value and where that was set.
@@ -175,50 +199,6 @@ fn rows(loaded: &Loaded, wanted: Option<&str>, all: bool) -> Vec<Row> {
         }
     });
     rows
-}
-
-/// Every value with its dotted key. Entries of a list of sections count under their names, and
-/// those without one under the key of the list, as in the origins.
-fn leaves(value: &Value, path: &str, found: &mut impl FnMut(&str, &Value)) {
-    let below = |name: &str| match path {
-        "" => name.to_owned(),
-        path => format!("{path}.{name}"),
-    };
-    match value {
-        Value::Object(object) if !object.is_empty() => {
-            for (name, value) in object {
-                leaves(value, &below(name), found);
-            }
-        }
-        Value::Array(entries) if entries.iter().any(Value::is_object) => {
-            for entry in entries {
-                let name = ["name", "command"].iter().find_map(|key| {
-                    let name = entry.get(key)?.as_str()?;
-                    (!name.is_empty()).then_some(name)
-                });
-                let path = name.map_or_else(|| path.to_owned(), below);
-                leaves(entry, &path, found);
-            }
-        }
-        value => found(path, value),
-    }
-}
-
-/// The value, unless it is a secret itself.
-fn masked(key: &str, value: &Value) -> Value {
-    let name = key.rsplit('.').next().unwrap_or_default();
-    match value {
-        Value::String(text)
-            if redact::names_a_secret(name) && !text.is_empty() && !text.starts_with("${") =>
-        {
-            Value::from(redact::MASK)
-        }
-        Value::String(url) if name == "base_url" => match doors::credentials(url) {
-            Some(credentials) => url.replace(credentials, redact::MASK).into(),
-            None => value.clone(),
-        },
-        value => value.clone(),
-    }
 }
 
 fn unknown_unless_section(key: Option<&str>) -> anyhow::Result<()> {

@@ -349,6 +349,11 @@ pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
         | RunEvent::Proved(_)
         | RunEvent::Applied { .. }
         | RunEvent::Undone { .. }
+        | RunEvent::Asked { .. }
+        | RunEvent::Answered { .. }
+        | RunEvent::Tainted { .. }
+        | RunEvent::Configured { .. }
+        | RunEvent::Pruned { .. }
         | RunEvent::Finished(_) => {}
     }
 }

@@ -9,10 +9,11 @@ use clap::Args;
 
 use super::paint::{self, paint};
 use super::session;
+use super::wording::{describe, time};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
-use crate::event::{Outcome, RunEvent, RunId};
-use crate::permit::{Action, Decision};
+use crate::event::{Outcome, RunId};
 use crate::store::history::{Logged, RunSummary, What};
+use crate::store::verify::Checkpoint;
 use crate::store::{Store, now};
 
 /// Shown below the options.
@@ -53,7 +54,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 fn answer(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     let session = session::open(&arguments.project)?;
     if arguments.verify {
-        return verify(&session.store, arguments.json);
+        return verify(&session.store, None, arguments.json);
     }
     let Some(name) = &arguments.run else {
         return list(&session.store, arguments);
@@ -68,8 +69,13 @@ fn answer(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(EXIT_DONE))
 }
 
-fn verify(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
-    let verdict = store.verify()?;
+/// Checks the journal, and that it goes on from a checkpoint where there is one.
+pub(super) fn verify(
+    store: &Store,
+    checkpoint: Option<&Checkpoint>,
+    json: bool,
+) -> anyhow::Result<ExitCode> {
+    let verdict = store.verify_since(checkpoint)?;
     let code = match verdict.fault {
         None => EXIT_DONE,
         Some(_) => EXIT_PROBLEMS,
@@ -82,9 +88,13 @@ fn verify(store: &Store, json: bool) -> anyhow::Result<ExitCode> {
         1 => "1 entry".to_owned(),
         number => format!("{number} entries"),
     };
+    let removed = match verdict.removed {
+        0 => String::new(),
+        last => format!("; those up to {last} were removed on purpose, which is sealed"),
+    };
     match verdict.fault {
         None => paint::say(format!(
-            "{} {entries}, none altered",
+            "{} {entries}, none altered{removed}",
             paint(paint::GOOD, "✓")
         )),
         Some(fault) => paint::say(format!(
@@ -168,120 +178,8 @@ fn tell(run: &RunId, events: &[Logged]) {
     }
 }
 
-fn describe(event: &RunEvent) -> String {
-    match event {
-        RunEvent::Started { kind, title, .. } => format!("began {kind}: {title}"),
-        RunEvent::StateChanged { from, to } => {
-            format!("{} → {}", word(from), word(to))
-        }
-        RunEvent::Step { what, reason } if reason.is_empty() => what.clone(),
-        RunEvent::Step { what, reason } => format!("{what} ({reason})"),
-        RunEvent::Decided { action, decision } => {
-            let (verdict, rule) = match decision {
-                Decision::Allow { rule } => ("may", rule),
-                Decision::Ask { rule, .. } => ("has to ask before it may", rule),
-                Decision::Deny { rule, .. } => ("must not", rule),
-            };
-            format!("{verdict} {} ({rule})", describe_action(action))
-        }
-        RunEvent::Checked { errors, .. } => format!("found {}", paint::count(*errors, "error")),
-        RunEvent::Candidate {
-            problem,
-            source,
-            title,
-            verdict,
-            reason,
-        } => format!("{}: {problem}: {title} ({source}; {reason})", word(verdict)),
-        RunEvent::ModelCalled {
-            model,
-            tokens_in,
-            tokens_out,
-            error,
-            ..
-        } => {
-            let error = if error.is_empty() { "" } else { ", failed: " }.to_owned() + error;
-            format!("asked {model}: {tokens_in} tokens in, {tokens_out} out{error}")
-        }
-        RunEvent::FellBack {
-            from,
-            to,
-            reason,
-            kept,
-        } => {
-            let kept = if kept.is_empty() {
-                String::new()
-            } else {
-                format!("; kept of what it said: {kept}")
-            };
-            format!("went on with {to} in place of {from}: {reason}{kept}")
-        }
-        RunEvent::ToolCalled {
-            name,
-            success,
-            summary,
-            ..
-        } => {
-            let sign = if *success { "✓" } else { "✗" };
-            format!("{sign} {name}: {summary}")
-        }
-        RunEvent::Proved(proof) => format!(
-            "{}: errors {} → {}, {}",
-            if proof.holds {
-                "proof holds"
-            } else {
-                "proof fails"
-            },
-            proof.problems_before,
-            proof.problems_after,
-            paint::count(proof.checks.len(), "check")
-        ),
-        RunEvent::Applied { files } => format!("changed {}", names(files)),
-        RunEvent::Undone { run, files } => format!("took back {run}: {}", names(files)),
-        RunEvent::Finished(outcome) => match outcome {
-            Outcome::Applied { files } => format!("done: {}", paint::count(*files, "file")),
-            Outcome::Proposed { files } => {
-                format!("done: proposed for {}", paint::count(*files, "file"))
-            }
-            Outcome::Nothing { reason } => format!("done: {reason}"),
-            Outcome::Cancelled => "cancelled".to_owned(),
-            Outcome::Failed { message } => format!("failed: {message}"),
-        },
-    }
-}
-
-fn describe_action(action: &Action) -> String {
-    match action {
-        Action::ReadFile { path } => format!("read {}", path.display()),
-        Action::WriteFile { path, bytes } => format!("write {} ({bytes} bytes)", path.display()),
-        Action::DeleteFile { path } => format!("delete {}", path.display()),
-        Action::Spawn {
-            program, arguments, ..
-        } => format!("run {} {}", program.display(), arguments.join(" ")),
-        Action::Shell { command, .. } => format!("run `{command}`"),
-        Action::Connect { url } => format!("connect to {url}"),
-        Action::Request { method, url, .. } => format!("send {method} {url}"),
-    }
-}
-
-/// The name of an enum's variant, as it stands in the journal.
-fn word(value: &impl serde::Serialize) -> String {
-    match serde_json::to_value(value) {
-        Ok(serde_json::Value::String(word)) => word,
-        Ok(other) => other.to_string(),
-        Err(error) => error.to_string(),
-    }
-}
-
-fn names(files: &[PathBuf]) -> String {
-    let names: Vec<String> = files
-        .iter()
-        .map(|file| file.display().to_string())
-        .collect();
-    names.join(", ")
-}
-
 /// The run whose name begins so.
-fn named(store: &Store, name: &str) -> anyhow::Result<RunId> {
+pub(super) fn named(store: &Store, name: &str) -> anyhow::Result<RunId> {
     let runs = store.runs(usize::MAX)?;
     let mut found = runs.into_iter().filter(|run| run.run.0.starts_with(name));
     match (found.next(), found.next()) {
@@ -297,12 +195,4 @@ fn named(store: &Store, name: &str) -> anyhow::Result<RunId> {
 
 fn ago(milliseconds: u64) -> String {
     paint::age(now().saturating_sub(milliseconds))
-}
-
-fn time(milliseconds: u64) -> String {
-    i64::try_from(milliseconds)
-        .ok()
-        .and_then(|milliseconds| jiff::Timestamp::from_millisecond(milliseconds).ok())
-        .map(|time| format!("{time:.0}"))
-        .unwrap_or_default()
 }

@@ -3,6 +3,7 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod audit;
 pub mod config;
 pub mod cost;
 pub mod demo;
@@ -27,6 +28,7 @@ pub mod status;
 pub mod trust;
 pub mod undo;
 pub mod whence;
+pub mod wording;
 
 use std::ffi::OsString;
 use std::io::IsTerminal;
@@ -75,6 +77,7 @@ enum Command {
     Undo(undo::Undo),
     Redo(undo::Redo),
     History(history::Arguments),
+    Audit(audit::Arguments),
     Trust(trust::Arguments),
     Config(config::Arguments),
     Model(model::Arguments),
@@ -113,6 +116,7 @@ pub fn main() -> ExitCode {
         Some(Command::Undo(arguments)) => undo::run_undo(&arguments),
         Some(Command::Redo(arguments)) => undo::run_redo(&arguments),
         Some(Command::History(arguments)) => history::run(&arguments),
+        Some(Command::Audit(arguments)) => audit::run(&arguments),
         Some(Command::Trust(arguments)) => trust::run(&arguments),
         Some(Command::Config(arguments)) => config::run(&arguments),
         Some(Command::Cost(arguments)) => cost::run(&arguments),

@@ -10,8 +10,9 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::paint::{self, paint};
-use super::{EXIT_DONE, EXIT_PROBLEMS, place};
+use super::{EXIT_DONE, EXIT_PROBLEMS, place, session};
 use crate::config::host::Host;
+use crate::event::{Configuring, RunEvent};
 use crate::secrets::keyring::{self, Keyring};
 use crate::secrets::{self, Secret, vault::Vault};
 
@@ -121,16 +122,30 @@ fn answer(what: &What) -> anyhow::Result<u8> {
             if !was_there {
                 return Ok(unknown(&host, name, *keyring));
             }
+            note(&host, Configuring::SecretForgotten, name, "");
             paint::say(format!("{} is forgotten", paint(paint::THING, name)));
             Ok(EXIT_DONE)
         }
         What::Rotate => {
             let number = vault.rotate()?;
+            let file = vault.path().display().to_string();
+            note(&host, Configuring::SecretsRotated, "", &file);
             let number = paint::count(number, "secret");
             paint::say(format!("{number} encrypted for a new identity"));
             Ok(EXIT_DONE)
         }
     }
+}
+
+/// Writes a change into the journal of the user: the name, never the value.
+fn note(host: &Host, change: Configuring, name: &str, place: &str) {
+    let event = RunEvent::Configured {
+        change,
+        key: name.to_owned(),
+        value: String::new(),
+        place: place.to_owned(),
+    };
+    session::note_configured(host, None, "change the secrets", vec![event]);
 }
 
 /// What the keyring answers. That there is none is an error only when it was asked for by name.
@@ -171,6 +186,7 @@ fn set(host: &Host, name: &str, is_for_keyring: bool) -> anyhow::Result<u8> {
             vault.path().display().to_string()
         }
     };
+    note(host, Configuring::SecretKept, name, &place);
     let shown = paint(paint::THING, name);
     paint::say(format!(
         "{shown} is kept in {place}; settings call it ${{secret:{name}}}"

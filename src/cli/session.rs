@@ -11,10 +11,11 @@ use crate::agent::task::{Delivery, Proposal, Services};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
-use crate::event::{RunEvent, RunId};
+use crate::event::{Outcome, RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::store::Store;
+use crate::store::retention::Retention;
 use crate::telemetry;
 
 /// Everything a command needs for one run on one project.
@@ -57,12 +58,47 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     for notice in store.notices() {
         paint::remark(notice);
     }
+    if let Err(error) = store.keep_up_to(Retention::of(config)) {
+        paint::remark(format!(
+            "old entries of the journal were not removed: {error}"
+        ));
+    }
     Ok(Session {
         services,
         project,
         store,
         run: new_run()?,
     })
+}
+
+/// Writes what was done to the configuration into the journal: that of the project, or where there is none that of the
+/// user. A journal that cannot be written is said, and no reason to undo what was done.
+pub(super) fn note_configured(
+    host: &Host,
+    root: Option<&Path>,
+    title: &str,
+    events: Vec<RunEvent>,
+) {
+    let workspace = root.unwrap_or(&host.home);
+    let redactor = Redactor::new(host.secrets());
+    let store = Store::open(host, workspace, Arc::new(redactor));
+    let Ok(run) = new_run() else { return };
+    let started = RunEvent::Started {
+        kind: "config".to_owned(),
+        title: title.to_owned(),
+        workspace: workspace.to_owned(),
+    };
+    let finished = RunEvent::Finished(Outcome::Nothing {
+        reason: "done".to_owned(),
+    });
+    let events = events.into_iter().chain([finished]);
+    for event in std::iter::once(started).chain(events) {
+        store.append(&run, &event);
+    }
+    let notices = store.notices().iter().cloned();
+    let failed = store.flush().err();
+    let failed = failed.map(|error| format!("the journal could not be written: {error}"));
+    notices.chain(failed).for_each(paint::remark);
 }
 
 /// Values that never leave the process: secret variables, kept secrets, and keys that stand in the settings.

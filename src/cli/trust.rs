@@ -12,7 +12,7 @@ use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::config::prompt_files::{self, PromptFiles};
 use crate::config::trust::{self, Review, Setting};
-use crate::event::{Outcome, RunEvent};
+use crate::event::{Configuring, Outcome, RunEvent};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
@@ -76,7 +76,7 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
         None
     };
     if let Some((title, result)) = changed {
-        record(&session, title, result, &review);
+        record(&session, title, result, &review, &prompts);
     }
     let trusted = trust::is_trusted(host, root) && prompts.are_trusted(host, root);
     if arguments.json {
@@ -180,17 +180,29 @@ fn is_wanted(arguments: &Arguments, waits: bool) -> anyhow::Result<bool> {
     ))
 }
 
-fn record(session: &Session, title: &str, result: &str, review: &Review) {
-    let settings = review.settings.iter().map(|setting| RunEvent::Step {
-        what: format!("{} = {}", setting.key, setting.value),
-        reason: setting.file.clone(),
+fn record(session: &Session, title: &str, result: &str, review: &Review, prompts: &PromptFiles) {
+    let change = match result {
+        "trusted" => Configuring::Trusted,
+        _ => Configuring::Distrusted,
+    };
+    let settings = review.settings.iter().map(|setting| RunEvent::Configured {
+        change,
+        key: setting.key.clone(),
+        value: setting.value.clone(),
+        place: setting.file.clone(),
+    });
+    let prompts = prompts.texts.keys().map(|name| RunEvent::Configured {
+        change,
+        key: format!("prompt {name}"),
+        value: String::new(),
+        place: format!("{}/{name}.md", prompt_files::FOLDER),
     });
     session.record(vec![RunEvent::Started {
         kind: "trust".to_owned(),
         title: title.to_owned(),
         workspace: session.project.root.clone(),
     }]);
-    session.record(settings.collect());
+    session.record(settings.chain(prompts).collect());
     session.record(vec![RunEvent::Finished(Outcome::Nothing {
         reason: result.to_owned(),
     })]);

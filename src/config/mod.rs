@@ -10,12 +10,14 @@ pub mod edit;
 pub mod features;
 pub mod file;
 pub mod host;
+pub mod keeping;
 pub mod key;
 pub mod layers;
 pub mod names;
 pub mod prompt_files;
 pub mod schema;
 pub mod servers;
+pub mod shown;
 pub mod spending;
 pub mod tools;
 pub mod trust;
@@ -47,6 +49,8 @@ pub struct Config {
     pub proof: Proof,
     /// The agent's tools.
     pub tools: tools::Tools,
+    /// How far the journal goes back.
+    pub audit: keeping::Audit,
 }
 
 /// `[agent]`: the agent itself.

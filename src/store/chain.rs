@@ -25,6 +25,10 @@ pub(super) enum Purpose {
     Record,
     Head,
     Anchor,
+    /// Up to where old records were removed.
+    Base,
+    /// A mark that the user keeps elsewhere.
+    Checkpoint,
 }
 
 /// The key of a journal together with the journal's name: a record of another journal does not fit.

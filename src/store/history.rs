@@ -152,6 +152,11 @@ impl RunSummary {
             | RunEvent::ModelCalled { .. }
             | RunEvent::FellBack { .. }
             | RunEvent::ToolCalled { .. }
+            | RunEvent::Asked { .. }
+            | RunEvent::Answered { .. }
+            | RunEvent::Tainted { .. }
+            | RunEvent::Configured { .. }
+            | RunEvent::Pruned { .. }
             | RunEvent::Proved(_) => {}
         }
     }
@@ -170,17 +175,20 @@ fn mark_undone(runs: &mut [RunSummary]) {
 }
 
 pub(super) fn read(entry: u64, bytes: &[u8]) -> Option<Logged> {
-    let record = Record::decode(bytes)?;
+    Record::decode(bytes).map(|record| of_record(entry, record))
+}
+
+pub(super) fn of_record(entry: u64, record: Record) -> Logged {
     let what = match serde_json::from_str(&record.event) {
         Ok(event) => What::Known(event),
         Err(_) => What::Unknown(
             serde_json::from_str(&record.event).unwrap_or(Value::String(record.event)),
         ),
     };
-    Some(Logged {
+    Logged {
         entry,
         milliseconds: record.milliseconds,
         run: record.run,
         what,
-    })
+    }
 }

@@ -16,6 +16,7 @@ use redb::{ReadableTable, Table, WriteTransaction};
 use serde_json::Value;
 
 use super::chain::{self, Digest, Position, Purpose, Record, Seal};
+use super::retention::{self, Removed, Retention};
 use super::tables::{self, JOURNAL, META, META_HEAD};
 use super::{Error, FILE, Files, durable};
 use crate::event::{Outcome, RunEvent, RunId};
@@ -35,7 +36,7 @@ pub(super) const ANCHOR_FILE: &str = "journal.anchor";
 
 /// An event on its way to the disk.
 #[derive(Debug)]
-struct Draft {
+pub(super) struct Draft {
     milliseconds: u64,
     run: RunId,
     event: String,
@@ -47,6 +48,7 @@ struct Draft {
 enum Order {
     Append(Draft),
     Flush(SyncSender<Result<(), Error>>),
+    Prune(Retention, SyncSender<Result<Option<Removed>, Error>>),
 }
 
 /// The thread that writes, and the queue to it. Dropping it writes what waits and joins the thread.
@@ -93,6 +95,17 @@ impl Writer {
         self.orders
             .as_ref()
             .and_then(|orders| orders.send(Order::Flush(reply)).ok())
+            .ok_or_else(gone)?;
+        answer.recv().map_err(|_| gone())?
+    }
+
+    /// Removes what is older or more than is to be kept.
+    pub(super) fn prune(&self, retention: Retention) -> Result<Option<Removed>, Error> {
+        let gone = || Error::Unavailable("the journal's writer has ended".to_owned());
+        let (reply, answer) = sync_channel(1);
+        self.orders
+            .as_ref()
+            .and_then(|orders| orders.send(Order::Prune(retention, reply)).ok())
             .ok_or_else(gone)?;
         answer.recv().map_err(|_| gone())?
     }
@@ -188,7 +201,7 @@ fn incident_events(incident: &str, folder: &Path) -> [RunEvent; 3] {
     ]
 }
 
-fn draft(run: &RunId, event: &RunEvent, redactor: &Redactor) -> Draft {
+pub(super) fn draft(run: &RunId, event: &RunEvent, redactor: &Redactor) -> Draft {
     // A path that is not text cannot be written as JSON; the journal keeps its place and says so.
     let mut value = serde_json::to_value(event).unwrap_or_else(|error| {
         serde_json::json!({"event": "step", "what": "left out an event", "reason": error.to_string()})
@@ -237,17 +250,23 @@ fn write_all(files: &Files, queue: &Receiver<Order>, lost: &AtomicU64) {
         if let Err(error) = &result {
             tracing::error!(%error, "the journal could not be written");
         }
-        for reply in waiting {
+        for order in waiting {
             // Who asked may have gone; the first to ask gets the error itself.
-            let _ = reply.send(std::mem::replace(&mut result, Ok(())));
+            match order {
+                Order::Append(_) => {}
+                Order::Flush(reply) => {
+                    let _ = reply.send(std::mem::replace(&mut result, Ok(())));
+                }
+                Order::Prune(limits, reply) => {
+                    let _ = reply.send(retention::prune(files, limits, super::now()));
+                }
+            }
         }
     }
 }
 
-fn gather(
-    first: Order,
-    queue: &Receiver<Order>,
-) -> (Vec<Draft>, Vec<SyncSender<Result<(), Error>>>) {
+/// Events to be written together, and what has to be answered when they are.
+fn gather(first: Order, queue: &Receiver<Order>) -> (Vec<Draft>, Vec<Order>) {
     let mut batch = Vec::new();
     let mut waiting = Vec::new();
     let until = Instant::now() + GATHER;
@@ -255,7 +274,7 @@ fn gather(
     while let Some(order) = next {
         match order {
             Order::Append(draft) => batch.push(draft),
-            Order::Flush(reply) => waiting.push(reply),
+            Order::Flush(_) | Order::Prune(..) => waiting.push(order),
         }
         let urgent = !waiting.is_empty() || batch.last().is_some_and(|draft| draft.boundary);
         next = if batch.len() >= BATCH_MAX {
@@ -300,9 +319,20 @@ fn write_batch(files: &Files, mut batch: Vec<Draft>, lost: &AtomicU64) -> Result
 
 fn append_batch(files: &Files, batch: Vec<Draft>) -> Result<Position, Error> {
     let transaction = files.database.begin_write()?;
+    let position = append_in(files, &transaction, batch)?;
+    transaction.commit()?;
+    Ok(position)
+}
+
+/// Adds records and the head that names the last of them, without making them durable yet.
+pub(super) fn append_in(
+    files: &Files,
+    transaction: &WriteTransaction,
+    batch: Vec<Draft>,
+) -> Result<Position, Error> {
     let position = {
         let mut journal = transaction.open_table(JOURNAL)?;
-        let mut position = end_of_journal(files, &transaction, &journal)?;
+        let mut position = end_of_journal(files, transaction, &journal)?;
         for draft in batch {
             let record = Record {
                 sequence: position.sequence + 1,
@@ -324,7 +354,6 @@ fn append_batch(files: &Files, batch: Vec<Draft>) -> Result<Position, Error> {
             .insert(META_HEAD, head.as_slice())?;
         position
     };
-    transaction.commit()?;
     Ok(position)
 }
 
@@ -358,7 +387,7 @@ fn end_of_journal(
     })
 }
 
-fn write_anchor(files: &Files, position: Position) -> Result<(), Error> {
+pub(super) fn write_anchor(files: &Files, position: Position) -> Result<(), Error> {
     let path = files.folder.join(ANCHOR_FILE);
     let bytes = position.encode(&files.seal, Purpose::Anchor);
     durable::write(&path, &bytes).map_err(|source| Error::Io { path, source })

@@ -1,16 +1,18 @@
 //! What outlives the process: the only user of redb (spec: History Store, Audit Storage).
 //!
 //! One [`Store`] for each workspace, in the state folder and thus out of reach of everything the agent starts. Events
-//! go through a bounded queue to one thread that writes them to the `journal`; [`history`] reads them back;
+//! go through a bounded queue to one thread that writes them to the `journal`; [`history`] and [`audit`] read them back;
 //! [`images`] keeps, in plain files, what files looked like before and after each run, [`prompts`] what the model was told. A store that cannot be opened
 //! takes nothing else away: the program works without it and says so once.
 
+pub mod audit;
 mod chain;
 pub mod durable;
 pub mod history;
 pub mod images;
 mod journal;
 pub mod prompts;
+pub mod retention;
 mod tables;
 pub mod tally;
 pub mod verify;
@@ -26,6 +28,7 @@ use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use chain::Seal;
 use journal::Writer;
+use retention::{Removed, Retention};
 
 /// Name of the store's file in the state folder of a workspace.
 pub const FILE: &str = "store.redb";
@@ -134,6 +137,25 @@ impl Store {
             State::Open(open) => open.writer.flush(),
             State::Absent(_) => Ok(()),
         }
+    }
+
+    /// Removes the oldest entries of the journal that are not to be kept; `None` when there are none.
+    pub fn prune(&self, retention: Retention) -> Result<Option<Removed>, Error> {
+        match &self.state {
+            State::Open(open) => open.writer.prune(retention),
+            State::Absent(_) => Ok(None),
+        }
+    }
+
+    /// [`Store::prune`], at most once a day: called whenever a workspace is opened.
+    pub fn keep_up_to(&self, retention: Retention) -> Result<Option<Removed>, Error> {
+        let State::Open(open) = &self.state else {
+            return Ok(None);
+        };
+        if retention::was_looked_for(&open.files, now())? {
+            return Ok(None);
+        }
+        self.prune(retention)
     }
 
     fn files(&self) -> Result<&Files, Error> {

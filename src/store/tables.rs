@@ -18,7 +18,7 @@ pub(super) const FORMAT: u64 = 1;
 /// Bytes of the file that redb may keep in memory.
 const CACHE_BYTES_MAX: usize = 8 << 20;
 
-/// Facts about the file: [`META_FORMAT`], [`META_JOURNAL`], [`META_HEAD`].
+/// Facts about the file: [`META_FORMAT`], [`META_JOURNAL`], [`META_HEAD`], [`META_BASE`].
 pub(super) const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 /// The journal: records by sequence number.
 pub(super) const JOURNAL: TableDefinition<'_, u64, &[u8]> = TableDefinition::new("journal");
@@ -29,6 +29,10 @@ pub(super) const META_FORMAT: &str = "format";
 pub(super) const META_JOURNAL: &str = "journal";
 /// Key of the journal's head in [`META`].
 pub(super) const META_HEAD: &str = "head";
+/// Key of the last record that was removed with all before it, in [`META`].
+pub(super) const META_BASE: &str = "base";
+/// Key of the moment of the last look for records that are not to be kept, in [`META`].
+pub(super) const META_LOOKED: &str = "looked";
 
 /// An open file.
 #[derive(Debug)]

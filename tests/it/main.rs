@@ -7,6 +7,8 @@
 #[cfg(unix)]
 mod again;
 mod asking;
+#[cfg(unix)]
+mod audit;
 mod canned;
 mod chaos;
 mod choices;

@@ -16,6 +16,7 @@ use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::server::session::Event;
 use crate::store::Store;
+use crate::store::retention::Retention;
 use crate::text::edit::EditSet;
 
 /// Entries that may wait for the disk.
@@ -52,11 +53,13 @@ impl Journal {
         host: Arc<Host>,
         redactor: Arc<Redactor>,
         workspace: PathBuf,
+        retention: Retention,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
-        let thread =
-            std::thread::spawn(move || write(&host, &redactor, &workspace, &events, &receiver));
+        let thread = std::thread::spawn(move || {
+            write(&host, &redactor, &workspace, retention, &events, &receiver);
+        });
         Self { sender, thread }
     }
 
@@ -79,6 +82,7 @@ fn write(
     host: &Host,
     redactor: &Arc<Redactor>,
     workspace: &std::path::Path,
+    retention: Retention,
     events: &mpsc::Sender<Event>,
     entries: &Receiver<Entry>,
 ) {
@@ -97,6 +101,11 @@ fn write(
                 let store = store.get_or_insert_with(|| {
                     let store = Store::open(host, workspace, Arc::clone(redactor));
                     store.notices().iter().cloned().for_each(tell);
+                    if let Err(error) = store.keep_up_to(retention) {
+                        tell(format!(
+                            "old entries of the journal were not removed: {error}"
+                        ));
+                    }
                     store
                 });
                 store.append(&run, &event);

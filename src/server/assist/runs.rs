@@ -22,6 +22,7 @@ use crate::event::{Outcome, RunEvent, RunId};
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
+use crate::store::retention::Retention;
 use crate::text::json::is_true;
 
 /// How often a delivery is looked at while it waits for time to go by.
@@ -56,6 +57,16 @@ pub(in crate::server) struct Run {
     pub(in crate::server) reverts: Option<RunId>,
     /// What the user was told about its delivery already.
     pub(in crate::server) told: bool,
+}
+
+/// A name for a run that starts now.
+pub(in crate::server) fn name_of_run() -> RunId {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    let salt = getrandom::u32().unwrap_or_default() & 0xffff;
+    RunId::new(
+        since.unwrap_or_default().as_secs(),
+        u16::try_from(salt).unwrap_or_default(),
+    )
 }
 
 impl Runs {
@@ -97,7 +108,8 @@ impl Session {
     pub(in crate::server) fn start_journal(&mut self) {
         let (host, redactor) = (Arc::clone(&self.host), Arc::clone(&self.redactor));
         let (root, events) = (self.root.clone(), self.events.clone());
-        self.runs.journal = Some(Journal::start(host, redactor, root, events));
+        let retention = Retention::of(&self.config);
+        self.runs.journal = Some(Journal::start(host, redactor, root, retention, events));
     }
 
     pub(in crate::server) fn services(&mut self) -> Services {
@@ -183,12 +195,7 @@ impl Session {
                 "{limit} runs work already; wait for one or stop one with `meliora.cancel`"
             ));
         }
-        let seconds = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .unwrap_or_default()
-            .as_secs();
-        let salt = getrandom::u32().unwrap_or_default() & 0xffff;
-        let id = RunId::new(seconds, u16::try_from(salt).unwrap_or_default());
+        let id = name_of_run();
         let progress = self.start_progress(&id, title, token);
         let run = Run {
             control: None,

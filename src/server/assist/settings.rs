@@ -14,11 +14,14 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use crate::config::check::{self, Severity};
-use crate::config::{layers, prompt_files, trust, writing};
+use crate::config::{Config, layers, prompt_files, shown, trust, writing};
 use crate::downstream::diagnostics::{Origin, Tell};
 use crate::downstream::protocol;
+use crate::event::{Configuring, Outcome, RunEvent};
 use crate::prompt;
 use crate::prompt::book::Book;
+use crate::server::assist::journal::Entry;
+use crate::server::assist::runs;
 use crate::server::from_editor::Message;
 use crate::server::life::Stage;
 use crate::server::messages::{self, Loudness};
@@ -173,6 +176,7 @@ impl Session {
         }
         let servers_differ = loaded.config.lsp.servers != self.config.lsp.servers
             || loaded.config.lsp.enabled != self.config.lsp.enabled;
+        self.journal_settings(&loaded.config);
         self.config = Arc::new(loaded.config);
         self.renew_services();
         let more = if servers_differ {
@@ -184,6 +188,34 @@ impl Session {
             Loudness::Info,
             &format!("the settings were read again{more}"),
         );
+    }
+
+    /// Writes into the journal which settings count from now on.
+    fn journal_settings(&self, after: &Config) {
+        let changed = shown::changes(&self.config, after);
+        if changed.is_empty() {
+            return;
+        }
+        let run = runs::name_of_run();
+        let started = RunEvent::Started {
+            kind: "config".to_owned(),
+            title: "read the settings again".to_owned(),
+            workspace: self.root.clone(),
+        };
+        let settings = changed
+            .into_iter()
+            .map(|(key, value)| RunEvent::Configured {
+                change: Configuring::Reloaded,
+                key,
+                value: value.to_string(),
+                place: "the settings files".to_owned(),
+            });
+        let finished = RunEvent::Finished(Outcome::Nothing {
+            reason: "the settings were read again".to_owned(),
+        });
+        for event in std::iter::once(started).chain(settings).chain([finished]) {
+            self.note(Entry::Event(run.clone(), event));
+        }
     }
 
     /// Looks whether a prompt file was changed, and says what came of it. Each run reads them itself.
