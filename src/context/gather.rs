@@ -172,9 +172,11 @@ impl Sources<'_> {
         let mut pieces = Vec::new();
         let mut uses = String::new();
         let mut uses_count = 0;
-        for matched in &found.matches {
-            let line = usize::try_from(matched.line).unwrap_or(1).saturating_sub(1);
-            let defined = self.file(&matched.file).and_then(|(text, symbols)| {
+        for (file, matched) in found.matches().take(MATCHES_MAX) {
+            let line = usize::try_from(matched.number)
+                .unwrap_or(1)
+                .saturating_sub(1);
+            let defined = self.file(file).and_then(|(text, symbols)| {
                 let symbol = symbols.iter().find(|symbol| {
                     symbol.name == name && line_of(text, symbol.name_range.start) == line
                 })?;
@@ -182,7 +184,7 @@ impl Sources<'_> {
                 let last = line_of(text, symbol.range.end).min(first + DEFINITION_LINES_MAX);
                 let reason = format!("defines {name}, which the task mentions");
                 Some(piece(
-                    &matched.file,
+                    file,
                     text,
                     first..last + 1,
                     reason,
@@ -197,8 +199,8 @@ impl Sources<'_> {
                 let _ = writeln!(
                     uses,
                     "{}:{}: {}",
-                    matched.file.display(),
-                    matched.line,
+                    file.display(),
+                    matched.number,
                     matched.text.trim()
                 );
             }
@@ -226,9 +228,8 @@ fn find(staging: &Staging, policy: &Policy, name: &str) -> Found {
     }
     let query = Query {
         pattern: format!(r"\b{name}\b"),
-        files: String::new(),
-        matches_max: MATCHES_MAX,
         time_max: SEARCH_TIME,
+        ..Query::default()
     };
     search(staging, &query, |path| policy.is_readable(path)).unwrap_or_default()
 }

@@ -15,9 +15,6 @@ use crate::syntax::{self, SymbolKind};
 use crate::text::search::{Query, search};
 use crate::text::staging::Staging;
 
-/// Lines with a name that a search may find; the rest of a workspace in which a name is that frequent is left out.
-const MATCHES_MAX: usize = 5_000;
-
 /// Time that one search may take.
 const SEARCH_TIME: Duration = Duration::from_secs(5);
 
@@ -192,12 +189,11 @@ impl Reader<'_> {
             } else {
                 escaped
             },
-            files: String::new(),
-            matches_max: MATCHES_MAX,
             time_max: SEARCH_TIME,
+            ..Query::default()
         };
         let found = search(self.texts, &query, self.readable).unwrap_or_default();
-        found.matches.into_iter().map(|one| one.file).collect()
+        found.hits.into_iter().map(|hit| hit.file).collect()
     }
 }
 

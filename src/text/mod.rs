@@ -1,8 +1,10 @@
 //! Text as editors and compilers see it: documents, positions, edits, problems (spec: LSP Client, document sync).
 
+pub mod bases;
 pub mod documents;
 pub mod edit;
 pub mod json;
+pub mod listing;
 pub mod locate;
 pub mod location;
 pub mod position;

@@ -1,55 +1,74 @@
 //! Search through the text of a workspace, open buffers and proposals included (spec: Search tool).
 //!
-//! Ripgrep's own crates walk and match in this process; ignored and hidden files are left out as ripgrep does.
+//! Ripgrep's own crates walk and match in this process, on as many threads as there are processors; ignored and hidden
+//! files are left out as ripgrep does. What is found is sorted, so that one page after the other can be asked for.
 
-use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use globset::{Glob, GlobMatcher};
 use grep_regex::{RegexMatcher, RegexMatcherBuilder};
-use grep_searcher::sinks::Lossy;
-use grep_searcher::{BinaryDetection, Searcher, SearcherBuilder};
-use ignore::WalkBuilder;
+use grep_searcher::{
+    BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkMatch,
+};
+use ignore::{WalkBuilder, WalkState};
 
 use super::staging::Staging;
 
 /// Characters of one line that are kept.
 const LINE_CHARACTERS_MAX: usize = 300;
 
-/// Matches that one file may contribute, so that one generated file does not hide the others.
+/// Matches that one file shows, so that one generated file does not hide the others.
 const FILE_MATCHES_MAX: usize = 50;
 
+/// Matches after which a search ends: nobody turns that many pages.
+const SEARCH_MATCHES_MAX: usize = 20_000;
+
 /// What to look for.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Query {
     /// A regular expression in Rust's syntax.
     pub pattern: String,
     /// Files to look at, as a glob on the relative path or the file name; empty for all.
     pub files: String,
-    /// Matches after which the search ends.
-    pub matches_max: usize,
+    /// Whether capitals and small letters are the same.
+    pub ignore_case: bool,
+    /// Lines before and after each match that are shown with it.
+    pub context: usize,
     /// Time after which the search ends.
     pub time_max: Duration,
 }
 
-/// One matching line.
+/// One line of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Match {
-    /// Path relative to the workspace.
-    pub file: PathBuf,
-    /// One-based line.
-    pub line: u64,
+pub struct Line {
+    /// One-based number.
+    pub number: u64,
+    /// Whether it matches; else it stands near one that does.
+    pub matches: bool,
     /// The line without its end, cut to a readable length.
     pub text: String,
+}
+
+/// What a search found in one file.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Hit {
+    /// Path relative to the workspace.
+    pub file: PathBuf,
+    /// How many of its lines match.
+    pub count: usize,
+    /// The first of them, with their context.
+    pub lines: Vec<Line>,
 }
 
 /// What a search found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Found {
-    /// Matching lines, by file and line.
-    pub matches: Vec<Match>,
-    /// Whether there may be more.
+    /// The files with matches, by path.
+    pub hits: Vec<Hit>,
+    /// Whether the search ended before it saw every file.
     pub cut: bool,
 }
 
@@ -70,125 +89,70 @@ pub enum QueryError {
 pub fn search(
     staging: &Staging,
     query: &Query,
-    readable: impl Fn(&Path) -> bool,
+    readable: impl Fn(&Path) -> bool + Sync,
 ) -> Result<Found, QueryError> {
     let matcher = RegexMatcherBuilder::new()
         .line_terminator(Some(b'\n'))
+        .case_insensitive(query.ignore_case)
         .build(&query.pattern)
         .map_err(|error| QueryError::Pattern(error.to_string()))?;
-    let mut pass = Pass {
+    let pass = Pass {
         matcher,
-        searcher: SearcherBuilder::new()
-            .binary_detection(BinaryDetection::quit(0))
-            .line_number(true)
-            .build(),
-        files: glob(&query.files)?,
+        files: files_glob(&query.files)?,
+        context: query.context,
         deadline: Instant::now() + query.time_max,
-        matches_max: query.matches_max,
-        found: Found::default(),
+        seen: AtomicUsize::new(0),
+        cut: AtomicBool::new(false),
+        // Each thread adds a file's worth at a time.
+        hits: Mutex::default(),
     };
-    let mut unsaved: Vec<&PathBuf> = staging.unsaved().collect();
-    unsaved.sort();
-    for path in &unsaved {
+    let mut searcher = pass.searcher();
+    for path in staging.unsaved() {
         if pass.wants(path)
             && readable(&staging.root().join(path))
             && let Ok(text) = staging.read(path)
-            && pass.look(path, text.as_bytes()).is_break()
         {
-            return Ok(pass.sorted());
+            pass.look(&mut searcher, path, text.as_bytes());
         }
     }
     let walk = WalkBuilder::new(staging.root())
         .require_git(false)
-        .sort_by_file_path(Path::cmp)
-        .build();
-    for entry in walk.filter_map(Result::ok) {
-        if pass.is_over() {
-            break;
-        }
-        if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let Ok(relative) = entry.path().strip_prefix(staging.root()) else {
-            continue;
-        };
-        let is_changed = staging.overlay().contains_key(relative)
-            || staging.proposed().files.contains_key(relative);
-        if is_changed || !pass.wants(relative) || !readable(entry.path()) {
-            continue;
-        }
-        // What cannot be read as text has nothing to find.
-        if let Ok(text) = staging.read(relative)
-            && pass.look(relative, text.as_bytes()).is_break()
-        {
-            break;
-        }
-    }
+        .threads(std::thread::available_parallelism().map_or(1, usize::from))
+        .build_parallel();
+    walk.run(|| {
+        let mut searcher = pass.searcher();
+        let (pass, readable) = (&pass, &readable);
+        Box::new(move |entry| {
+            if pass.is_over() {
+                return WalkState::Quit;
+            }
+            let Ok(entry) = entry else {
+                return WalkState::Continue;
+            };
+            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
+                return WalkState::Continue;
+            }
+            let Ok(relative) = entry.path().strip_prefix(staging.root()) else {
+                return WalkState::Continue;
+            };
+            let is_changed = staging.overlay().contains_key(relative)
+                || staging.proposed().files.contains_key(relative);
+            // What cannot be read as text has nothing to find.
+            if !is_changed
+                && pass.wants(relative)
+                && readable(entry.path())
+                && let Ok(text) = staging.read(relative)
+            {
+                pass.look(&mut searcher, relative, text.as_bytes());
+            }
+            WalkState::Continue
+        })
+    });
     Ok(pass.sorted())
 }
 
-struct Pass {
-    matcher: RegexMatcher,
-    searcher: Searcher,
-    files: Option<GlobMatcher>,
-    deadline: Instant,
-    matches_max: usize,
-    found: Found,
-}
-
-impl Pass {
-    fn wants(&self, path: &Path) -> bool {
-        self.files.as_ref().is_none_or(|files| {
-            files.is_match(path) || path.file_name().is_some_and(|name| files.is_match(name))
-        })
-    }
-
-    fn is_over(&mut self) -> bool {
-        let late = Instant::now() > self.deadline;
-        self.found.cut |= late;
-        late || self.found.matches.len() >= self.matches_max
-    }
-
-    fn look(&mut self, path: &Path, text: &[u8]) -> ControlFlow<()> {
-        let Self {
-            matcher,
-            searcher,
-            matches_max,
-            found,
-            ..
-        } = self;
-        let mut of_file = 0;
-        let sink = Lossy(|line, text| {
-            if found.matches.len() >= *matches_max || of_file >= FILE_MATCHES_MAX {
-                found.cut = true;
-                return Ok(false);
-            }
-            of_file += 1;
-            found.matches.push(Match {
-                file: path.to_owned(),
-                line,
-                text: text.trim_end().chars().take(LINE_CHARACTERS_MAX).collect(),
-            });
-            Ok(true)
-        });
-        // Searching bytes in memory has no way to fail but the sink's, which has none.
-        let _ = searcher.search_slice(&*matcher, text, sink);
-        if self.is_over() {
-            self.found.cut = true;
-            return ControlFlow::Break(());
-        }
-        ControlFlow::Continue(())
-    }
-
-    fn sorted(mut self) -> Found {
-        self.found
-            .matches
-            .sort_by(|left, right| (&left.file, left.line).cmp(&(&right.file, right.line)));
-        self.found
-    }
-}
-
-fn glob(pattern: &str) -> Result<Option<GlobMatcher>, QueryError> {
+/// The glob of files that a query names; `None` when it names none.
+pub fn files_glob(pattern: &str) -> Result<Option<GlobMatcher>, QueryError> {
     let pattern = pattern.trim().trim_start_matches("./");
     if pattern.is_empty() {
         return Ok(None);
@@ -203,6 +167,112 @@ fn glob(pattern: &str) -> Result<Option<GlobMatcher>, QueryError> {
         .map_err(|error| QueryError::Files(error.to_string()))
 }
 
+/// Whether a glob means this file, by its path or by its name alone.
+pub fn is_meant(files: &GlobMatcher, path: &Path) -> bool {
+    files.is_match(path) || path.file_name().is_some_and(|name| files.is_match(name))
+}
+
+impl Found {
+    /// Every line that matches, with its file.
+    pub fn matches(&self) -> impl Iterator<Item = (&Path, &Line)> {
+        self.hits.iter().flat_map(|hit| {
+            let matching = hit.lines.iter().filter(|line| line.matches);
+            matching.map(|line| (hit.file.as_path(), line))
+        })
+    }
+}
+
+struct Pass {
+    matcher: RegexMatcher,
+    files: Option<GlobMatcher>,
+    context: usize,
+    deadline: Instant,
+    seen: AtomicUsize,
+    cut: AtomicBool,
+    hits: Mutex<Vec<Hit>>,
+}
+
+impl Pass {
+    fn searcher(&self) -> Searcher {
+        SearcherBuilder::new()
+            .binary_detection(BinaryDetection::quit(0))
+            .line_number(true)
+            .before_context(self.context)
+            .after_context(self.context)
+            .build()
+    }
+
+    fn wants(&self, path: &Path) -> bool {
+        self.files
+            .as_ref()
+            .is_none_or(|files| is_meant(files, path))
+    }
+
+    fn is_over(&self) -> bool {
+        let over = Instant::now() > self.deadline
+            || self.seen.load(Ordering::Relaxed) >= SEARCH_MATCHES_MAX;
+        self.cut.fetch_or(over, Ordering::Relaxed);
+        over
+    }
+
+    fn look(&self, searcher: &mut Searcher, path: &Path, text: &[u8]) {
+        let mut hit = Hit {
+            file: path.to_owned(),
+            ..Hit::default()
+        };
+        // Searching bytes in memory has no way to fail but the sink's, which has none.
+        let _ = searcher.search_slice(&self.matcher, text, &mut hit);
+        if hit.count > 0 {
+            self.seen.fetch_add(hit.count, Ordering::Relaxed);
+            let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
+            hits.push(hit);
+        }
+    }
+
+    fn sorted(self) -> Found {
+        let mut hits = self
+            .hits
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        hits.sort_by(|left, right| left.file.cmp(&right.file));
+        Found {
+            hits,
+            cut: self.cut.into_inner(),
+        }
+    }
+}
+
+impl Hit {
+    fn keep(&mut self, number: Option<u64>, matches: bool, bytes: &[u8]) {
+        let text = String::from_utf8_lossy(bytes);
+        self.lines.push(Line {
+            number: number.unwrap_or_default(),
+            matches,
+            text: text.trim_end().chars().take(LINE_CHARACTERS_MAX).collect(),
+        });
+    }
+}
+
+impl Sink for Hit {
+    type Error = std::io::Error;
+
+    fn matched(&mut self, _: &Searcher, found: &SinkMatch<'_>) -> Result<bool, Self::Error> {
+        self.count += 1;
+        if self.count <= FILE_MATCHES_MAX {
+            self.keep(found.line_number(), true, found.bytes());
+        }
+        Ok(true)
+    }
+
+    fn context(&mut self, _: &Searcher, near: &SinkContext<'_>) -> Result<bool, Self::Error> {
+        let is_before = *near.kind() == SinkContextKind::Before;
+        if self.count + usize::from(is_before) <= FILE_MATCHES_MAX {
+            self.keep(near.line_number(), false, near.bytes());
+        }
+        Ok(true)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -210,7 +280,7 @@ mod tests {
 
     use super::*;
 
-    fn check(pattern: &str, files: &str, matches_max: usize) -> (Vec<String>, bool) {
+    fn check(query: &Query) -> Vec<String> {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path();
         for (path, text) in [
@@ -234,26 +304,32 @@ mod tests {
         staging
             .propose("src/new.rs".into(), Some("a new needle\n".into()))
             .expect("proposed");
-        let query = Query {
+        let readable = |path: &Path| path.extension().is_none_or(|extension| extension != "env");
+        let found = search(&staging, query, readable).expect("a query");
+        assert!(!found.cut);
+        let shown = found.hits.iter().flat_map(|hit| {
+            let line = |line: &Line| {
+                let sign = if line.matches { ':' } else { '-' };
+                format!("{}{sign}{} {}", hit.file.display(), line.number, line.text)
+            };
+            hit.lines.iter().map(line)
+        });
+        shown.collect()
+    }
+
+    fn query(pattern: &str, files: &str) -> Query {
+        Query {
             pattern: pattern.to_owned(),
             files: files.to_owned(),
-            matches_max,
             time_max: Duration::from_secs(60),
-        };
-        let readable = |path: &Path| path.extension().is_none_or(|extension| extension != "env");
-        let found = search(&staging, &query, readable).expect("a query");
-        let shown = found
-            .matches
-            .iter()
-            .map(|found| format!("{}:{} {}", found.file.display(), found.line, found.text));
-        (shown.collect(), found.cut)
+            ..Query::default()
+        }
     }
 
     #[test]
     fn lines_are_found_in_buffers_proposals_and_on_disk() {
-        let (found, cut) = check("needle", "", 100);
         assert_eq!(
-            found,
+            check(&query("needle", "")),
             [
                 "notes.txt:1 a needle in text",
                 "src/a.rs:1 needle one",
@@ -262,18 +338,19 @@ mod tests {
                 "src/open.rs:1 needle in buffer",
             ]
         );
-        assert!(!cut);
     }
 
     #[test]
-    fn files_and_matches_can_be_limited() {
-        assert_eq!(check("needle", "src/", 100).0.len(), 4);
-        assert_eq!(
-            check("needle", "*.txt", 100).0,
-            ["notes.txt:1 a needle in text"]
-        );
-        assert_eq!(check("^needle (one|two)$", "**/*.rs", 100).0.len(), 2);
-        let (found, cut) = check("needle", "", 2);
-        assert_eq!((found.len(), cut), (2, true));
+    fn files_case_and_context_are_as_asked() {
+        assert_eq!(check(&query("needle", "src/")).len(), 4);
+        let in_text = ["notes.txt:1 a needle in text"];
+        assert_eq!(check(&query("needle", "*.txt")), in_text);
+        assert_eq!(check(&query("^needle (one|two)$", "**/*.rs")).len(), 2);
+        let mut any_case = query("NEEDLE one", "");
+        assert_eq!(check(&any_case).len(), 0);
+        any_case.ignore_case = true;
+        any_case.context = 1;
+        let expected = ["src/a.rs:1 needle one", "src/a.rs-2 other"];
+        assert_eq!(check(&any_case), expected);
     }
 }

@@ -10,6 +10,7 @@ use std::sync::Arc;
 use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
+use super::bases::{Bases, Seen};
 use super::edit::EditSet;
 
 /// The text of a workspace with changes that are only proposed.
@@ -18,6 +19,7 @@ pub struct Staging {
     root: PathBuf,
     overlay: Arc<BTreeMap<PathBuf, Arc<str>>>,
     proposed: EditSet,
+    bases: Bases,
     file_bytes_max: u64,
 }
 
@@ -58,6 +60,7 @@ impl Staging {
             root,
             overlay: Arc::new(overlay),
             proposed: EditSet::default(),
+            bases: Bases::default(),
             file_bytes_max,
         }
     }
@@ -113,8 +116,24 @@ impl Staging {
             Err(ReadError::Missing(_)) => None,
             Err(error) => return Err(error),
         };
+        if let Some(after) = &after {
+            let known = self.proposed.files.get(&path);
+            let current = known.map_or(before.as_deref(), |edit| edit.after.as_deref());
+            let current = current.unwrap_or_default();
+            self.bases.change(&path, current, after);
+        }
         self.proposed.record(path, before, after);
         Ok(())
+    }
+
+    /// What was read so far.
+    pub fn bases(&self) -> &Bases {
+        &self.bases
+    }
+
+    /// Notes that lines of a text were shown.
+    pub fn note_read(&mut self, seen: Seen) {
+        self.bases.read(seen);
     }
 
     /// Replaces everything that is proposed, for example by what another way of repairing found.

@@ -9,12 +9,18 @@ pub fn schema(parameters: &[Parameter]) -> Value {
     let properties: Map<String, Value> = parameters
         .iter()
         .map(|parameter| {
-            let kind = match parameter.kind {
-                Kind::Text => json!({ "type": "string", "description": parameter.description }),
-                Kind::Integer => {
-                    json!({ "type": "integer", "minimum": 0, "description": parameter.description })
-                }
+            let mut kind = match parameter.kind {
+                Kind::Text => json!({ "type": "string" }),
+                Kind::Integer => json!({ "type": "integer", "minimum": 0 }),
+                Kind::Flag => json!({ "type": "boolean" }),
             };
+            // A name that says it all needs no words in every request.
+            if !parameter.description.is_empty()
+                && let Value::Object(kind) = &mut kind
+            {
+                let description = parameter.description.as_str();
+                kind.insert("description".to_owned(), description.into());
+            }
             (parameter.name.clone(), kind)
         })
         .collect();
@@ -52,12 +58,14 @@ pub(super) fn check(parameters: &[Parameter], arguments: &Value) -> Result<(), E
         let fits = match parameter.kind {
             Kind::Text => value.is_string(),
             Kind::Integer => integer(value).is_some(),
+            Kind::Flag => boolean(value).is_some(),
         };
         let left_out = value.is_null() && !parameter.required;
         if !fits && !left_out {
             let kind = match parameter.kind {
                 Kind::Text => "a string",
                 Kind::Integer => "a whole number",
+                Kind::Flag => "true or false",
             };
             return Err(Error::Arguments(format!("`{name}` has to be {kind}")));
         }
@@ -66,10 +74,14 @@ pub(super) fn check(parameters: &[Parameter], arguments: &Value) -> Result<(), E
         .iter()
         .find(|parameter| parameter.required && !given.contains_key(&parameter.name));
     match missing {
-        Some(parameter) => Err(Error::Arguments(format!(
-            "`{}` is missing: {}",
-            parameter.name, parameter.description
-        ))),
+        Some(parameter) => {
+            let meaning = match parameter.description.as_str() {
+                "" => String::new(),
+                words => format!(": {words}"),
+            };
+            let name = &parameter.name;
+            Err(Error::Arguments(format!("`{name}` is missing{meaning}")))
+        }
         None => Ok(()),
     }
 }
@@ -85,6 +97,15 @@ pub fn text<'value>(arguments: &'value Value, name: &str) -> &'value str {
 /// A number argument.
 pub fn number(arguments: &Value, name: &str) -> Option<usize> {
     arguments.get(name).and_then(integer)
+}
+
+/// A yes or no; no when it was left out.
+pub fn flag(arguments: &Value, name: &str) -> bool {
+    arguments.get(name).and_then(boolean).unwrap_or_default()
+}
+
+fn boolean(value: &Value) -> Option<bool> {
+    value.as_bool().or_else(|| value.as_str()?.parse().ok())
 }
 
 /// Models write numbers as strings now and then.
@@ -110,12 +131,18 @@ mod tests {
         let parameters = [
             parameter("path", Kind::Text, true),
             parameter("line", Kind::Integer, false),
+            parameter("all", Kind::Flag, false),
         ];
         for (arguments, message) in [
             (json!({ "path": "a" }), ""),
             (json!({ "path": "a", "line": 3 }), ""),
             (json!({ "path": "a", "line": "3" }), ""),
             (json!({ "path": "a", "line": null }), ""),
+            (json!({ "path": "a", "all": "true" }), ""),
+            (
+                json!({ "path": "a", "all": 1 }),
+                "`all` has to be true or false",
+            ),
             (
                 json!({ "path": "a", "line": -1 }),
                 "`line` has to be a whole number",
@@ -123,7 +150,7 @@ mod tests {
             (json!({ "path": 1 }), "`path` has to be a string"),
             (
                 json!({ "file": "a" }),
-                "there is no argument `file`; the arguments are path, line",
+                "there is no argument `file`; the arguments are path, line, all",
             ),
             (json!({ "line": 1 }), "`path` is missing: what it is"),
             (json!([]), "the arguments have to be a JSON object"),

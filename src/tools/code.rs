@@ -272,7 +272,7 @@ fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) -> Output {
         data: json!({ "found": lines.len(), "by": basis }),
         text: (!lines.is_empty()).then(|| ("code found".to_owned(), listed)),
         more: (lines.len() > LINES_MAX).then_some(more),
-        changes: Vec::new(),
+        ..Output::default()
     }
 }
 

@@ -77,7 +77,7 @@ impl Tool for Diagnostics {
             data: json!({ "errors": count(Severity::Error), "warnings": count(Severity::Warning) }),
             text: (!problems.is_empty()).then(|| ("problems".to_owned(), listed(&problems))),
             more: (problems.len() > PROBLEMS_MAX).then_some(more),
-            changes: Vec::new(),
+            ..Output::default()
         })
     }
 }

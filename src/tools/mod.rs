@@ -8,10 +8,12 @@
 pub mod arguments;
 pub mod build;
 pub mod code;
+pub mod edit;
 pub mod execute;
 pub mod fs;
 pub mod job;
 pub mod language;
+mod page;
 pub mod registry;
 pub mod sandbox;
 pub mod search;
@@ -29,6 +31,7 @@ use self::job::{Job, Ran};
 use crate::permit::{Action, Decision};
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
+use crate::text::bases::Seen;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::text::staging::{ReadError, Staging};
@@ -92,6 +95,8 @@ pub enum Kind {
     Text,
     /// A whole number that is not negative.
     Integer,
+    /// Yes or no.
+    Flag,
 }
 
 /// What a tool's data holds.
@@ -193,6 +198,8 @@ pub struct Output {
     pub more: Option<String>,
     /// Changes that the tool proposes.
     pub changes: Vec<Change>,
+    /// The text that was shown, so that an edit can name the version it was made for.
+    pub read: Option<Seen>,
 }
 
 /// A change that a tool proposes.

@@ -1,0 +1,561 @@
+//! Calls of tools as models make them, on a small workspace.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use super::*;
+use crate::config::Config;
+use crate::config::host::Host;
+use crate::semantics::{Answer, Basis, Found};
+use crate::text::edit::EditSet;
+use crate::text::problem::{Place, Problem, Severity};
+use crate::tools::About;
+
+struct Room {
+    _folder: tempfile::TempDir,
+    staging: Staging,
+    policy: Policy,
+    redactor: Redactor,
+    checker: Option<Checker>,
+}
+
+const CODE: &str = "fn a() {\n    one();\n}\n\nfn b() {\n    two();\n}\n";
+
+fn room() -> Room {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = folder.path().canonicalize().expect("it exists");
+    let root = base.join("work");
+    for (path, text) in [
+        ("src/a.rs", CODE.to_owned()),
+        (
+            "src/crlf.rs",
+            format!("\u{feff}{}", CODE.replace('\n', "\r\n").trim_end()),
+        ),
+        ("src/long.txt", "line of text\n".repeat(5000)),
+        (".env", "KEY=value".to_owned()),
+        (".git/config", "x".to_owned()),
+        ("key.txt", "token: hunter2-is-long".to_owned()),
+        ("sub/link.txt", "x".to_owned()),
+        ("sub/deep/a.txt", "x".to_owned()),
+    ] {
+        let path = root.join(path);
+        std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+        std::fs::write(path, text).expect("written");
+    }
+    std::fs::write(base.join("outside.txt"), "outside").expect("written");
+    std::os::unix::fs::symlink(base.join("outside.txt"), root.join("link.txt")).expect("linked");
+    std::os::unix::fs::symlink("sub/deep", root.join("d")).expect("linked");
+    let home = BTreeMap::from([("HOME".to_owned(), base.display().to_string())]);
+    let host = Host::from_environment(base.join("meliora"), home);
+    let policy = Policy::new(&host, &Config::default(), &root);
+    Room {
+        _folder: folder,
+        staging: Staging::new(root, BTreeMap::new(), 1_000_000),
+        policy,
+        redactor: Redactor::new(["hunter2-is-long".to_owned()]),
+        checker: None,
+    }
+}
+
+async fn call(room: &mut Room, name: &str, arguments: Value) -> Executed {
+    let call = ToolCall {
+        id: "1".to_owned(),
+        name: name.to_owned(),
+        arguments: arguments.to_string(),
+    };
+    let desk = Desk {
+        policy: &room.policy,
+        redactor: &room.redactor,
+        checker: room.checker.as_ref(),
+    };
+    execute(&call, &mut room.staging, &desk).await
+}
+
+async fn text_after(room: &mut Room, path: &str, search: &str, replace: &str) -> String {
+    let arguments = json!({ "path": path, "search": search, "replace": replace });
+    let executed = call(room, "edit_file", arguments).await;
+    assert!(executed.result.success, "{}", executed.text);
+    room.staging
+        .read(Path::new(path))
+        .expect("it is text")
+        .to_string()
+}
+
+#[tokio::test]
+async fn lines_are_read_with_their_version_and_a_way_to_read_on() {
+    let mut room = room();
+    let executed = call(
+        &mut room,
+        "read_file",
+        json!({ "path": "src/a.rs", "start_line": 5 }),
+    )
+    .await;
+    assert!(
+        executed.text.contains("lines: 5-7 of 7"),
+        "{}",
+        executed.text
+    );
+    assert!(
+        executed.text.contains("\nfn b() {\n    two();\n}\n````"),
+        "{}",
+        executed.text
+    );
+    let executed = call(&mut room, "read_file", json!({ "path": "src/long.txt" })).await;
+    assert!(
+        executed.text.contains("read on with start_line = 401"),
+        "{}",
+        executed.text
+    );
+    assert!(executed.text.len() < TEXT_BYTES_MAX + 1000);
+    let decided = executed
+        .events
+        .iter()
+        .any(|event| matches!(event, RunEvent::Decided { .. }));
+    assert!(decided, "{:?}", executed.events);
+}
+
+#[tokio::test]
+async fn edits_keep_line_ends_marks_and_final_newlines() {
+    let mut room = room();
+    let after = text_after(&mut room, "src/a.rs", "    two();", "    two(2);").await;
+    assert_eq!(after, CODE.replace("two()", "two(2)"));
+    let search = "fn b() {\n    two();\n}";
+    let after = text_after(&mut room, "src/crlf.rs", search, "fn c() {\n}\n").await;
+    assert!(
+        after.starts_with('\u{feff}') && after.ends_with("fn c() {\r\n}"),
+        "{after:?}"
+    );
+    assert_eq!(after.matches('\n').count(), after.matches("\r\n").count());
+    let after = text_after(&mut room, "src/new.rs", "", "fn n() {}\n").await;
+    assert_eq!(after, "fn n() {}\n");
+    let on_disk = std::fs::read_to_string(room.staging.root().join("src/a.rs"));
+    assert_eq!(on_disk.expect("it is there"), CODE);
+    assert_eq!(room.staging.proposed().files.len(), 3);
+}
+
+/// The version of a file that one call shows whole.
+async fn version_of(room: &mut Room, path: &str) -> String {
+    let read = call(room, "read_file", json!({ "path": path })).await;
+    let version = read.result.data["version"].as_str();
+    version.expect("a version").to_owned()
+}
+
+#[tokio::test]
+async fn a_file_is_replaced_only_by_who_has_read_it_whole() {
+    let mut room = room();
+    let write = |path: &str, text: &str, version: &str| json!({ "path": path, "text": text, "version": version });
+    let long = version_of(&mut room, "src/long.txt").await;
+    let short = version_of(&mut room, "src/a.rs").await;
+    let less = CODE.replace("    two();\n", "");
+    for (path, text, version, expected) in [
+        ("src/a.rs", less.as_str(), "", "not one that you have read"),
+        ("src/a.rs", &less, "12345678", "not one that you have read"),
+        ("src/long.txt", "less\n", &long, "not read all of"),
+        (
+            "src/a.rs",
+            "fn a() {\n    // ... rest of the code\n}\n",
+            &short,
+            "leaves code out",
+        ),
+        (
+            "src/a.rs",
+            "fn a() {\n    one(\n",
+            &short,
+            "would not parse",
+        ),
+        ("none.rs", &less, &short, "does not exist"),
+    ] {
+        let executed = call(&mut room, "write_file", write(path, text, version)).await;
+        assert!(executed.text.contains(expected), "{}", executed.text);
+    }
+    assert!(room.staging.proposed().is_empty());
+    let read = |room: &Room, path: &str| room.staging.read(Path::new(path)).expect("it is text");
+    // What happened to the file since it was read stays.
+    text_after(&mut room, "src/a.rs", "    one();", "    first();").await;
+    let executed = call(&mut room, "write_file", write("src/a.rs", &less, &short)).await;
+    assert!(executed.result.success, "{}", executed.text);
+    assert_eq!(&*read(&room, "src/a.rs"), less.replace("one", "first"));
+    let version = executed.result.data["version"].as_str().expect("a version");
+    let executed = call(&mut room, "write_file", write("src/a.rs", CODE, version)).await;
+    assert!(executed.result.success, "{}", executed.text);
+    let version = version_of(&mut room, "src/crlf.rs").await;
+    let executed = call(
+        &mut room,
+        "write_file",
+        write("src/crlf.rs", &less, &version),
+    )
+    .await;
+    assert!(executed.result.success, "{}", executed.text);
+    let expected = format!("\u{feff}{}", less.replace('\n', "\r\n").trim_end());
+    assert_eq!(&*read(&room, "src/crlf.rs"), expected);
+    let executed = call(
+        &mut room,
+        "write_file",
+        json!({ "path": "new.txt", "text": "x" }),
+    )
+    .await;
+    assert!(
+        executed.text.contains("changed: created"),
+        "{}",
+        executed.text
+    );
+    let asked = call(&mut room, "delete_file", json!({ "path": "src/a.rs" })).await;
+    assert!(
+        asked.text.contains("not allowed (delete)"),
+        "{}",
+        asked.text
+    );
+}
+
+#[tokio::test]
+async fn an_edit_of_an_older_version_is_merged_or_refused() {
+    let mut room = room();
+    let version = version_of(&mut room, "src/a.rs").await;
+    let search = "fn b() {\n    two();\n}";
+    let edit = |replace: &str| json!({ "path": "src/a.rs", "search": search, "replace": replace, "version": version });
+    text_after(&mut room, "src/a.rs", "fn b() {", "fn b(x: u8) {").await;
+    let executed = call(
+        &mut room,
+        "edit_file",
+        edit("fn b() {\n    two();\n    three();\n}"),
+    )
+    .await;
+    assert!(executed.result.success, "{}", executed.text);
+    let expected = CODE
+        .replace("fn b()", "fn b(x: u8)")
+        .replace("two();\n", "two();\n    three();\n");
+    let after = room
+        .staging
+        .read(Path::new("src/a.rs"))
+        .expect("it is text");
+    assert_eq!(&*after, expected);
+    let executed = call(&mut room, "edit_file", edit("fn c() {\n    two();\n}")).await;
+    assert!(
+        executed.text.contains("since you read it"),
+        "{}",
+        executed.text
+    );
+}
+
+#[tokio::test]
+async fn files_and_lines_are_found_page_by_page() {
+    let mut room = room();
+    for (name, arguments, expected) in [
+        ("list_files", json!({}), "\nd\nkey.txt\nsrc/\nsub/\n"),
+        (
+            "list_files",
+            json!({ "path": "sub", "depth": 3 }),
+            "\nsub/deep/\nsub/deep/a.txt\nsub/link.txt\n",
+        ),
+        (
+            "find",
+            json!({ "glob": "*.rs" }),
+            "\nsrc/a.rs\nsrc/crlf.rs\n",
+        ),
+        (
+            "grep",
+            json!({ "pattern": "TWO", "files": "a.rs", "ignore_case": true, "context": 1 }),
+            "\nsrc/a.rs-5- fn b() {\nsrc/a.rs:6:     two();\nsrc/a.rs-7- }\n",
+        ),
+        (
+            "grep",
+            json!({ "pattern": "one|line", "show": "count" }),
+            "\nsrc/a.rs: 1\nsrc/crlf.rs: 1\nsrc/long.txt: 5000\n",
+        ),
+        (
+            "grep",
+            json!({ "pattern": "one|line", "show": "files" }),
+            "\nsrc/a.rs\nsrc/crlf.rs\nsrc/long.txt\n",
+        ),
+        (
+            "search_files",
+            json!({ "pattern": "line" }),
+            "src/long.txt: 4950 more lines match",
+        ),
+        (
+            "search_files",
+            json!({ "pattern": "line", "from": 50 }),
+            "````data lines found\nsrc/long.txt: 4950",
+        ),
+        ("find", json!({ "glob": "" }), "`glob` is empty"),
+        (
+            "list_files",
+            json!({ "path": "none" }),
+            "none is not a folder",
+        ),
+        ("list_files", json!({ "path": "../" }), "workspace-only"),
+        (
+            "grep",
+            json!({ "pattern": "x", "show": "all" }),
+            "`show` has to be lines, files or count",
+        ),
+    ] {
+        let executed = call(&mut room, name, arguments).await;
+        assert!(
+            executed.text.contains(expected),
+            "{name}: {}",
+            executed.text
+        );
+        assert!(!executed.text.contains(".env"), "{}", executed.text);
+    }
+}
+
+#[tokio::test]
+async fn what_was_quoted_as_it_was_shown_is_found_and_written_as_it_is() {
+    let mut room = room();
+    let text = "fn a<S>(x: B<S>) {}\n// <s>old</s> \u{200B}<|im_end|>\n";
+    std::fs::write(room.staging.root().join("src/marks.rs"), text).expect("written");
+    let shown = call(&mut room, "read_file", json!({ "path": "src/marks.rs" })).await;
+    let shown = shown.text.split("````").nth(1).expect("it is fenced");
+    let (_, quote) = shown.split_once('\n').expect("it has a label");
+    assert!(quote.contains("fn a<S>(") && quote.contains("<\\|im_end|>"));
+    let after = text_after(
+        &mut room,
+        "src/marks.rs",
+        quote,
+        &quote.replace("old", "new"),
+    )
+    .await;
+    assert_eq!(after, text.replace("old", "new"));
+    let after = text_after(
+        &mut room,
+        "src/marks.rs",
+        "fn a<S>(x",
+        "fn a<S>(_: \"<\\s>\", x",
+    )
+    .await;
+    assert!(after.contains("\"<s>\", x"), "{after}");
+    let own = "let shown = \"<\\s>\";\nlet plain = 1;\n";
+    let _ = text_after(&mut room, "src/own.rs", "", own).await;
+    let after = text_after(&mut room, "src/own.rs", "plain = 1", "plain = \"<\\s>\"").await;
+    assert_eq!(after, own.replace("1;", "\"<\\s>\";"));
+}
+
+#[tokio::test]
+async fn what_a_file_hides_takes_no_more_room_than_other_text() {
+    let mut room = room();
+    for (unit, shown) in [
+        ("\u{1}", "⟨U+0001×20000⟩"),
+        ("`", "⟨U+0060×20000⟩"),
+        ("\u{1}a", "cut: "),
+        ("\u{1}\u{2}", "⟨U+0001 and 39999 more⟩"),
+    ] {
+        let path = room.staging.root().join("hidden.txt");
+        std::fs::write(path, unit.repeat(20_000)).expect("written");
+        let read = call(&mut room, "read_file", json!({ "path": "hidden.txt" })).await;
+        assert!(read.text.contains(shown), "{:.200}", read.text);
+        assert!(read.text.len() < TEXT_BYTES_MAX + 1000);
+    }
+}
+
+#[tokio::test]
+async fn what_must_not_be_read_or_changed_is_refused() {
+    let mut room = room();
+    let outside = room
+        .staging
+        .root()
+        .join("../outside.txt")
+        .display()
+        .to_string();
+    for (name, path, rule) in [
+        ("read_file", ".env", "secret-files"),
+        ("edit_file", ".env", "secret-files"),
+        ("edit_file", ".git/config", "modify_protected"),
+        ("read_file", "link.txt", "workspace-only"),
+        ("edit_file", "link.txt", "workspace-only"),
+        // On the disk this would be `sub/link.txt`; by name, which is what is read, it is the link.
+        ("read_file", "d/../link.txt", "workspace-only"),
+        ("edit_file", "d/../link.txt", "workspace-only"),
+        ("edit_file", "d/../.git/config", "modify_protected"),
+        ("read_file", "../outside.txt", "workspace-only"),
+        ("read_file", outside.as_str(), "workspace-only"),
+        ("read_file", "/etc/passwd", "workspace-only"),
+    ] {
+        let mut arguments = json!({ "path": path });
+        if name == "edit_file" {
+            arguments = json!({ "path": path, "search": "x", "replace": "y" });
+        }
+        let executed = call(&mut room, name, arguments).await;
+        assert!(!executed.result.success, "{name} {path}");
+        assert!(
+            executed.text.contains(rule),
+            "{name} {path}: {}",
+            executed.text
+        );
+    }
+    assert!(room.staging.proposed().is_empty());
+    let executed = call(
+        &mut room,
+        "search_files",
+        json!({ "pattern": "KEY|outside" }),
+    )
+    .await;
+    assert!(executed.text.contains("matches: 0"), "{}", executed.text);
+    let executed = call(&mut room, "read_file", json!({ "path": "key.txt" })).await;
+    assert!(
+        executed.text.contains("token: [redacted]"),
+        "{}",
+        executed.text
+    );
+}
+
+#[tokio::test]
+async fn wrong_calls_say_how_to_do_better() {
+    let mut room = room();
+    for (name, arguments, expected) in [
+        ("run", json!({}), "the tools are read_file"),
+        (
+            "read_file",
+            json!({ "file": "x" }),
+            "there is no argument `file`",
+        ),
+        (
+            "read_file",
+            json!({ "path": "none.rs" }),
+            "none.rs does not exist",
+        ),
+        ("read_file", json!({ "path": "src" }), "src is not a file"),
+        (
+            "read_file",
+            json!({ "path": "src/a.rs", "start_line": 99 }),
+            "the file has 7 lines",
+        ),
+        (
+            "edit_file",
+            json!({ "path": "src/a.rs", "search": "", "replace": "x" }),
+            "exists already",
+        ),
+        (
+            "edit_file",
+            json!({ "path": "src/a.rs", "search": "    three();", "replace": "x" }),
+            "The nearest lines are",
+        ),
+        (
+            "search_files",
+            json!({ "pattern": "(" }),
+            "not a regular expression",
+        ),
+        ("diagnostics", json!({}), "nothing here can check"),
+        (
+            "find_code",
+            json!({ "what": "definition", "path": "src/a.rs", "line": 2, "name": "on" }),
+            "line 2 of src/a.rs has no name `on`; it is: one();",
+        ),
+        (
+            "find_code",
+            json!({ "what": "meaning", "path": "src/a.rs", "line": 2, "name": "one" }),
+            "`what` has to be one of definition, ",
+        ),
+        (
+            "rename_symbol",
+            json!({ "path": "src/a.rs", "line": 1, "name": "a", "new_name": "c" }),
+            "no language server that answers textDocument/rename",
+        ),
+        ("symbol_search", json!({}), "`query` or `path` is needed"),
+    ] {
+        let executed = call(&mut room, name, arguments).await;
+        assert!(!executed.result.success, "{name}");
+        assert!(
+            executed.text.contains(expected),
+            "{name}: {}",
+            executed.text
+        );
+    }
+}
+
+#[tokio::test]
+async fn code_is_found_by_its_names_in_exactly_the_proposed_text() {
+    let mut room = room();
+    text_after(&mut room, "src/a.rs", "    two();", "    a();\n    two();").await;
+    let arguments = json!({ "what": "callers", "path": "src/a.rs", "line": 1, "name": "a" });
+    let executed = call(&mut room, "find_code", arguments).await;
+    assert!(executed.text.contains("by: syntax"), "{}", executed.text);
+    let expected = "\nb at src/a.rs:5: fn b() {\n    src/a.rs:6: a();\n";
+    assert!(executed.text.contains(expected), "{}", executed.text);
+    let executed = call(&mut room, "symbol_search", json!({ "path": "src/a.rs" })).await;
+    let expected = "function a lines 1-3\nfunction b lines 5-8\n";
+    assert!(executed.text.contains(expected), "{}", executed.text);
+    let executed = call(&mut room, "symbol_search", json!({ "query": "B" })).await;
+    assert!(
+        executed.text.contains("b at src/a.rs:5: fn b"),
+        "{}",
+        executed.text
+    );
+    let secret = json!({ "what": "type", "path": ".env", "line": 1, "name": "KEY" });
+    let executed = call(&mut room, "find_code", secret).await;
+    assert!(executed.text.contains("secret-files"), "{}", executed.text);
+}
+
+#[tokio::test]
+async fn changes_that_only_the_result_tells_of_are_judged() {
+    let mut room = room();
+    let (checker, mut questions) = Checker::new();
+    room.checker = Some(checker);
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let About::Code(_, answer) = question.about else {
+                panic!("only code is asked about");
+            };
+            let mut edits = EditSet::default();
+            for path in ["src/a.rs", ".git/config"] {
+                edits.record(path.into(), Some("x".into()), Some("y".into()));
+            }
+            let basis = Basis::Server;
+            let found = Found::Edits(edits);
+            let answered = answer.send(Ok(Answer { found, basis }));
+            answered.expect("the tool waits for the answer");
+        }
+    });
+    let arguments = json!({ "path": "src/a.rs", "line": 1, "name": "a", "new_name": "c" });
+    let executed = call(&mut room, "rename_symbol", arguments).await;
+    assert!(
+        executed.text.contains("modify_protected"),
+        "{}",
+        executed.text
+    );
+    assert!(room.staging.proposed().is_empty());
+}
+
+#[tokio::test]
+async fn diagnostics_are_of_exactly_the_proposed_text() {
+    let mut room = room();
+    let (checker, mut questions) = Checker::new();
+    room.checker = Some(checker);
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let About::Problems(answer) = question.about else {
+                panic!("only problems are asked for");
+            };
+            let problems = question
+                .edits
+                .files
+                .into_iter()
+                .map(|(file, edit)| Problem {
+                    severity: Severity::Error,
+                    code: "E1".to_owned(),
+                    message: edit.after.unwrap_or_default().to_string(),
+                    place: Place {
+                        file,
+                        start: 0,
+                        end: 0,
+                        line: 3,
+                        column: 1,
+                    },
+                    source: "checker".to_owned(),
+                    symbol: String::new(),
+                });
+            let answered = answer.send(Ok(problems.collect()));
+            answered.expect("the tool waits for the answer");
+        }
+    });
+    room.staging
+        .propose(PathBuf::from("x"), Some("proposed".into()))
+        .expect("proposed");
+    let executed = call(&mut room, "diagnostics", json!({})).await;
+    assert!(executed.text.contains("errors: 1"), "{}", executed.text);
+    assert!(
+        executed.text.contains("error E1 x:3:1: proposed"),
+        "{}",
+        executed.text
+    );
+}
