@@ -363,7 +363,8 @@ impl<'a> Together<'a> {
             })
         };
         let is_there = |value: &Value| !value.is_null() && value != false;
-        let asks = self.client.asks_for_diagnostics();
+        // An editor that is not told to ask is told of everything, which is compared by itself.
+        let asks = self.asks;
         let mut all = Vec::new();
         for (member, alone) in self.team.members.iter().zip(self.alone) {
             let theirs = &alone.greeting["capabilities"];
