@@ -267,6 +267,8 @@ pub struct Lsp {
     pub same_problems: SameProblems,
     /// Seconds after which the user is told of a server that says nothing while several requests wait for it; 0: never.
     pub silence_seconds: u64,
+    /// Whether what servers measure (`telemetry/event`) is handed to the editor, which may send it to their makers.
+    pub telemetry: bool,
     /// MB of messages that are remembered of each server, for `meliora frames` and for when it crashes; 0: none.
     pub recorder_mb: usize,
     /// Whether servers are shared with other processes of the user on the same workspace.
@@ -317,6 +319,7 @@ impl Default for Lsp {
             semantic_tokens: SemanticTokens::default(),
             same_problems: SameProblems::default(),
             silence_seconds: 60,
+            telemetry: true,
             recorder_mb: 4,
             attach: Attach::Never,
             servers: Vec::new(),

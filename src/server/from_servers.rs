@@ -208,6 +208,7 @@ impl Session {
                 let body = self.tagged(server, body);
                 self.tell_if_room(body);
             }
+            "telemetry/event" if !self.config.lsp.telemetry => {}
             "telemetry/event" => self.tell_if_room(body),
             "experimental/serverStatus" => {
                 if let Some(behind) = self.servers.get_mut(server) {

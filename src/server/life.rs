@@ -24,7 +24,7 @@ use crate::config::{Attach, layers};
 use crate::downstream::capabilities::Choice;
 use crate::downstream::{registry, roots};
 use crate::telemetry;
-use crate::text::json::{at, list, text};
+use crate::text::json::{at, list, set, text};
 use crate::text::location;
 use crate::text::position::Encoding;
 
@@ -89,15 +89,17 @@ impl Stage {
 impl Session {
     /// `initialize`: starts the servers that the workspace needs.
     pub(super) fn initialize(&mut self, raw_id: Bytes, body: Bytes) {
-        let params: Value = messages::params(&body).unwrap_or_default();
+        let mut params: Value = messages::params(&body).unwrap_or_default();
+        let process = at(&params, "/processId").as_u64();
+        let ours = parent::in_our_name(&body);
+        if ours.is_some() {
+            set(&mut params, "processId", json!(std::process::id()));
+        }
         self.profile = Profile::from_initialize(&params);
         self.root = root_of(&params);
         self.configure(at(&params, "/initializationOptions/meliora"));
         self.open_control();
-        if let Some(pid) = at(&params, "/processId")
-            .as_u64()
-            .and_then(|pid| pid.try_into().ok())
-        {
+        if let Some(pid) = process.and_then(|pid| pid.try_into().ok()) {
             parent::watch(pid, self.events.clone());
         }
         self.greeting = params;
@@ -108,7 +110,7 @@ impl Session {
             as_it_came: None,
             held: Vec::new(),
         });
-        self.start_servers(&body);
+        self.start_servers(&ours.unwrap_or(body));
         // While the servers start: nobody waits for it.
         self.start_logging();
         self.try_answer(Instant::now());

@@ -1,10 +1,12 @@
-//! Notices when the editor's process is gone (spec: LSP Integration, `processId`).
+//! Notices when the editor's process is gone, and is what servers are told to watch (spec: LSP Integration, `processId`).
 
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::sync::mpsc;
 
 use super::session::Event;
+use crate::text::raw;
 
 /// How often it is looked where the system cannot tell.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -21,6 +23,18 @@ pub fn watch(pid: u32, events: mpsc::Sender<Event>) {
         // A session that is gone does not need to know.
         let _ = events.blocking_send(Event::ParentGone);
     });
+}
+
+/// The editor's `initialize` with our process in the place of the editor's: a server ends with who started it, and that
+/// is us. An editor that names no process wants nobody to watch one.
+pub fn in_our_name(body: &Bytes) -> Option<Bytes> {
+    let text = std::str::from_utf8(body).ok()?;
+    let params = raw::field(text, "params")?;
+    let process = raw::field(params.get(), "processId")?.get();
+    process.parse::<u32>().ok()?;
+    let mut ours = String::with_capacity(text.len() + 8);
+    raw::replace_into(&mut ours, text, process, &std::process::id().to_string());
+    Some(ours.into())
 }
 
 fn until_gone(pid: u32) {
@@ -66,6 +80,27 @@ mod linux {
                 Err(rustix::io::Errno::INTR) => {}
                 result => return result.ok().map(drop),
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_that_is_named_is_replaced() {
+        let body = |process: &str| {
+            let params = format!(r#"{{"deep":{{"processId":7}},{process}"processId2":7}}"#);
+            Bytes::from(format!(
+                r#"{{"id":7,"method":"initialize","params":{params}}}"#
+            ))
+        };
+        let own = std::process::id();
+        let named = in_our_name(&body(r#""processId": 7,"#));
+        assert_eq!(named, Some(body(&format!(r#""processId": {own},"#))));
+        for other in ["", r#""processId":null,"#, r#""processId":-1,"#] {
+            assert_eq!(in_our_name(&body(other)), None, "{other}");
         }
     }
 }

@@ -364,6 +364,26 @@ fn telemetry_reaches_the_editor_as_each_server_says_it() {
         let heard = peer.find(|heard| heard["method"] == "telemetry/event");
         assert_eq!(heard["params"], told["params"]);
     }
+
+    let mut peer = two_servers(&[]);
+    configure(&peer, |config| {
+        format!("[lsp]\ntelemetry = false\n{config}")
+    });
+    peer.greet(&json!({}));
+    let [uri, _] = open_both(&mut peer);
+    say(
+        &mut peer,
+        &uri,
+        &json!({ "method": "telemetry/event", "params": {} }),
+    );
+    say(
+        &mut peer,
+        &uri,
+        &json!({ "method": "test/after", "params": {} }),
+    );
+    let heard =
+        peer.find(|heard| heard["method"] == "telemetry/event" || heard["method"] == "test/after");
+    assert_eq!(heard["method"], "test/after");
 }
 
 fn registration(id: u64, registrations: &Value) -> Value {

@@ -154,6 +154,9 @@ fn we_end_when_the_editors_process_is_gone() {
         "capabilities": {},
     });
     peer.request("initialize", &params);
+    let told: Value = serde_json::from_slice(&peer.received()[0]).expect("it is JSON");
+    let watched = &told["params"]["processId"];
+    assert_eq!(watched, peer.child.id(), "servers watch who started them");
     let pids = peer.pids();
     editor.kill().expect("it runs");
     editor.wait().expect("it is our child");
