@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use super::assembler::{Assembler, Fault, malformed, reported};
 use super::dialect::{Dialect, Settings};
 use super::message::{Message, Request, ToolCall, ToolSpec};
+use crate::text::json::text;
 
 /// The version of the wire, which every request names.
 pub(super) const VERSION: &str = "2023-06-01";
@@ -138,11 +139,6 @@ fn count(reported: Option<&Value>, assembler: &mut Assembler) {
     usage.tokens_kept = usage.tokens_kept.max(kept);
     usage.tokens_out = figure("output_tokens").unwrap_or(usage.tokens_out);
     usage.reported = usage.tokens_in > 0;
-}
-
-fn text<'value>(value: &'value Value, pointer: &str) -> &'value str {
-    let found = value.pointer(pointer).and_then(Value::as_str);
-    found.unwrap_or_default()
 }
 
 fn tool(tool: &ToolSpec) -> Value {

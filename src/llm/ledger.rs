@@ -8,7 +8,7 @@
 //! What limits and lets rest (calls a minute, failing endpoints) is read from the same lines.
 
 use std::collections::{HashMap, VecDeque};
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -20,6 +20,7 @@ use super::breaker::{Health, Sign};
 use super::budget::{Demand, Limit, Spent};
 use super::error::Error;
 use super::price::Cost;
+use crate::config::file::private;
 use crate::store::durable;
 
 /// Name of the folder in the state folder.
@@ -287,13 +288,8 @@ impl Day {
     fn open(folder: &Path, date: String) -> io::Result<Self> {
         durable::make_folder(folder)?;
         let path = file_of(folder, &date);
-        let mut options = OpenOptions::new();
+        let mut options = private();
         options.read(true).append(true).create(true);
-        #[cfg(unix)]
-        {
-            use std::os::unix::fs::OpenOptionsExt;
-            options.mode(0o600);
-        }
         Ok(Self {
             file: Arc::new(options.open(&path)?),
             date,

@@ -35,8 +35,6 @@ pub struct Facts {
     pub tools: bool,
     /// Whether the provider holds its answers to a JSON schema.
     pub schema: bool,
-    /// Whether it sees images. We send none.
-    pub vision: bool,
     /// What it costs, when that is known.
     #[serde(skip)]
     pub prices: Option<Prices>,
@@ -53,7 +51,6 @@ impl Default for Facts {
             system: System::System,
             tools: true,
             schema: true,
-            vision: false,
             prices: None,
         }
     }

@@ -5,7 +5,7 @@
 //! with the exchange whose question is the same, else with the next one in order. Nothing is sent anywhere.
 
 use std::collections::VecDeque;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 
 use super::error::Error;
 use super::message::{Answer, Message, Request, Thoughts};
+use crate::config::file::private;
 use crate::redact::Redactor;
 
 /// Name of the provider that answers from a recording.
@@ -62,13 +63,8 @@ impl Recorder {
     /// Begins a recording, or goes on with one.
     pub(super) fn open(path: &Path) -> Result<Self, Error> {
         let open = || {
-            let mut options = OpenOptions::new();
+            let mut options = private();
             options.read(true).append(true).create(true);
-            #[cfg(unix)]
-            {
-                use std::os::unix::fs::OpenOptionsExt;
-                options.mode(0o600);
-            }
             refuse_special(path)?;
             let mut file = options.open(path)?;
             let mut begins = vec![0; HEADER.len()];

@@ -9,6 +9,7 @@ use super::assembler::{Assembler, Fault, malformed, reported};
 use super::dialect::{Dialect, Settings, Style};
 use super::message::{Message, Request, Thoughts, ToolCall, ToolSpec};
 use super::openai;
+use crate::text::json::text;
 
 /// The JSON body of a request.
 pub fn body(request: &Request, settings: Settings<'_>, dialect: Dialect) -> Value {
@@ -80,7 +81,7 @@ fn write(message: &Message, model: &str, dialect: Dialect, input: &mut Vec<Value
 
 /// A turn in the items that the model made of it. What a thought led to has to follow it; calls that were not taken
 /// are left out, because nobody answers them.
-fn as_it_was(text: &str, calls: &[ToolCall], thoughts: &Thoughts) -> Vec<Value> {
+fn as_it_was(words: &str, calls: &[ToolCall], thoughts: &Thoughts) -> Vec<Value> {
     let id_of = |item: &Value| {
         item.get("call_id")
             .and_then(Value::as_str)
@@ -93,9 +94,9 @@ fn as_it_was(text: &str, calls: &[ToolCall], thoughts: &Thoughts) -> Vec<Value> 
             items.push(item.clone());
         }
     }
-    let is_said = items.iter().any(|item| text_at(item, "/type") == "message");
-    if !is_said && !text.is_empty() {
-        items.push(json!({ "role": "assistant", "content": text }));
+    let is_said = items.iter().any(|item| text(item, "/type") == "message");
+    if !is_said && !words.is_empty() {
+        items.push(json!({ "role": "assistant", "content": words }));
     }
     for call in calls {
         if !items
@@ -107,7 +108,7 @@ fn as_it_was(text: &str, calls: &[ToolCall], thoughts: &Thoughts) -> Vec<Value> 
     }
     while items
         .last()
-        .is_some_and(|item| text_at(item, "/type") == "reasoning")
+        .is_some_and(|item| text(item, "/type") == "reasoning")
     {
         items.pop();
     }
@@ -126,15 +127,15 @@ pub(super) fn take(data: &str, assembler: &mut Assembler) -> Result<(), Fault> {
         .get("output_index")
         .and_then(Value::as_u64)
         .unwrap_or(0);
-    match text_at(&event, "/type") {
-        "response.output_text.delta" => assembler.say_at(index, text_at(&event, "/delta")),
+    match text(&event, "/type") {
+        "response.output_text.delta" => assembler.say_at(index, text(&event, "/delta")),
         "response.refusal.delta" => {
             assembler.refuse();
-            assembler.say_at(index, text_at(&event, "/delta"));
+            assembler.say_at(index, text(&event, "/delta"));
         }
         "response.function_call_arguments.delta"
         | "response.reasoning_text.delta"
-        | "response.reasoning_summary_text.delta" => assembler.hide(text_at(&event, "/delta")),
+        | "response.reasoning_summary_text.delta" => assembler.hide(text(&event, "/delta")),
         "response.output_item.done" => {
             if let Some(item) = event.get("item") {
                 take_item(index, item, assembler);
@@ -145,7 +146,7 @@ pub(super) fn take(data: &str, assembler: &mut Assembler) -> Result<(), Fault> {
         }
         "error" => return Err(reported(&event)),
         // A server that does not stream answers with the whole response; one that breaks off, with an error alone.
-        "" if text_at(&event, "/object") == "response" => return take_response(&event, assembler),
+        "" if text(&event, "/object") == "response" => return take_response(&event, assembler),
         "" if event.get("error").is_some_and(|error| !error.is_null()) => {
             return Err(reported(&event));
         }
@@ -157,7 +158,7 @@ pub(super) fn take(data: &str, assembler: &mut Assembler) -> Result<(), Fault> {
 
 /// Takes a whole item: what came of it in pieces is only for people who watch.
 fn take_item(index: u64, item: &Value, assembler: &mut Assembler) {
-    match text_at(item, "/type") {
+    match text(item, "/type") {
         "message" => {
             let parts = item.get("content").and_then(Value::as_array);
             let parts = parts.into_iter().flatten();
@@ -171,9 +172,9 @@ fn take_item(index: u64, item: &Value, assembler: &mut Assembler) {
             }
         }
         "function_call" => {
-            let arguments = text_at(item, "/arguments");
+            let arguments = text(item, "/arguments");
             assembler.reveal(arguments);
-            let (id, name) = (text_at(item, "/call_id"), text_at(item, "/name"));
+            let (id, name) = (text(item, "/call_id"), text(item, "/name"));
             assembler.begin_call(index, id, name, arguments.to_owned());
         }
         "reasoning" => {}
@@ -190,7 +191,7 @@ fn take_item(index: u64, item: &Value, assembler: &mut Assembler) {
 /// Takes what the provider says of the whole response at its end.
 fn take_response(response: &Value, assembler: &mut Assembler) -> Result<(), Fault> {
     let failed = response.get("error").is_some_and(|error| !error.is_null());
-    if failed || text_at(response, "/status") == "failed" {
+    if failed || text(response, "/status") == "failed" {
         return Err(reported(response));
     }
     if !assembler.has_thoughts() {
@@ -210,9 +211,9 @@ fn take_response(response: &Value, assembler: &mut Assembler) -> Result<(), Faul
     }
     // Thoughts that nobody can read again lead nowhere, and then the turn is told in its own words.
     assembler.keep_thoughts_if(|block| {
-        text_at(block, "/type") == "reasoning" && !text_at(block, "/encrypted_content").is_empty()
+        text(block, "/type") == "reasoning" && !text(block, "/encrypted_content").is_empty()
     });
-    let reason = text_at(response, "/incomplete_details/reason");
+    let reason = text(response, "/incomplete_details/reason");
     assembler.end(match reason {
         "max_output_tokens" => "length",
         "" => "stop",
@@ -220,9 +221,4 @@ fn take_response(response: &Value, assembler: &mut Assembler) -> Result<(), Faul
     });
     assembler.close();
     Ok(())
-}
-
-fn text_at<'value>(value: &'value Value, pointer: &str) -> &'value str {
-    let found = value.pointer(pointer).and_then(Value::as_str);
-    found.unwrap_or_default()
 }
