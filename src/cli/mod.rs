@@ -28,6 +28,7 @@ pub mod status;
 pub mod trust;
 pub mod undo;
 pub mod whence;
+pub mod why;
 pub mod wording;
 
 use std::ffi::OsString;
@@ -88,6 +89,7 @@ enum Command {
     Doctor(doctor::Arguments),
     Redact(redact::Arguments),
     Secret(secret::Arguments),
+    Why(why::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -126,6 +128,7 @@ pub fn main() -> ExitCode {
         Some(Command::Doctor(arguments)) => doctor::run(&arguments),
         Some(Command::Redact(arguments)) => redact::run(&arguments),
         Some(Command::Secret(arguments)) => secret::run(&arguments),
+        Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

@@ -15,6 +15,7 @@ pub mod key;
 pub mod layers;
 pub mod names;
 pub mod prompt_files;
+pub mod safety;
 pub mod schema;
 pub mod servers;
 pub mod shown;
@@ -30,6 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::redact::Secret;
+pub use safety::{Approval, Safety};
 pub use servers::{RootStrategy, Server};
 pub use wire::Wire;
 
@@ -337,43 +339,6 @@ pub enum Attach {
     Never,
     /// Servers of other processes are used, and none is started.
     Only,
-}
-
-/// `[safety]`: what the agent may do. A repository can tighten these, never loosen them.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(default)]
-pub struct Safety {
-    /// Globs of paths that the agent may change only after asking, added to the built-in ones.
-    pub protected_paths: Vec<String>,
-    /// Largest file in MB that the agent reads or writes.
-    pub max_file_size_mb: u64,
-    /// Texts of which none may occur in a command that the agent runs.
-    pub forbidden_commands: Vec<String>,
-    /// Actions that always ask. Read by nothing yet: deleting and changing what is protected always ask, and nothing
-    /// pushes.
-    pub require_approval_for: Vec<String>,
-}
-
-impl Safety {
-    /// The size of the largest file that the agent reads or writes.
-    pub fn file_bytes_max(&self) -> u64 {
-        self.max_file_size_mb.saturating_mul(1_000_000)
-    }
-}
-
-impl Default for Safety {
-    fn default() -> Self {
-        Self {
-            protected_paths: [".agent/core/**", ".agent/safety/**", ".agent/auth/**"]
-                .map(str::to_owned)
-                .to_vec(),
-            max_file_size_mb: 10,
-            forbidden_commands: ["rm -rf /", "dd if=/dev/zero"].map(str::to_owned).to_vec(),
-            require_approval_for: ["delete", "modify_protected", "git_push"]
-                .map(str::to_owned)
-                .to_vec(),
-        }
-    }
 }
 
 /// `[proof]`: how proposed text is proven in the shadow copy.

@@ -13,6 +13,8 @@ pub struct Tools {
     pub git: Git,
     /// Tests.
     pub test: Test,
+    /// Requests to other machines.
+    pub http: Http,
 }
 
 /// `[tools.git]`: version control. Read by nothing yet: the agent has no tools that commit.
@@ -59,6 +61,26 @@ impl Default for Test {
             framework: String::new(),
             auto_run: true,
             fail_on_error: true,
+        }
+    }
+}
+
+/// `[tools.http]`: requests to other machines.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Http {
+    /// Hosts that may be asked without approval: `docs.rs`, `*.crates.io` for all below, `localhost:3000` with its port.
+    /// Addresses of this machine and of its network are denied unless they stand here.
+    pub allowed_domains: Vec<String>,
+    /// KB that one request may send.
+    pub max_request_kb: u64,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            allowed_domains: Vec::new(),
+            max_request_kb: 1_000,
         }
     }
 }

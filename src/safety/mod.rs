@@ -4,14 +4,16 @@
 //! action into the [`Permit`] that the doing code demands. What is compiled in is denied whatever anyone says; what
 //! is configured makes an action ask.
 
+pub mod commands;
+mod files;
+mod network;
 pub mod paths;
 
 use std::path::{Path, PathBuf};
 
-use crate::config::Config;
 use crate::config::host::Host;
+use crate::config::{Approval, Config};
 use crate::permit::{Action, Decision, Permit, Purpose};
-use paths::Place;
 
 /// What the policy knows of the workspace and the user's settings.
 #[derive(Debug, Clone)]
@@ -20,6 +22,10 @@ pub struct Policy {
     file_bytes_max: u64,
     forbidden_commands: Vec<String>,
     endpoints: Vec<String>,
+    home: PathBuf,
+    approvals: Vec<Approval>,
+    hosts: Vec<String>,
+    request_bytes_max: u64,
 }
 
 /// Why an action was not permitted.
@@ -51,6 +57,10 @@ impl Policy {
             file_bytes_max: config.safety.file_bytes_max(),
             forbidden_commands: config.safety.forbidden_commands.clone(),
             endpoints: config.llm.endpoints(),
+            home: host.home.clone(),
+            approvals: config.safety.require_approval_for.clone(),
+            hosts: config.tools.http.allowed_domains.clone(),
+            request_bytes_max: config.tools.http.max_request_kb.saturating_mul(1_000),
         }
     }
 
@@ -61,20 +71,14 @@ impl Policy {
 
     /// Whether the agent may show this path to tools, searches and prompts at all.
     pub fn is_readable(&self, path: &Path) -> bool {
-        matches!(
-            self.places.classify(path),
-            Place::Workspace | Place::Protected | Place::Shadow
-        )
+        matches!(files::read(self, path), Decision::Allow { .. })
     }
 }
 
 /// Judges an action.
 pub fn decide(policy: &Policy, action: &Action) -> Decision {
     match action {
-        Action::ReadFile { path } => match policy.places.classify(path) {
-            Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
-            place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
-        },
+        Action::ReadFile { path } => files::read(policy, path),
         Action::WriteFile { path, bytes } => {
             if *bytes > policy.file_bytes_max {
                 let megabytes = policy.file_bytes_max / 1_000_000;
@@ -83,26 +87,24 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
                     format!("{} would exceed {megabytes} MB", path.display()),
                 );
             }
-            change(policy, path)
+            files::write(policy, path)
         }
-        Action::DeleteFile { path } => match change(policy, path) {
-            Decision::Allow { .. } if policy.places.classify(path) == Place::Workspace => {
-                ask("delete", format!("{} would be deleted", path.display()))
-            }
-            other => other,
-        },
+        Action::DeleteFile { path } => files::delete(policy, path),
         Action::Spawn {
             purpose,
             program,
             arguments,
-            ..
-        } => spawn(policy, *purpose, program, arguments),
-        Action::Shell { command, .. } => match forbidden(policy, command) {
-            Some(denial) => denial,
-            None => ask("shell", format!("`{command}` would run")),
-        },
-        Action::Request { method, url, .. } => {
-            ask("network", format!("{method} {url} would be sent"))
+            directory,
+        } => spawn(policy, *purpose, (program, arguments), directory),
+        Action::Shell { command, directory } => shell(policy, command, directory),
+        Action::Request { method, url, bytes } => {
+            let asks_only = *bytes == 0 && matches!(method.as_str(), "GET" | "HEAD");
+            let sent = if asks_only {
+                network::Sent::Nothing
+            } else {
+                network::Sent::Data(*bytes)
+            };
+            network::request(policy, url, sent)
         }
         Action::Connect { url } => {
             let is_configured = |endpoint: &String| same_origin(endpoint, url);
@@ -161,46 +163,50 @@ pub fn permit_local_look(action: Action) -> Option<Permit> {
     local.then(|| Permit::mint(action))
 }
 
-fn change(policy: &Policy, path: &Path) -> Decision {
-    match policy.places.classify(path) {
-        Place::Workspace | Place::Shadow => allow("workspace"),
-        Place::Protected => ask(
-            "modify_protected",
-            format!("{} is protected", path.display()),
-        ),
-        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
-    }
-}
-
-/// The denial of a place that the agent neither reads nor changes.
-fn closed(place: Place, path: &Path) -> Decision {
-    let path = path.display();
-    match place {
-        Place::Secret => deny("secret-files", format!("{path} may hold secrets")),
-        Place::Core => deny("core", format!("{path} belongs to what judges the agent")),
-        Place::Workspace | Place::Protected | Place::Shadow | Place::Outside => {
-            deny("workspace-only", format!("{path} is outside the workspace"))
+fn shell(policy: &Policy, line: &str, directory: &Path) -> Decision {
+    match commands::rule(policy, line, directory).decision {
+        Decision::Allow { .. } if policy.approvals.contains(&Approval::Shell) => {
+            ask("shell", "every command needs approval here".to_owned())
         }
+        decision => decision,
     }
 }
 
-fn spawn(policy: &Policy, purpose: Purpose, program: &Path, arguments: &[String]) -> Decision {
+fn spawn(
+    policy: &Policy,
+    purpose: Purpose,
+    (program, arguments): (&Path, &[String]),
+    directory: &Path,
+) -> Decision {
     let line = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned());
     let line = line.collect::<Vec<_>>().join(" ");
-    if let Some(denial) = forbidden(policy, &line) {
+    if let Some(denial) = forbidden(policy, [line.as_str()]) {
         return denial;
     }
     match purpose {
         Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
         Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Tool => allow("proof"),
-        Purpose::Shell => ask("shell", format!("`{line}` would run")),
+        Purpose::Shell => match arguments {
+            [option, line] if option == "-c" => shell(policy, line, directory),
+            _ => ask("shell", format!("`{line}` would run")),
+        },
         Purpose::Git => ask("git", format!("`{line}` would change the repository")),
     }
 }
 
-fn forbidden(policy: &Policy, line: &str) -> Option<Decision> {
-    let mut forbidden = policy.forbidden_commands.iter();
-    let found = forbidden.find(|forbidden| line.contains(forbidden.as_str()))?;
+/// The denial of lines in which a configured text occurs.
+fn forbidden<'a>(
+    policy: &Policy,
+    lines: impl IntoIterator<Item = &'a str> + Clone,
+) -> Option<Decision> {
+    let occurs = |text: &&String| {
+        !text.is_empty()
+            && lines
+                .clone()
+                .into_iter()
+                .any(|line| line.contains(text.as_str()))
+    };
+    let found = policy.forbidden_commands.iter().find(occurs)?;
     Some(deny(
         "forbidden_commands",
         format!("commands with `{found}` never run"),

@@ -42,7 +42,8 @@ const NOT_SECRET: [&str; 4] = [
 const PROTECTED_FOLDERS: [&str; 4] = [".git", ".hg", ".svn", ".agent"];
 
 /// The kind of place a path is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Place {
     /// In the workspace, free to read and change.
     Workspace,
@@ -91,7 +92,22 @@ impl Places {
 
     /// The kind of place that `path` really is, after links in it were followed.
     pub fn classify(&self, path: &Path) -> Place {
-        let path = resolve(path);
+        self.classify_resolved(resolve(path))
+    }
+
+    /// The same for an entry of a folder that is to be removed, and where it is: of a link it is the link that goes,
+    /// not what it leads to.
+    pub fn classify_entry(&self, path: &Path) -> (PathBuf, Place) {
+        let ends_in_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
+        let entry = match (path.parent(), path.file_name()) {
+            (Some(folder), Some(name)) if !ends_in_folder => resolve(folder).join(name),
+            _ => resolve(path),
+        };
+        let place = self.classify_resolved(entry.clone());
+        (entry, place)
+    }
+
+    fn classify_resolved(&self, path: PathBuf) -> Place {
         if path.starts_with(&self.state) || path == self.executable {
             return Place::Core;
         }

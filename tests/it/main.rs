@@ -37,6 +37,8 @@ mod model;
 #[cfg(unix)]
 mod neovim;
 mod placing;
+#[cfg(unix)]
+mod policy;
 mod prompts;
 mod protocol;
 #[cfg(unix)]

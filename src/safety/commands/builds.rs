@@ -1,0 +1,594 @@
+//! Programs that build, check and test, and package managers (spec: Build Tool; Test Tool; Execution Protection).
+//!
+//! Building and testing runs code of the project, in the sandbox: that is allowed. What brings new code in, or sends
+//! something out, asks.
+
+use super::judge::Judge;
+use super::options::{Arguments, is_listed};
+use super::word::Word;
+
+/// Programs of this file.
+const NAMES: [&str; 46] = [
+    "cargo",
+    "rustc",
+    "rustup",
+    "npm",
+    "pnpm",
+    "yarn",
+    "npx",
+    "tsc",
+    "eslint",
+    "prettier",
+    "vitest",
+    "jest",
+    "mocha",
+    "biome",
+    "oxlint",
+    "go",
+    "golangci-lint",
+    "staticcheck",
+    "make",
+    "gmake",
+    "cmake",
+    "ctest",
+    "ninja",
+    "meson",
+    "mvn",
+    "gradle",
+    "gcc",
+    "g++",
+    "cc",
+    "c++",
+    "clang",
+    "clang++",
+    "clang-format",
+    "clang-tidy",
+    "javac",
+    "pip",
+    "pip3",
+    "uv",
+    "poetry",
+    "coverage",
+    "unittest",
+    "tox",
+    "pre-commit",
+    "rust-analyzer",
+    "zig",
+    "dotnet",
+];
+
+/// Whether a program is one of this file.
+pub(super) fn is_known(name: &str) -> bool {
+    NAMES.contains(&name) || matches!(name, "git" | "node" | "python" | "python3" | "bash")
+}
+
+/// Judges a build program; `false` when `name` is none.
+pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
+    // What a build runs is decided by its arguments; one that is not known could be any.
+    if is_known(name) && words.iter().any(|word| !word.is_sure) {
+        judge.ask("unresolved", format!("what `{name}` is given is not known"));
+    }
+    match name {
+        "cargo" => cargo(judge, words),
+        "npm" | "pnpm" | "yarn" => npm(judge, name, words),
+        "npx" => npx(judge, words),
+        "go" => go(judge, words),
+        "make" | "gmake" => make(judge, words),
+        "cmake" => cmake(judge, words),
+        "pip" | "pip3" | "uv" | "poetry" => python_packages(judge, name, words),
+        "rustup" => {
+            let looks = matches!(
+                texts(words).as_slice(),
+                ["show" | "which" | "doc", ..] | [_, "list", ..]
+            );
+            if !looks {
+                judge.ask("install", "the tools of this machine would change");
+            }
+        }
+        "mvn" | "gradle" | "gradlew" | "mvnw" => jvm(judge, words),
+        "coverage" => match texts(words).as_slice() {
+            ["report" | "html" | "xml" | "json" | "combine", ..]
+            | ["run", "-m", "pytest" | "unittest", ..] => {}
+            _ => judge.ask("interpreter", "python runs what it is given"),
+        },
+        "tsc" | "eslint" | "prettier" | "vitest" | "jest" | "mocha" | "biome" | "oxlint"
+        | "golangci-lint" | "staticcheck" | "ctest" | "ninja" | "gcc" | "g++" | "cc" | "c++"
+        | "clang" | "clang++" | "clang-format" | "clang-tidy" | "javac" | "rustc" => {
+            tool(judge, name, words);
+        }
+        _ => return false,
+    }
+    true
+}
+
+fn texts(words: &[Word]) -> Vec<&str> {
+    words.iter().map(|word| word.text.as_str()).collect()
+}
+
+/// Programs that work on files of the project: options that load code or write elsewhere ask.
+fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
+    let writes = "-o -d --outDir --outFile --output --output-file --outputFile --out-dir --declarationDir --tsBuildInfoFile --cache-location --coverageDirectory --coverage.reportsDirectory --cacheDirectory -C --fix-to";
+    let asks = "-c --config -r --require --import --loader --rulesdir --resolve-plugins-relative-to --plugin --parser --globalSetup --setupFiles --setupFilesAfterEnv --transform --testEnvironment --reporter --reporters --runner --testRunner --environment --resolver --custom-gcl -fplugin -wrapper -specs -B -fuse-ld --ld-path -processorpath --processor-path -processor -J --overwrite --build-and-test -S --script -t --stdin-filename";
+    let harmless = [
+        "--reporter=verbose",
+        "--reporter=dot",
+        "--reporter=json",
+        "--reporter=default",
+        "--reporter",
+        "-c",
+        "-t",
+        "-S",
+        "-r",
+        "-B",
+    ];
+    for (at, word) in words.iter().enumerate() {
+        let text = word.text.as_str();
+        let (option, value) = match text.split_once('=') {
+            Some((option, _)) if text.starts_with('-') => {
+                (option, Some(word.without_start(option.len() + 1)))
+            }
+            _ => (text, words.get(at + 1).cloned()),
+        };
+        if !text.starts_with('-') {
+            if !text.contains("://") {
+                judge.read(word);
+            }
+        } else if option.len() > 1 && is_listed(option, writes) {
+            if let Some(value) = value.filter(|value| !value.text.starts_with('-')) {
+                judge.write(&value);
+            }
+        } else if text.starts_with("-o") && text.len() > 2 {
+            judge.write(&word.without_start(2));
+        } else if is_listed(option, asks)
+            && !(harmless.contains(&text) && !is_compiler(name) && name != "jest")
+        {
+            judge.ask(
+                "option",
+                format!("`{name} {option}` may load code from elsewhere"),
+            );
+        } else if is_compiler(name)
+            && (text.starts_with("-fplugin")
+                || text.starts_with("-C")
+                || text.starts_with("-Wl,")
+                || text.starts_with("-Xclang"))
+        {
+            judge.ask(
+                "option",
+                format!("`{name} {option}` may start something else"),
+            );
+        } else if text.starts_with('@') {
+            judge.ask("option", "the options stand in a file");
+        }
+    }
+}
+
+fn is_compiler(name: &str) -> bool {
+    matches!(
+        name,
+        "gcc" | "g++" | "cc" | "c++" | "clang" | "clang++" | "rustc" | "javac"
+    )
+}
+
+fn cargo(judge: &mut Judge<'_>, words: &[Word]) {
+    let mut words = words;
+    if let Some((first, rest)) = words.split_first()
+        && first.text.starts_with('+')
+    {
+        words = rest;
+    }
+    let takes = "-p -j -Z -F --package --exclude --bin --example --test --bench --features --target --profile --jobs --message-format --color --manifest-path --target-dir --config --artifact-dir --out-dir -C --format --edition --depth --prefix -e -E --filter-expr --partition --invert -i";
+    let end = words
+        .iter()
+        .position(|word| word.text == "--")
+        .unwrap_or(words.len());
+    let (own, passed) = words.split_at(end);
+    let arguments = Arguments::of(own, takes);
+    if arguments.has("--config -C --lockfile-path") {
+        judge.ask(
+            "option",
+            "the settings of cargo may make it start a program",
+        );
+    }
+    arguments
+        .values("--manifest-path")
+        .for_each(|file| judge.read(file));
+    arguments
+        .values("--target-dir --artifact-dir --out-dir")
+        .for_each(|folder| judge.write(folder));
+    let command = arguments
+        .operands
+        .first()
+        .map_or("", |word| word.text.as_str());
+    let second = arguments
+        .operands
+        .get(1)
+        .map_or("", |word| word.text.as_str());
+    match command {
+        "" | "build" | "b" | "check" | "c" | "test" | "t" | "bench" | "clippy" | "fmt" | "doc"
+        | "d" | "run" | "r" | "tree" | "metadata" | "locate-project" | "pkgid" | "version"
+        | "help" | "fix" | "rustc" | "rustdoc" | "machete" | "udeps" | "hack"
+        | "verify-project" | "read-manifest" | "expand" => {
+            if command == "rustc" && passed.len() > 1 {
+                judge.ask("option", "the compiler may be made to start something else");
+            }
+        }
+        "nextest" if matches!(second, "run" | "list" | "r") => {}
+        "llvm-cov" if matches!(second, "" | "test" | "nextest" | "report") => {}
+        "insta" if matches!(second, "test" | "pending-snapshots") => {}
+        "deny" | "audit" | "outdated" | "search" | "info" | "fetch" | "generate-lockfile" => {
+            judge.ask("network", format!("`cargo {command}` asks the registry"));
+        }
+        "new" | "init" => arguments
+            .operands
+            .iter()
+            .skip(1)
+            .for_each(|folder| judge.write(folder)),
+        "publish" | "yank" | "owner" | "login" | "logout" | "package" => {
+            publishing(judge, &format!("cargo {command}"));
+        }
+        "add" | "remove" | "rm" | "update" | "install" | "uninstall" | "vendor" | "upgrade"
+        | "binstall" => {
+            judge.ask(
+                "install",
+                format!("`cargo {command}` changes which code is built"),
+            );
+        }
+        "clean" => judge.ask("delete", "everything that was built would be deleted"),
+        _ => judge.ask(
+            "unknown-program",
+            format!("nothing is known of `cargo {command}`"),
+        ),
+    }
+}
+
+fn publishing(judge: &mut Judge<'_>, command: &str) {
+    judge.ask(
+        "publish",
+        format!("`{command}` is seen by others, and cannot be undone"),
+    );
+}
+
+fn npm(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
+    let takes = "-w -C -F --workspace --prefix --dir --filter --cwd --loglevel --reporter --registry --userconfig --script-shell --globalconfig --cache";
+    let end = words
+        .iter()
+        .position(|word| word.text == "--")
+        .unwrap_or(words.len());
+    let arguments = Arguments::of(words.get(..end).unwrap_or_default(), takes);
+    if arguments.has("--script-shell --userconfig --globalconfig --registry --node-options --git --shell --editor --viewer --browser -g --global --location") {
+        judge.ask("option", format!("`{name}` may be made to use something else"));
+    }
+    arguments
+        .values("-C --prefix --dir --cwd")
+        .for_each(|folder| judge.read(folder));
+    let first = arguments
+        .operands
+        .first()
+        .map_or("", |word| word.text.as_str());
+    let second = arguments
+        .operands
+        .get(1)
+        .map_or("", |word| word.text.as_str());
+    match first {
+        "test" | "t" | "tst" | "ls" | "list" | "ll" | "why" | "explain" | "version" | "help"
+        | "root" | "bin" | "prefix" | "start" => {
+            if first == "version" && !second.is_empty() {
+                judge.ask("git-change", "a version would be set and tagged");
+            }
+        }
+        "run" | "run-script" | "rum" if second.is_empty() || is_plain_script(second) => {}
+        "run" | "run-script" | "rum" => judge.ask(
+            "script",
+            format!("nothing is known of the script `{second}`"),
+        ),
+        "exec" | "x" | "dlx" => npx(judge, arguments.operands.get(1..).unwrap_or_default()),
+        "publish" | "unpublish" | "login" | "adduser" | "logout" | "token" | "owner" | "access"
+        | "dist-tag" | "deprecate" | "team" | "org" => {
+            publishing(judge, &format!("{name} {first}"));
+        }
+        "view" | "info" | "outdated" | "audit" | "search" | "ping" | "whoami" | "doctor" => {
+            judge.ask("network", format!("`{name} {first}` asks the registry"));
+        }
+        "" if name == "yarn" => judge.ask(
+            "install",
+            "packages would be installed, and their scripts run",
+        ),
+        "" => {}
+        _ if name != "npm"
+            && (is_plain_script(first)
+                || ["tsc", "eslint", "prettier", "vitest", "jest"].contains(&first)) =>
+        {
+            if let Some(at) = words.iter().position(|word| word.text == first) {
+                let rest = words.get(at..).unwrap_or_default();
+                if is_known(first) {
+                    judge.within(|judge| super::program(judge, rest));
+                }
+            }
+        }
+        _ => judge.ask(
+            "install",
+            format!("`{name} {first}` may bring in packages and run their scripts"),
+        ),
+    }
+}
+
+/// Names that scripts of a project have which build, check or test it.
+fn is_plain_script(name: &str) -> bool {
+    let stem = name.split([':', '-', '_', '.']).next().unwrap_or_default();
+    let named = [
+        "test",
+        "tests",
+        "build",
+        "lint",
+        "check",
+        "checks",
+        "format",
+        "fmt",
+        "typecheck",
+        "type",
+        "types",
+        "tsc",
+        "dev",
+        "start",
+        "watch",
+        "coverage",
+        "cov",
+        "unit",
+        "e2e",
+        "compile",
+        "bundle",
+        "validate",
+        "verify",
+        "ci",
+        "vitest",
+        "jest",
+        "eslint",
+        "prettier",
+        "storybook",
+        "serve",
+        "preview",
+        "bench",
+        "docs",
+        "spec",
+    ];
+    let sends = ["publish", "release", "deploy", "push", "upload", "prod"];
+    named.contains(&stem) && !sends.iter().any(|word| name.contains(word))
+}
+
+fn npx(judge: &mut Judge<'_>, words: &[Word]) {
+    let skip = words
+        .iter()
+        .position(|word| !matches!(word.text.as_str(), "--no-install" | "--no" | "--"));
+    let rest = words.get(skip.unwrap_or(0)..).unwrap_or_default();
+    let local = [
+        "tsc", "eslint", "prettier", "vitest", "jest", "mocha", "biome", "oxlint",
+    ];
+    match rest.first().and_then(Word::known) {
+        Some(name) if local.contains(&name) => {
+            judge.within(|judge| super::program(judge, rest));
+        }
+        Some(name) => judge.ask(
+            "install",
+            format!("`{name}` may be brought in from the registry and run"),
+        ),
+        None => judge.ask("install", "a package may be brought in and run"),
+    }
+}
+
+fn go(judge: &mut Judge<'_>, words: &[Word]) {
+    let command = words.first().map_or("", |word| word.text.as_str());
+    let rest = words.get(1..).unwrap_or_default();
+    let starts = [
+        "exec", "toolexec", "vettool", "overlay", "modfile", "ldflags", "gcflags", "asmflags",
+        "pkgdir", "compiler", "C", "fix",
+    ];
+    for (at, word) in rest.iter().enumerate() {
+        let Some(option) = word.text.strip_prefix('-') else {
+            continue;
+        };
+        let option = option.trim_start_matches('-');
+        let (name, value) = option
+            .split_once('=')
+            .map_or((option, None), |(name, value)| {
+                (name, Some(Word::plain(value)))
+            });
+        if starts.contains(&name) {
+            judge.ask("option", format!("`go -{name}` may start something else"));
+        }
+        if matches!(
+            name,
+            "o" | "coverprofile"
+                | "cpuprofile"
+                | "memprofile"
+                | "outputdir"
+                | "trace"
+                | "blockprofile"
+                | "mutexprofile"
+        ) && let Some(file) = value.as_ref().or(rest.get(at + 1))
+        {
+            judge.write(file);
+        }
+    }
+    let first = rest
+        .iter()
+        .find(|word| !word.text.starts_with('-'))
+        .map_or("", |word| word.text.as_str());
+    match command {
+        "build" | "test" | "vet" | "fmt" | "list" | "version" | "doc" | "help" => {
+            if rest.iter().any(|word| word.text.contains('@')) {
+                judge.ask("network", "a module would be fetched");
+            }
+        }
+        "run" if !first.contains('@') => {}
+        "env"
+            if !rest
+                .iter()
+                .any(|word| matches!(word.text.as_str(), "-w" | "-u")) => {}
+        "mod"
+            if matches!(
+                first,
+                "why" | "graph" | "verify" | "edit" | "tidy" | "vendor" | "init"
+            ) =>
+        {
+            if matches!(first, "tidy" | "vendor" | "edit") {
+                judge.ask("install", "it changes which code is built");
+            }
+        }
+        "tool" if matches!(first, "cover" | "pprof") => {}
+        "install" | "get" | "mod" | "run" | "work" => {
+            judge.ask("install", format!("`go {command}` may bring in new code"));
+        }
+        _ => judge.ask(
+            "unknown-program",
+            format!("`go {command}` runs what the project says"),
+        ),
+    }
+}
+
+fn make(judge: &mut Judge<'_>, words: &[Word]) {
+    let arguments = Arguments::of(
+        words,
+        "-f -C -I -j -l -o -W --file --makefile --directory --jobs --eval -E",
+    );
+    if arguments.has("--eval -E -I --include-dir") {
+        judge.ask("option", "`make` would run what it is given");
+    }
+    arguments
+        .values("-f -C --file --makefile --directory")
+        .for_each(|file| judge.read(file));
+    let jobs = |word: &&Word| !word.text.bytes().all(|byte| byte.is_ascii_digit());
+    for target in arguments.operands.iter().filter(jobs) {
+        let text = target.text.as_str();
+        let plain = [
+            "all",
+            "test",
+            "tests",
+            "check",
+            "build",
+            "lint",
+            "fmt",
+            "format",
+            "docs",
+            "doc",
+            "debug",
+            "release",
+            "help",
+            "bench",
+            "unit",
+            "coverage",
+            "vet",
+            "typecheck",
+            "compile",
+            "ci",
+        ];
+        let stem = text.split(['-', '_', ':']).next().unwrap_or_default();
+        let harmless_setting = text
+            .split_once('=')
+            .is_some_and(|(name, _)| matches!(name, "V" | "VERBOSE" | "DEBUG"));
+        let sends = ["publish", "deploy", "upload", "push"];
+        if !(plain.contains(&stem) || harmless_setting)
+            || sends.iter().any(|word| text.contains(word))
+        {
+            judge.ask("script", format!("nothing is known of the target `{text}`"));
+        }
+    }
+}
+
+fn cmake(judge: &mut Judge<'_>, words: &[Word]) {
+    let arguments = Arguments::of(
+        words,
+        "-S -B -G -D -E -P -C -j --build --target --config --preset --parallel --install --prefix --open",
+    );
+    if arguments.has("-E -P -C --open --install --toolchain --debugger") {
+        judge.ask("option", "`cmake` would run what it is given");
+    }
+    arguments.values("-S").for_each(|folder| judge.read(folder));
+    arguments
+        .values("-B --build")
+        .for_each(|folder| judge.write(folder));
+    for define in arguments.values("-D") {
+        let name = define.text.split(['=', ':']).next().unwrap_or_default();
+        if !name.ends_with("BUILD_TYPE")
+            && !name.ends_with("EXPORT_COMPILE_COMMANDS")
+            && !name.starts_with("BUILD_")
+        {
+            judge.ask("option", format!("`{name}` may name a program"));
+        }
+    }
+    for target in arguments.values("--target") {
+        if target.text.contains("install") {
+            judge.ask("script", "it may install outside the workspace");
+        }
+    }
+    arguments
+        .operands
+        .iter()
+        .for_each(|folder| judge.read(folder));
+}
+
+fn jvm(judge: &mut Judge<'_>, words: &[Word]) {
+    let plain = [
+        "test",
+        "build",
+        "compile",
+        "verify",
+        "check",
+        "assemble",
+        "testClasses",
+        "classes",
+        "package",
+        "dependencies",
+        "tasks",
+        "lint",
+        "clean",
+    ];
+    for word in words {
+        let text = word.text.as_str();
+        let harmless = [
+            "-q",
+            "-B",
+            "--offline",
+            "-o",
+            "--info",
+            "--quiet",
+            "--no-daemon",
+            "--stacktrace",
+            "-T1C",
+        ];
+        let is_test = text.starts_with("-Dtest=") || text.starts_with("--tests");
+        let task = text.rsplit(':').next().unwrap_or_default();
+        if !(harmless.contains(&text) || is_test || plain.contains(&task)) {
+            return judge.ask("script", format!("nothing is known of `{text}`"));
+        }
+    }
+}
+
+fn python_packages(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
+    let words = texts(words);
+    let looks = match words.as_slice() {
+        ["list" | "show" | "freeze" | "check" | "help", ..] => name != "uv",
+        ["pip", "list" | "show" | "freeze" | "check" | "tree", ..] | ["tree" | "version", ..] => {
+            name == "uv"
+        }
+        ["env", "info", ..] => name == "poetry",
+        [
+            "run",
+            "pytest" | "mypy" | "ruff" | "black" | "flake8" | "pylint" | "isort",
+            ..,
+        ] => {
+            let rest: Vec<Word> = words.iter().skip(1).map(|text| Word::plain(text)).collect();
+            judge.within(|judge| super::program(judge, &rest));
+            return;
+        }
+        _ => false,
+    };
+    if matches!(words.first(), Some(&("publish" | "upload"))) {
+        return publishing(judge, name);
+    }
+    if !looks {
+        judge.ask(
+            "install",
+            format!("`{name}` may bring in packages and run their code"),
+        );
+    }
+}

@@ -1,0 +1,255 @@
+//! Judges command lines (spec: Execution Protection).
+//!
+//! [`rule`] takes a line apart, takes the wrapping off every command in it, and asks of each what it reads, writes,
+//! removes and starts. What is understood and harmless is allowed, what can only do harm is denied, and everything else
+//! asks. The verdict on a line is the worst of those on its commands.
+
+mod builds;
+mod changes;
+mod git;
+mod glob;
+mod interpreters;
+mod judge;
+mod line;
+mod network;
+mod options;
+mod programs;
+mod reader;
+mod word;
+mod wrappers;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+use super::paths::Place;
+use super::{Policy, allow, ask, deny};
+use crate::permit::Decision;
+use judge::{Judge, is_fetcher, severity};
+use line::{Command, Folders, Line};
+use word::Word;
+
+/// The verdict on a command line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Ruling {
+    /// The verdict on the whole line: the worst of its commands.
+    pub decision: Decision,
+    /// Its commands.
+    pub segments: Vec<Segment>,
+}
+
+/// The verdict on one command of a line.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Segment {
+    /// The command as it is written.
+    pub command: String,
+    /// The program and its arguments as they count, without quotes and wrapping; what is not known stands as `…`.
+    pub words: Vec<String>,
+    /// The files that it would use.
+    pub targets: Vec<Target>,
+    /// The verdict.
+    pub decision: Decision,
+}
+
+/// A file that a command would use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Target {
+    /// What it would do with it.
+    pub access: Access,
+    /// Where it really is.
+    pub path: PathBuf,
+    /// What kind of place that is.
+    pub place: Place,
+}
+
+/// What is done with a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// It is read.
+    Read,
+    /// It is created or changed.
+    Write,
+    /// It is removed.
+    Delete,
+}
+
+/// Judges a command line that would be run in `directory`.
+pub fn rule(policy: &Policy, line: &str, directory: &Path) -> Ruling {
+    let folders = Folders(vec![super::paths::resolve(directory)]);
+    let (mut segments, _) = rule_within(policy, line, folders, 0, false);
+    let counted: Vec<String> = segments
+        .iter()
+        .map(|segment| segment.words.join(" "))
+        .collect();
+    let lines = counted.iter().map(String::as_str).chain([line]);
+    if let Some(decision) = super::forbidden(policy, lines) {
+        segments.push(Segment {
+            command: line.trim().to_owned(),
+            words: Vec::new(),
+            targets: Vec::new(),
+            decision,
+        });
+    }
+    let worst = segments.iter().map(|segment| &segment.decision);
+    let worst = worst.fold(None, |worst: Option<&Decision>, decision| match worst {
+        Some(worst) if severity(worst) >= severity(decision) => Some(worst),
+        _ => Some(decision),
+    });
+    Ruling {
+        decision: worst.cloned().unwrap_or_else(|| allow("nothing")),
+        segments,
+    }
+}
+
+/// Judges every command of a line; also says whether the line fetches something from the network.
+fn rule_within(
+    policy: &Policy,
+    source: &str,
+    folders: Folders,
+    depth: usize,
+    fetches: bool,
+) -> (Vec<Segment>, bool) {
+    let line = line::take_apart(source, &policy.home, folders);
+    let fetches = fetches || fetches_anything(&line);
+    let mut segments: Vec<Segment> = line
+        .commands
+        .iter()
+        .map(|command| segment(policy, source, command, depth, fetches))
+        .collect();
+    for unclear in &line.unclear {
+        let (rule, reason) = ("unclear", unclear.why.to_owned());
+        let text = source.get(unclear.range.clone()).unwrap_or(source);
+        segments.push(Segment {
+            command: text.trim().to_owned(),
+            words: Vec::new(),
+            targets: Vec::new(),
+            decision: if unclear.is_hostile {
+                deny(rule, reason)
+            } else {
+                ask(rule, reason)
+            },
+        });
+    }
+    (segments, fetches)
+}
+
+fn fetches_anything(line: &Line) -> bool {
+    let mut words = line.commands.iter().flat_map(|command| &command.words);
+    words.any(|word| is_fetcher(&word.text))
+}
+
+fn segment(
+    policy: &Policy,
+    source: &str,
+    command: &Command,
+    depth: usize,
+    fetches: bool,
+) -> Segment {
+    let mut judge = Judge {
+        policy,
+        folders: &command.folders,
+        upstream: &command.upstream,
+
+        sets_any: !command.variables.is_empty(),
+        fetches,
+        words: Vec::new(),
+        targets: Vec::new(),
+        decision: allow("harmless"),
+        depth,
+    };
+    for redirect in &command.redirects {
+        if redirect.writes {
+            judge.write(&redirect.target);
+        } else {
+            judge.read(&redirect.target);
+        }
+    }
+    for name in &command.looks_into {
+        if crate::redact::names_a_secret(name) {
+            judge.ask("secret-variable", format!("`{name}` may hold a secret"));
+        }
+    }
+    let is_bare = command.words.is_empty() || command.sets_only;
+    for (name, value) in &command.variables {
+        wrappers::variable(&mut judge, name, value, is_bare && !command.sets_only);
+    }
+    program(&mut judge, &command.words);
+    let text = source.get(command.range.clone()).unwrap_or_default();
+    Segment {
+        command: text.trim().to_owned(),
+        words: judge.words.iter().map(|word| word.text.clone()).collect(),
+        targets: judge.targets,
+        decision: judge.decision,
+    }
+}
+
+/// Judges a program with its arguments, wrapped or not.
+fn program(judge: &mut Judge<'_>, words: &[Word]) {
+    let Some((first, rest)) = words.split_first() else {
+        return;
+    };
+    judge.words = words.to_vec();
+    let Some(name) = first.known() else {
+        if judge.fetches {
+            return judge.deny("network", "what comes from the network would be run");
+        }
+        return judge.ask("unresolved", "which program would run is not known");
+    };
+    let name = match name.rsplit_once('/') {
+        None => name,
+        Some((folder, name)) if is_system_folder(judge, folder) => name,
+        Some((".", name @ ("gradlew" | "mvnw"))) => name,
+        Some(_) => {
+            let text = first.text.clone();
+            judge.read(first);
+            return judge.ask(
+                "unknown-program",
+                format!("`{text}` is a program of its own"),
+            );
+        }
+    };
+    let name = name.to_owned();
+    if let Some(reason) = changes::only_harms(&name) {
+        return judge.deny("destructive", reason);
+    }
+    if is_harmless_question(&name, rest) {
+        return;
+    }
+    let is_known = wrappers::judge(judge, &name, rest)
+        || interpreters::judge(judge, &name, rest)
+        || changes::judge(judge, &name, rest)
+        || git::judge(judge, &name, rest)
+        || builds::judge(judge, &name, rest)
+        || network::judge(judge, &name, rest);
+    if is_known {
+        return;
+    }
+    match programs::find(&name) {
+        Some(known) => programs::judge(judge, &name, known, rest),
+        None => judge.ask("unknown-program", format!("nothing is known of `{name}`")),
+    }
+}
+
+/// `PROGRAM --version` and the like, of programs that have nothing to do with a shell.
+fn is_harmless_question(name: &str, arguments: &[Word]) -> bool {
+    let [only] = arguments else { return false };
+    let asks = matches!(only.known(), Some("--version" | "--help" | "-V"));
+    let takes_commands = ["sudo", "doas", "xargs", "env", "busybox", "echo"];
+    asks && !takes_commands.contains(&name)
+        && (programs::find(name).is_some() || builds::is_known(name))
+}
+
+/// Whether programs of this folder are those that a name without a folder would find.
+fn is_system_folder(judge: &Judge<'_>, folder: &str) -> bool {
+    let known = [
+        "/bin",
+        "/usr/bin",
+        "/usr/local/bin",
+        "/sbin",
+        "/usr/sbin",
+        "/usr/local/sbin",
+        "/opt/homebrew/bin",
+    ];
+    known.contains(&folder) || Path::new(folder) == judge.policy.home.join(".cargo/bin")
+}

@@ -1,0 +1,252 @@
+//! What may be read, changed and removed (spec: File System Protection).
+//!
+//! The same rules hold for the tools and for commands; a command may also read what every system has.
+
+use std::path::Path;
+
+use super::paths::{self, Place};
+use super::{Policy, allow, ask, deny};
+use crate::config::Approval;
+use crate::permit::Decision;
+
+/// Folders of a system that hold programs and libraries, never anything of a user.
+const SYSTEM_FOLDERS: [&str; 10] = [
+    "/usr",
+    "/bin",
+    "/sbin",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/opt",
+    "/nix/store",
+    "/snap",
+    "/etc/ssl/certs",
+];
+
+/// Files of a system that say what it is.
+const SYSTEM_FILES: [&str; 12] = [
+    "/etc/os-release",
+    "/etc/hostname",
+    "/etc/lsb-release",
+    "/etc/debian_version",
+    "/etc/timezone",
+    "/etc/localtime",
+    "/proc/cpuinfo",
+    "/proc/meminfo",
+    "/proc/version",
+    "/proc/loadavg",
+    "/proc/uptime",
+    "/proc/filesystems",
+];
+
+/// Files of a system that hold secrets.
+const SYSTEM_SECRETS: [&str; 5] = [
+    "/etc/shadow",
+    "/etc/gshadow",
+    "/etc/sudoers",
+    "/proc/kcore",
+    "/dev/mem",
+];
+
+/// Folders for what is thrown away.
+const SCRATCH_FOLDERS: [&str; 3] = ["/tmp", "/var/tmp", "/dev/shm"];
+
+/// Folders and files of a home that hold keys and logins.
+const HOME_SECRETS: [&str; 20] = [
+    ".ssh",
+    ".gnupg",
+    ".aws",
+    ".azure",
+    ".kube",
+    ".docker",
+    ".config/gcloud",
+    ".config/gh",
+    ".config/hub",
+    ".config/op",
+    ".password-store",
+    ".local/share/keyrings",
+    ".mozilla",
+    ".config/google-chrome",
+    ".config/chromium",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".git-credentials",
+    ".bash_history",
+    ".zsh_history",
+];
+
+/// Files whose removal always asks.
+const CRITICAL: [&str; 34] = [
+    "cargo.toml",
+    "cargo.lock",
+    "package.json",
+    "package-lock.json",
+    "npm-shrinkwrap.json",
+    "yarn.lock",
+    "pnpm-lock.yaml",
+    "bun.lock",
+    "bun.lockb",
+    "deno.json",
+    "deno.lock",
+    "pyproject.toml",
+    "setup.py",
+    "setup.cfg",
+    "requirements.txt",
+    "pipfile",
+    "pipfile.lock",
+    "poetry.lock",
+    "uv.lock",
+    "go.mod",
+    "go.sum",
+    "gemfile",
+    "gemfile.lock",
+    "composer.json",
+    "composer.lock",
+    "pom.xml",
+    "build.gradle",
+    "build.gradle.kts",
+    "cmakelists.txt",
+    "makefile",
+    "flake.nix",
+    "flake.lock",
+    ".gitignore",
+    ".gitmodules",
+];
+
+/// How the names of licences begin.
+const LICENCES: [&str; 5] = ["license", "licence", "copying", "notice", "unlicense"];
+
+/// Whether the agent may read a file.
+pub(super) fn read(policy: &Policy, path: &Path) -> Decision {
+    match policy.places.classify(path) {
+        Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
+        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
+    }
+}
+
+/// Whether a command may read a file.
+pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
+    let place = policy.places.classify(path);
+    if place != Place::Outside {
+        return match place {
+            Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
+            Place::Secret | Place::Core | Place::Outside => closed(place, path),
+        };
+    }
+    let path = paths::resolve(path);
+    if paths::may_hold_secrets(&path) || is_home_secret(policy, &path) {
+        return closed(Place::Secret, &path);
+    }
+    let is_below = |folder: &&str| path.starts_with(*folder);
+    if SYSTEM_FOLDERS.iter().any(is_below)
+        || SYSTEM_FILES.iter().any(|file| Path::new(file) == path)
+    {
+        return allow("system-files");
+    }
+    if SYSTEM_SECRETS.iter().any(is_below) || is_of_a_process(&path) {
+        return closed(Place::Secret, &path);
+    }
+    ask(
+        "outside",
+        format!("{} is outside the workspace", path.display()),
+    )
+}
+
+/// Whether the agent may create or change a file.
+pub(super) fn write(policy: &Policy, path: &Path) -> Decision {
+    match policy.places.classify(path) {
+        Place::Workspace if policy.approvals.contains(&Approval::Write) => {
+            ask("write", format!("{} would change", path.display()))
+        }
+        Place::Workspace | Place::Shadow => allow("workspace"),
+        Place::Protected => ask(
+            "modify_protected",
+            format!("{} is protected", path.display()),
+        ),
+        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
+    }
+}
+
+/// Whether a command may create or change a file.
+pub(super) fn write_by_command(policy: &Policy, path: &Path) -> Decision {
+    match (policy.places.classify(path), paths::resolve(path)) {
+        (Place::Outside, path)
+            if SCRATCH_FOLDERS
+                .iter()
+                .any(|folder| path.starts_with(folder)) =>
+        {
+            ask(
+                "outside",
+                format!("{} is outside the workspace", path.display()),
+            )
+        }
+        _ => write(policy, path),
+    }
+}
+
+/// Whether a file, or a folder with everything in it, may be removed.
+pub(super) fn delete(policy: &Policy, path: &Path) -> Decision {
+    let (resolved, place) = policy.places.classify_entry(path);
+    if policy.workspace().starts_with(&resolved) {
+        return deny(
+            "workspace-root",
+            format!("{} holds the whole workspace", resolved.display()),
+        );
+    }
+    match place {
+        Place::Secret | Place::Core | Place::Outside => closed(place, path),
+        Place::Protected | Place::Workspace if is_critical(&resolved) => ask(
+            "critical-files",
+            format!("the project needs {}", resolved.display()),
+        ),
+        Place::Protected => ask(
+            "modify_protected",
+            format!("{} is protected", path.display()),
+        ),
+        Place::Workspace if policy.approvals.contains(&Approval::Delete) => {
+            ask("delete", format!("{} would be deleted", path.display()))
+        }
+        Place::Workspace | Place::Shadow => allow("workspace"),
+    }
+}
+
+/// The denial of a place that the agent neither reads nor changes.
+pub(super) fn closed(place: Place, path: &Path) -> Decision {
+    let path = path.display();
+    match place {
+        Place::Secret => deny("secret-files", format!("{path} may hold secrets")),
+        Place::Core => deny("core", format!("{path} belongs to what judges the agent")),
+        Place::Workspace | Place::Protected | Place::Shadow | Place::Outside => {
+            deny("workspace-only", format!("{path} is outside the workspace"))
+        }
+    }
+}
+
+fn is_critical(path: &Path) -> bool {
+    let Some(name) = path.file_name() else {
+        return true;
+    };
+    let name = name.to_string_lossy().to_lowercase();
+    let folders = [".git", ".hg", ".svn", ".agent"];
+    CRITICAL.contains(&name.as_str())
+        || folders.contains(&name.as_str())
+        || LICENCES.iter().any(|licence| name.starts_with(licence))
+}
+
+fn is_home_secret(policy: &Policy, path: &Path) -> bool {
+    let mut secrets = HOME_SECRETS.iter();
+    path.strip_prefix(&policy.home)
+        .is_ok_and(|below| secrets.any(|secret| below.starts_with(secret)))
+}
+
+/// What the system shows of a process: its environment, its memory, the files it has open.
+fn is_of_a_process(path: &Path) -> bool {
+    let Ok(below) = path.strip_prefix("/proc") else {
+        return false;
+    };
+    let told = [
+        "environ", "mem", "maps", "fd", "root", "cwd", "auxv", "cmdline",
+    ];
+    let mut names = below.iter().skip(1);
+    names.any(|name| told.iter().any(|it| *it == name))
+}

@@ -1,0 +1,150 @@
+//! Hundreds of command lines with the verdicts that they must have.
+
+use std::fmt::Write as _;
+use std::path::Path;
+
+use meliora::config::{Approval, Config};
+use meliora::permit::Decision;
+use meliora::safety::commands::{self, Access};
+
+use super::workspace::Workspace;
+
+/// The verdict and the command line of each line of a fixture; `\n` stands for the end of a line.
+fn cases(name: &str) -> Vec<(String, String)> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/policy");
+    let text = std::fs::read_to_string(folder.join(name)).expect("the fixture is there");
+    let lines = text
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let cases = lines.map(|line| {
+        let (verdict, command) = line.split_once(' ').expect("a verdict and a command");
+        let command = command.replace("\\\\n", "\\\n").replace("\\n", "\n");
+        (verdict.to_owned(), command)
+    });
+    cases.collect()
+}
+
+fn verdict(decision: &Decision) -> &'static str {
+    match decision {
+        Decision::Allow { .. } => "allow",
+        Decision::Ask { .. } => "ask",
+        Decision::Deny { .. } => "deny",
+    }
+}
+
+fn check(cases: &[(String, String)], config: &Config) {
+    let workspace = Workspace::new();
+    let policy = workspace.policy(config);
+    let mut wrong = String::new();
+    for (expected, command) in cases {
+        let ruling = commands::rule(&policy, command, &workspace.root);
+        if verdict(&ruling.decision) != expected {
+            let _ = writeln!(wrong, "{expected} {command:?}: {:?}", ruling.decision);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn what_developers_run_all_day_is_not_held_up() {
+    let cases = cases("ordinary.txt");
+    assert!(cases.len() >= 200, "{}", cases.len());
+    check(&cases, &Config::default());
+}
+
+#[test]
+fn what_would_do_harm_is_stopped_however_it_is_written() {
+    let cases = cases("hostile.txt");
+    assert!(cases.len() >= 500, "{}", cases.len());
+    assert!(cases.iter().all(|(verdict, _)| verdict != "allow"));
+    // Without the configured texts, so that the built-in rules are what stops it.
+    let mut config = Config::default();
+    config.safety.forbidden_commands.clear();
+    check(&cases, &config);
+}
+
+#[test]
+fn what_cannot_be_seen_is_asked_about() {
+    let case = |command: &str| ("ask".to_owned(), command.to_owned());
+    let cases = [
+        "ls\u{202e} -la",
+        "cat README.md \u{200b}",
+        "ls \u{2066}x\u{2069}",
+        "ls\u{a0}-la",
+        "ls \u{feff}",
+        "ls \r",
+        "ls \u{1b}[2K",
+        "ls \u{0}",
+        "ls \u{e0041}",
+        "ls \u{3000}src",
+        "l\u{455}",
+        "ls                     src",
+        "ls\t\t\t\t\tsrc",
+    ];
+    check(&cases.map(case), &Config::default());
+    let deep = format!("{}ls{}", "$(".repeat(100), ")".repeat(100));
+    let long = format!("echo {}", "a".repeat(100_000));
+    let many = "ls;".repeat(2_000);
+    check(
+        &[deep, long, many].map(|line| case(&line)),
+        &Config::default(),
+    );
+}
+
+#[test]
+fn a_ruling_shows_the_words_that_count_and_where_targets_really_are() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy(&Config::default());
+    let line = r#"cd src && sudo env A=1 sh -c 'r\m "../outlink/secret.txt"'"#;
+    let ruling = commands::rule(&policy, line, &workspace.root);
+    let last = ruling.segments.last().expect("there are two");
+    assert_eq!(last.words, ["rm", "../outlink/secret.txt"]);
+    let target = last.targets.last().expect("it deletes");
+    assert_eq!(target.access, Access::Delete);
+    assert_eq!(target.path, workspace.base.join("other/secret.txt"));
+    assert_eq!(verdict(&ruling.decision), "deny");
+}
+
+#[test]
+fn configured_texts_are_found_in_the_words_that_count() {
+    let mut config = Config::default();
+    config.safety.forbidden_commands = vec!["git status".to_owned()];
+    let case = |verdict: &str, command: &str| (verdict.to_owned(), command.to_owned());
+    check(
+        &[
+            case("deny", "git status"),
+            case("deny", "g\\it  'status'"),
+            case("deny", "ls && env git status -s"),
+            case("allow", "git diff"),
+        ],
+        &config,
+    );
+}
+
+#[test]
+fn what_needs_approval_is_configured() {
+    let workspace = Workspace::new();
+    let rule = |approvals: Vec<Approval>, command: &str| {
+        let mut config = Config::default();
+        config.safety.require_approval_for = approvals;
+        let ruling = commands::rule(&workspace.policy(&config), command, &workspace.root);
+        verdict(&ruling.decision)
+    };
+    for (command, approval) in [
+        ("rm src/main.rs", Approval::Delete),
+        ("git push", Approval::GitPush),
+        ("git commit -m x", Approval::GitCommit),
+        ("touch src/new.rs", Approval::Write),
+    ] {
+        assert_eq!(rule(vec![approval], command), "ask", "{command}");
+        assert_eq!(rule(Vec::new(), command), "allow", "{command}");
+    }
+    for command in [
+        "rm Cargo.toml",
+        "rm -r .git",
+        "git push --force",
+        "touch .git/config",
+    ] {
+        assert_eq!(rule(Vec::new(), command), "ask", "{command}");
+    }
+}

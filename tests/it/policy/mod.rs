@@ -1,0 +1,4 @@
+//! What the policy says of what developers do all day, and of what would do harm (spec: Safety Rules).
+
+mod commands;
+mod workspace;
