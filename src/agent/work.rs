@@ -16,15 +16,16 @@ use crate::config::spending::Job;
 use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::{Caller, Gateway, OnWait};
-use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall};
+use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
 use crate::safety::{self, Policy, Refusal};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::text::staging::Staging;
-use crate::tools::execute::{Desk, execute};
+use crate::tools::execute::{Desk, execute_all};
 use crate::tools::language::listed;
+use crate::tools::outputs::Outputs;
 use crate::tools::{Checker, registry};
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
@@ -91,6 +92,10 @@ pub(super) struct Work<'run> {
     services: &'run Services,
     reports: &'run mpsc::Sender<Report>,
     messages: Vec<Message>,
+    /// The tools that the model has.
+    tools: Vec<ToolSpec>,
+    /// What was too long to be shown to it.
+    outputs: Outputs,
     steps: usize,
     cuts: usize,
     seen: BTreeMap<(String, String, String), usize>,
@@ -145,9 +150,24 @@ impl<'run> Work<'run> {
         let Services { host, config, .. } = services;
         let mut book = Book::open(host, &task.workspace);
         let bytes_max = config.safety.file_bytes_max();
+        let staging = Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max);
+        let policy = Policy::new(host, config, &task.workspace);
+        let outputs = Outputs::default();
+        let desk = Desk {
+            policy: &policy,
+            redactor: &services.redactor,
+            checker: None,
+            outputs: &outputs,
+            settings: &config.tools,
+            watch: None,
+        };
+        // The same for the whole conversation, so that its beginning stays the same.
+        let tools = registry::offered(&desk.context(&staging));
         Ok(Self {
-            staging: Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max),
-            policy: Policy::new(host, config, &task.workspace),
+            staging,
+            policy,
+            outputs,
+            tools,
             gateway: gateway(task, services, reports)?,
             services,
             reports,
@@ -346,7 +366,7 @@ impl<'run> Work<'run> {
     fn request(&mut self) -> Result<Request, prompt::Error> {
         let mut request = Request {
             messages: self.messages.clone(),
-            tools: registry::specs(),
+            tools: self.tools.clone(),
         };
         let results: Vec<usize> = request
             .messages
@@ -374,15 +394,18 @@ impl<'run> Work<'run> {
     }
 
     async fn run(&mut self, calls: &[ToolCall], checker: Option<&Checker>) -> Result<(), Error> {
-        for call in calls {
-            let executed = {
-                let desk = Desk {
-                    policy: &self.policy,
-                    redactor: &self.services.redactor,
-                    checker,
-                };
-                execute(call, &mut self.staging, &desk).await
+        let all = {
+            let desk = Desk {
+                policy: &self.policy,
+                redactor: &self.services.redactor,
+                checker,
+                outputs: &self.outputs,
+                settings: &self.services.config.tools,
+                watch: None,
             };
+            execute_all(calls, &mut self.staging, &desk).await
+        };
+        for (call, executed) in calls.iter().zip(all) {
             for event in executed.events {
                 self.tell(event).await;
             }

@@ -25,6 +25,7 @@ pub mod secret;
 pub mod serve;
 pub mod session;
 pub mod status;
+pub mod tool;
 pub mod trust;
 pub mod undo;
 pub mod whence;
@@ -90,6 +91,7 @@ enum Command {
     Redact(redact::Arguments),
     Secret(secret::Arguments),
     Why(why::Arguments),
+    Tool(tool::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -129,6 +131,7 @@ pub fn main() -> ExitCode {
         Some(Command::Redact(arguments)) => redact::run(&arguments),
         Some(Command::Secret(arguments)) => secret::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
+        Some(Command::Tool(arguments)) => tool::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

@@ -57,6 +57,10 @@ impl Tool for FindCode {
         }
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         vec![reading(arguments, context)]
     }
@@ -96,6 +100,10 @@ impl Tool for SymbolSearch {
         ReturnType {
             description: "how many were found, and one line for each".to_owned(),
         }
+    }
+
+    fn only_looks(&self) -> bool {
+        true
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {

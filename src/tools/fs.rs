@@ -58,6 +58,10 @@ impl Tool for ReadFile {
         }
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         vec![Action::ReadFile {
             path: absolute(arguments, context),

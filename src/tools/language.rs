@@ -44,6 +44,10 @@ impl Tool for Diagnostics {
         }
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn actions(&self, _arguments: &Value, _context: &Context<'_>) -> Vec<Action> {
         // The checker asks for the permits of what it starts.
         Vec::new()

@@ -13,10 +13,13 @@ pub mod execute;
 pub mod fs;
 pub mod job;
 pub mod language;
+pub mod outputs;
 mod page;
+pub mod project;
 pub mod registry;
 pub mod sandbox;
 pub mod search;
+pub mod shell;
 pub mod test;
 
 use std::path::PathBuf;
@@ -28,7 +31,10 @@ use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
 use self::job::{Job, Ran};
+use self::outputs::Outputs;
+use crate::config::tools::Tools as Settings;
 use crate::permit::{Action, Decision};
+use crate::process::Watch;
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
 use crate::text::bases::Seen;
@@ -60,6 +66,16 @@ pub trait Tool: Send + Sync {
     /// Checks arguments before anything is decided.
     fn validate(&self, arguments: &Value) -> Result<(), Error> {
         arguments::check(&self.parameters(), arguments)
+    }
+
+    /// Whether a model is told of it, and may call it: it is switched on and has something to work on.
+    fn is_offered(&self, _context: &Context<'_>) -> bool {
+        true
+    }
+
+    /// Whether it only looks: calls of such tools in one turn run side by side.
+    fn only_looks(&self) -> bool {
+        false
     }
 
     /// Whether a call with these arguments may happen without asking anybody.
@@ -99,6 +115,17 @@ pub enum Kind {
     Flag,
 }
 
+impl Kind {
+    /// Its name, for people.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Text => "text",
+            Self::Integer => "number",
+            Self::Flag => "flag",
+        }
+    }
+}
+
 /// What a tool's data holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReturnType {
@@ -115,6 +142,12 @@ pub struct Context<'run> {
     pub policy: &'run Policy,
     /// Looks at proposed text, if anything can.
     pub checker: Option<&'run Checker>,
+    /// What was too long to be shown.
+    pub outputs: &'run Outputs,
+    /// The user's settings of the tools.
+    pub settings: &'run Settings,
+    /// Sees what programs print while they run, if anybody does.
+    pub watch: Option<&'run Watch>,
 }
 
 /// Looks at exactly the proposed text: its problems, and what its names mean. What does that lives above the tools: it

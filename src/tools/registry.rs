@@ -1,11 +1,15 @@
 //! The tools that ship, in one list (spec: Plugin Registry).
 
+use super::build::commands::BuildCommand;
 use super::code::{FindCode, RenameSymbol, SymbolSearch};
 use super::edit::{EditFile, WriteFile};
 use super::fs::{DeleteFile, ListFiles, ReadFile};
 use super::language::Diagnostics;
+use super::outputs::ReadOutput;
 use super::search::{Find, Search};
-use super::{Tool, arguments};
+use super::shell::Shell;
+use super::test::run::{Benchmark, DiscoverTests, RunTests, TestCoverage};
+use super::{Context, Tool, arguments};
 use crate::llm::message::ToolSpec;
 
 /// Every tool, in the order in which models are told of them.
@@ -22,6 +26,16 @@ static TOOLS: &[&dyn Tool] = &[
     &DeleteFile,
     &RenameSymbol,
     &Diagnostics,
+    &RunTests,
+    &DiscoverTests,
+    &TestCoverage,
+    &Benchmark,
+    &BuildCommand::Build,
+    &BuildCommand::Check,
+    &BuildCommand::Format,
+    &BuildCommand::Lint,
+    &Shell,
+    &ReadOutput,
 ];
 
 /// Every tool.
@@ -34,16 +48,23 @@ pub fn find(name: &str) -> Option<&'static dyn Tool> {
     TOOLS.iter().copied().find(|tool| tool.name() == name)
 }
 
-/// The tools as a model is told of them.
+/// The tools that have something to work on, as a model is told of them.
+pub fn offered(context: &Context<'_>) -> Vec<ToolSpec> {
+    let tools = TOOLS.iter().filter(|tool| tool.is_offered(context));
+    tools.map(|tool| spec(*tool)).collect()
+}
+
+/// All tools as a model is told of them.
 pub fn specs() -> Vec<ToolSpec> {
-    TOOLS
-        .iter()
-        .map(|tool| ToolSpec {
-            name: tool.name().to_owned(),
-            description: tool.description().to_owned(),
-            parameters: arguments::schema(&tool.parameters()),
-        })
-        .collect()
+    TOOLS.iter().map(|tool| spec(*tool)).collect()
+}
+
+fn spec(tool: &dyn Tool) -> ToolSpec {
+    ToolSpec {
+        name: tool.name().to_owned(),
+        description: tool.description().to_owned(),
+        parameters: arguments::schema(&tool.parameters()),
+    }
 }
 
 #[cfg(test)]
@@ -64,8 +85,9 @@ mod tests {
             .iter()
             .map(|spec| spec.description.len() + spec.parameters.to_string().len())
             .sum();
+        // With tests, builds, version control and requests on top of text; a workspace is told of those that fit it.
         assert!(
-            bytes < 8 * 1024,
+            bytes < 10 * 1024,
             "{bytes} bytes of tool schemas in every request"
         );
     }

@@ -74,6 +74,10 @@ impl Tool for Search {
         }
     }
 
+    fn only_looks(&self) -> bool {
+        true
+    }
+
     fn actions(&self, _arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         vec![Action::ReadFile {
             path: context.staging.root().to_owned(),

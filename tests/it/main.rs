@@ -26,6 +26,8 @@ mod findings;
 mod frames;
 mod fuzz;
 #[cfg(target_os = "linux")]
+mod hands;
+#[cfg(target_os = "linux")]
 mod keyring;
 mod large_model;
 mod late;

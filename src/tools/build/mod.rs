@@ -1,6 +1,7 @@
 //! Checks of a project by its own compiler, as problems with the compiler's suggestions (spec: Build Tool).
 
 pub mod cargo;
+pub mod commands;
 mod rustc;
 
 use std::path::PathBuf;

@@ -5,15 +5,19 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::outputs::Outputs;
 use super::{
-    Change, Checker, Context, Error, ExecutionMetrics, LogEntry, Output, ToolResult, registry,
+    Change, Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Settings, Tool,
+    ToolResult, registry,
 };
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
 use crate::permit::{Action, Decision};
+use crate::process::Watch;
 use crate::prompt::{escape, fence};
 use crate::redact::Redactor;
 use crate::safety::{self, Policy};
+use crate::text::bases::Seen;
 use crate::text::staging::Staging;
 
 /// Bytes of text that one call may give to the model.
@@ -34,6 +38,26 @@ pub struct Desk<'run> {
     pub redactor: &'run Redactor,
     /// Looks at proposed text, if anything can.
     pub checker: Option<&'run Checker>,
+    /// Keeps what is too long to be shown.
+    pub outputs: &'run Outputs,
+    /// The user's settings of the tools.
+    pub settings: &'run Settings,
+    /// Sees what programs print while they run, if anybody does.
+    pub watch: Option<&'run Watch>,
+}
+
+impl<'run> Desk<'run> {
+    /// What tools work on, with what is proposed so far.
+    pub fn context(&self, staging: &'run Staging) -> Context<'run> {
+        Context {
+            staging,
+            policy: self.policy,
+            checker: self.checker,
+            outputs: self.outputs,
+            settings: self.settings,
+            watch: self.watch,
+        }
+    }
 }
 
 /// A call that was carried out, or refused.
@@ -47,31 +71,75 @@ pub struct Executed {
     pub events: Vec<RunEvent>,
 }
 
+/// Calls that run side by side.
+const SIDE_BY_SIDE_MAX: usize = 8;
+
+/// Carries the calls of one turn out, in their order. Neighbours that only look run side by side.
+pub async fn execute_all(
+    calls: &[ToolCall],
+    staging: &mut Staging,
+    desk: &Desk<'_>,
+) -> Vec<Executed> {
+    let only_looks = |call: &ToolCall| registry::find(&call.name).is_some_and(Tool::only_looks);
+    let mut executed = Vec::with_capacity(calls.len());
+    let mut rest = calls;
+    while let Some(first) = rest.first() {
+        let looking = rest.iter().take_while(|call| only_looks(call)).count();
+        let (now, later) = rest.split_at(looking.clamp(1, SIDE_BY_SIDE_MAX));
+        rest = later;
+        if looking > 1 {
+            let now_staged = &*staging;
+            let looks = now.iter().map(|call| look(call, now_staged, desk));
+            for (one, seen) in futures::future::join_all(looks).await {
+                executed.push(one);
+                if let Some(seen) = seen {
+                    staging.note_read(seen);
+                }
+            }
+        } else {
+            executed.push(execute(first, staging, desk).await);
+        }
+    }
+    executed
+}
+
 /// Carries a call out. Proposed changes go into `staging`; nothing else changes.
 pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) -> Executed {
     let started = Instant::now();
     let mut events = Vec::new();
     let outcome = run(call, staging, desk, &mut events).await;
+    let outcome = outcome.and_then(|output| {
+        for change in &output.changes {
+            staging.propose(change.path.clone(), change.after.clone())?;
+        }
+        if let Some(seen) = &output.read {
+            staging.note_read(seen.clone());
+        }
+        Ok(output)
+    });
+    report(call, desk, started, outcome, events)
+}
+
+/// Carries a call out that only looks; also gives what it saw.
+async fn look(call: &ToolCall, staging: &Staging, desk: &Desk<'_>) -> (Executed, Option<Seen>) {
+    let started = Instant::now();
+    let mut events = Vec::new();
+    let outcome = run(call, staging, desk, &mut events).await;
+    let seen = outcome.as_ref().ok().and_then(|output| output.read.clone());
+    (report(call, desk, started, outcome, events), seen)
+}
+
+fn report(
+    call: &ToolCall,
+    desk: &Desk<'_>,
+    started: Instant,
+    outcome: Result<Output, Error>,
+    mut events: Vec<RunEvent>,
+) -> Executed {
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (success, data, text, output_bytes, logs) = match outcome {
-        Ok(output) => told(output, desk.redactor),
-        Err(error) => {
-            let message = error.to_string();
-            let message = desk
-                .redactor
-                .clean_start(&message, TEXT_BYTES_MAX)
-                .into_owned();
-            let bytes = message.len();
-            let text = match message.split_once('\n') {
-                // Lines after the first are quoted from files.
-                Some((first, quoted)) => {
-                    let lines = fence("lines", cut(&escape(quoted)));
-                    format!("error: {first}\n{lines}")
-                }
-                None => format!("error: {message}"),
-            };
-            (false, json!({ "error": message }), text, bytes, Vec::new())
-        }
+        Ok(output) => told(output, desk),
+        Err(error) => refused(&error, desk.redactor),
     };
     events.push(RunEvent::ToolCalled {
         name: call.name.clone(),
@@ -94,9 +162,25 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
     }
 }
 
+/// The result of a call that was not carried out.
+fn refused(error: &Error, redactor: &Redactor) -> (bool, Value, String, usize, Vec<LogEntry>) {
+    let message = error.to_string();
+    let message = redactor.clean_start(&message, TEXT_BYTES_MAX).into_owned();
+    let bytes = message.len();
+    let text = match message.split_once('\n') {
+        // Lines after the first are quoted from files.
+        Some((first, quoted)) => {
+            let lines = fence("lines", cut(&escape(quoted)));
+            format!("error: {first}\n{lines}")
+        }
+        None => format!("error: {message}"),
+    };
+    (false, json!({ "error": message }), text, bytes, Vec::new())
+}
+
 async fn run(
     call: &ToolCall,
-    staging: &mut Staging,
+    staging: &Staging,
     desk: &Desk<'_>,
     events: &mut Vec<RunEvent>,
 ) -> Result<Output, Error> {
@@ -112,25 +196,17 @@ async fn run(
         Error::Arguments(format!("the arguments are not a JSON object: {error}"))
     })?;
     tool.validate(&arguments)?;
-    let output = {
-        let context = Context {
-            staging,
-            policy: desk.policy,
-            checker: desk.checker,
-        };
-        let actions = tool.actions(&arguments, &context);
-        judge(&actions, desk.policy, events)?;
-        let output = tool.execute(&context, &arguments).await?;
-        let also = changing(&output.changes, &actions, staging.root());
-        judge(&also, desk.policy, events)?;
-        output
-    };
-    for change in &output.changes {
-        staging.propose(change.path.clone(), change.after.clone())?;
+    let context = desk.context(staging);
+    if !tool.is_offered(&context) {
+        let name = tool.name();
+        let reason = format!("`{name}` is switched off, or has nothing to work on here");
+        return Err(Error::Unavailable(reason));
     }
-    if let Some(seen) = &output.read {
-        staging.note_read(seen.clone());
-    }
+    let actions = tool.actions(&arguments, &context);
+    judge(&actions, desk.policy, events)?;
+    let output = tool.execute(&context, &arguments).await?;
+    let also = changing(&output.changes, &actions, staging.root());
+    judge(&also, desk.policy, events)?;
     Ok(output)
 }
 
@@ -176,9 +252,12 @@ fn judge(actions: &[Action], policy: &Policy, events: &mut Vec<RunEvent>) -> Res
 }
 
 /// The result as data and as text for the model.
-fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec<LogEntry>) {
+fn told(output: Output, desk: &Desk<'_>) -> (bool, Value, String, usize, Vec<LogEntry>) {
+    let redactor = desk.redactor;
     let mut lines = Vec::new();
     if let Value::Object(facts) = &output.data {
+        // Lists are for programs: a model has the text.
+        let facts = facts.iter().filter(|(_, value)| !value.is_array());
         for (name, value) in facts {
             let value = value
                 .as_str()
@@ -187,28 +266,22 @@ fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec
         }
     }
     let mut logs = Vec::new();
-    let mut data = output.data;
+    let mut data = cleaned(output.data, redactor);
     let mut bytes = 0;
     if let Some((label, text)) = output.text {
         bytes = text.len();
-        let clean = redactor.clean_start(&text, SEEN_BYTES_MAX);
-        let visible = escape(&clean);
-        let shown = cut(&visible);
-        lines.push(fence(&label, shown));
-        let more = if shown.len() < visible.len() || bytes > SEEN_BYTES_MAX {
-            let more = output
-                .more
-                .as_deref()
-                .unwrap_or("ask for less to see the rest");
-            Some(format!(
-                "cut: {} of {bytes} bytes are shown; {more}",
-                shown.len()
-            ))
-        } else {
-            output.more
+        let shown = shown(&text, output.more.is_some(), desk);
+        lines.push(fence(&label, &shown.text));
+        let more = match shown.kept {
+            Some(kept) => Some(format!(
+                "cut: {} of {bytes} bytes are shown; {}",
+                shown.text.len(),
+                output.more.unwrap_or(kept)
+            )),
+            None => output.more,
         };
         if let Value::Object(facts) = &mut data {
-            facts.insert("text".to_owned(), shown.into());
+            facts.insert("text".to_owned(), shown.text.into());
         }
         if let Some(more) = more {
             logs.push(LogEntry {
@@ -219,6 +292,68 @@ fn told(output: Output, redactor: &Redactor) -> (bool, Value, String, usize, Vec
     }
     let text = redactor.clean(&lines.join("\n")).into_owned();
     (true, data, text, bytes, logs)
+}
+
+/// What a model sees of a text.
+struct Shown {
+    text: String,
+    /// How to see the rest, when there is any.
+    kept: Option<String>,
+}
+
+/// As much of a text as may be shown. A tool that can read on from any place shows the beginning; of everything else the
+/// beginning and the end are shown, and the whole is kept.
+fn shown(text: &str, reads_on: bool, desk: &Desk<'_>) -> Shown {
+    if reads_on || text.len() <= TEXT_BYTES_MAX {
+        let clean = desk.redactor.clean_start(text, SEEN_BYTES_MAX);
+        let visible = escape(&clean);
+        let shown = cut(&visible);
+        let is_cut = shown.len() < visible.len() || text.len() > SEEN_BYTES_MAX;
+        return Shown {
+            text: shown.to_owned(),
+            kept: is_cut.then(|| "ask for less to see the rest".to_owned()),
+        };
+    }
+    let clean = desk.redactor.clean(text);
+    let name = desk.outputs.keep(&clean);
+    let (head, tail) = ends(&clean, TEXT_BYTES_MAX / 3, TEXT_BYTES_MAX / 2);
+    let between = clean.len() - head.len() - tail.len();
+    let both = format!("{head}[… {between} bytes are left out …]\n{tail}");
+    Shown {
+        text: cut(&escape(&both)).to_owned(),
+        kept: Some(format!("read_output with output = {name} shows the rest")),
+    }
+}
+
+/// Whole lines of the beginning and of the end of a text that is longer than both.
+fn ends(text: &str, head_bytes: usize, tail_bytes: usize) -> (&str, &str) {
+    let mut from = text.len().saturating_sub(tail_bytes);
+    while !text.is_char_boundary(from) {
+        from += 1;
+    }
+    let tail = text.get(from..).unwrap_or_default();
+    let tail = tail.split_once('\n').map_or(tail, |(_, lines)| lines);
+    let mut until = head_bytes.min(text.len());
+    while !text.is_char_boundary(until) {
+        until -= 1;
+    }
+    let head = text.get(..until).unwrap_or_default();
+    let head = head.rfind('\n').and_then(|feed| head.get(..=feed));
+    (head.unwrap_or_default(), tail)
+}
+
+/// The facts without secrets.
+fn cleaned(data: Value, redactor: &Redactor) -> Value {
+    match data {
+        Value::String(text) => Value::String(redactor.clean(&text).into_owned()),
+        Value::Array(all) => all.into_iter().map(|one| cleaned(one, redactor)).collect(),
+        Value::Object(facts) => {
+            let facts = facts.into_iter();
+            let cleaned = facts.map(|(name, value)| (name, cleaned(value, redactor)));
+            Value::Object(cleaned.collect())
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => data,
+    }
 }
 
 /// The longest beginning of whole lines that may be shown.

@@ -17,6 +17,7 @@ struct Room {
     policy: Policy,
     redactor: Redactor,
     checker: Option<Checker>,
+    outputs: Outputs,
 }
 
 const CODE: &str = "fn a() {\n    one();\n}\n\nfn b() {\n    two();\n}\n";
@@ -54,6 +55,7 @@ fn room() -> Room {
         policy,
         redactor: Redactor::new(["hunter2-is-long".to_owned()]),
         checker: None,
+        outputs: Outputs::default(),
     }
 }
 
@@ -67,6 +69,9 @@ async fn call(room: &mut Room, name: &str, arguments: Value) -> Executed {
         policy: &room.policy,
         redactor: &room.redactor,
         checker: room.checker.as_ref(),
+        outputs: &room.outputs,
+        settings: &Settings::default(),
+        watch: None,
     };
     execute(&call, &mut room.staging, &desk).await
 }

@@ -1,6 +1,10 @@
 //! Runs the tests of a project and counts them (spec: Test Tool, `run_tests`).
 
 mod cargo;
+pub mod cases;
+pub mod framework;
+mod reading;
+pub mod run;
 mod scripts;
 
 use std::path::{Path, PathBuf};

@@ -1,0 +1,356 @@
+//! `meliora tool`: the agent's tools, listed, explained and called by hand (spec: Tool Integration Framework).
+//!
+//! A call goes the way of a model's: validated, judged, run in the copy of the workspace, redacted, recorded. What it
+//! proposes is written to the files as an applied run, which `meliora undo` takes back, or shown by `--dry-run`.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde::Serialize;
+use serde_json::Value;
+use tokio::sync::mpsc;
+
+use super::paint::{self, paint};
+use super::session::{self, Session};
+use super::{EXIT_DONE, EXIT_PROBLEMS};
+use crate::agent::copy::Copy;
+use crate::agent::task::{Delivery, Kind, Proposal, Task};
+use crate::event::{Outcome, Proof, RunEvent};
+use crate::llm::message::ToolCall;
+use crate::redact::stream::Filter;
+use crate::safety::Policy;
+use crate::text::edit::EditSet;
+use crate::text::staging::Staging;
+use crate::tools::execute::{Desk, Executed, execute};
+use crate::tools::outputs::Outputs;
+use crate::tools::{Checker, Parameter, Tool, ToolResult, arguments, registry};
+
+/// Pieces of output that may wait for the terminal.
+const PIECES_QUEUED_MAX: usize = 256;
+
+/// Shown below the options.
+const EXAMPLES: &str = "\
+Examples:
+  meliora tool list
+  meliora tool show run_tests
+  meliora tool call read_file '{\"path\": \"src/main.rs\"}'
+  meliora tool call format --dry-run";
+
+/// List, explain and call the tools that a model has.
+#[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Every tool, with what it does
+    List {
+        /// Print one JSON document instead of text
+        #[arg(long, conflicts_with = "markdown")]
+        json: bool,
+        /// Print the page docs/TOOLS.md
+        #[arg(long)]
+        markdown: bool,
+    },
+    /// One tool: its arguments and what it gives
+    Show {
+        /// Its name
+        name: String,
+        /// Print one JSON document instead of text
+        #[arg(long)]
+        json: bool,
+    },
+    /// Call a tool as a model would, under the same rules, and write what it proposes to the files
+    Call(Call),
+}
+
+/// Call a tool.
+#[derive(Debug, Args)]
+struct Call {
+    /// Its name
+    name: String,
+    /// Its arguments as a JSON object
+    #[arg(default_value = "{}")]
+    arguments: String,
+    /// A folder of the project
+    #[arg(long, default_value = ".", value_name = "PATH")]
+    project: PathBuf,
+    /// Show what would change as a diff, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+/// A tool, for machines.
+#[derive(Debug, Serialize)]
+struct Told {
+    name: &'static str,
+    description: &'static str,
+    parameters: Vec<Parameter>,
+    returns: String,
+    schema: Value,
+}
+
+/// What came of a call, for machines.
+#[derive(Debug, Serialize)]
+struct Document<'call> {
+    run: String,
+    #[serde(flatten)]
+    result: &'call ToolResult,
+    diff: String,
+    #[serde(flatten)]
+    outcome: Outcome,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> ExitCode {
+    paint::ended(match &arguments.command {
+        Command::List { json, markdown } => list(*json, *markdown),
+        Command::Show { name, json } => show(name, *json),
+        Command::Call(call) => carry_out(call),
+    })
+}
+
+fn list(json: bool, markdown: bool) -> anyhow::Result<u8> {
+    let tools = registry::tools().iter();
+    if json {
+        paint::say_json(&tools.map(|tool| told(*tool)).collect::<Vec<_>>())?;
+    } else if markdown {
+        paint::say(page().trim_end());
+    } else {
+        for tool in tools {
+            let name = paint(paint::THING, tool.name());
+            paint::say(format!("{name}  {}", tool.description()));
+        }
+    }
+    Ok(EXIT_DONE)
+}
+
+fn show(name: &str, json: bool) -> anyhow::Result<u8> {
+    let tool = find(name)?;
+    if json {
+        paint::say_json(&told(tool))?;
+        return Ok(EXIT_DONE);
+    }
+    paint::say(format!(
+        "{}\n{}",
+        paint(paint::STRONG, tool.name()),
+        tool.description()
+    ));
+    for parameter in tool.parameters() {
+        let needed = if parameter.required { "" } else { ", optional" };
+        let name = paint(paint::THING, &parameter.name);
+        let kind = parameter.kind.name();
+        paint::say(format!(
+            "  {name} ({kind}{needed})  {}",
+            parameter.description
+        ));
+    }
+    paint::say(format!("gives {}", tool.returns().description));
+    Ok(EXIT_DONE)
+}
+
+fn find(name: &str) -> anyhow::Result<&'static dyn Tool> {
+    registry::find(name)
+        .with_context(|| format!("there is no tool `{name}`; `meliora tool list` shows them"))
+}
+
+fn told(tool: &'static dyn Tool) -> Told {
+    Told {
+        name: tool.name(),
+        description: tool.description(),
+        parameters: tool.parameters(),
+        returns: tool.returns().description,
+        schema: arguments::schema(&tool.parameters()),
+    }
+}
+
+/// The page docs/TOOLS.md.
+pub fn page() -> String {
+    let mut page = "# Tools\n\nWhat a model can do, and what `meliora tool call NAME ARGUMENTS` does by hand. This page \
+                    is what `meliora tool list --markdown` prints. A model is told only of the tools that have something \
+                    to work on in the workspace and are not switched off.\n"
+        .to_owned();
+    for tool in registry::tools() {
+        let description = tool.description();
+        // Writing to a string cannot fail.
+        let _ = write!(page, "\n## `{}`\n\n{description}\n\n", tool.name());
+        for parameter in tool.parameters() {
+            let needed = if parameter.required { "" } else { ", optional" };
+            let (name, kind) = (&parameter.name, parameter.kind.name());
+            let _ = writeln!(
+                page,
+                "- `{name}` ({kind}{needed}): {}",
+                parameter.description
+            );
+        }
+        let _ = writeln!(page, "\nGives {}.", tool.returns().description);
+    }
+    page
+}
+
+fn carry_out(call: &Call) -> anyhow::Result<u8> {
+    find(&call.name)?;
+    let session = session::open(&call.project)?;
+    let title = format!("call {} {}", call.name, call.arguments);
+    let title = session.services.redactor.clean(&title).into_owned();
+    session.record(vec![RunEvent::Started {
+        kind: "tool".to_owned(),
+        title: title.clone(),
+        workspace: session.project.root.clone(),
+    }]);
+    let (executed, edits) = session::block_on(execute_alone(call, &session))?;
+    session.record(executed.events.clone());
+    let outcome = deliver(call, &session, title, &executed, edits.clone());
+    session.record(vec![RunEvent::Finished(outcome.clone())]);
+    if let Err(error) = session.store.flush() {
+        paint::remark(format!("the journal could not be written: {error}"));
+    }
+    let is_done = executed.result.success && !matches!(outcome, Outcome::Failed { .. });
+    if call.json {
+        paint::say_json(&Document {
+            run: session.run.to_string(),
+            result: &executed.result,
+            diff: edits.unified_diff(),
+            outcome,
+        })?;
+    } else {
+        print(call, &session, &executed, &edits, &outcome);
+    }
+    Ok(if is_done { EXIT_DONE } else { EXIT_PROBLEMS })
+}
+
+/// Executes the call in a copy of the workspace, which is made if it needs one.
+async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
+    let services = &session.services;
+    let root = session.project.root.clone();
+    let task = Task {
+        run: session.run.clone(),
+        kind: Kind::Do(call.name.clone()),
+        workspace: root.clone(),
+        overlay: BTreeMap::new(),
+        focus: None,
+        problems: Vec::new(),
+    };
+    let config = &services.config;
+    let bytes_max = config.safety.file_bytes_max();
+    let mut staging = Staging::new(root.clone(), BTreeMap::new(), bytes_max);
+    let policy = Policy::new(&services.host, config, &root);
+    let (checker, questions) = Checker::new();
+    let (watch, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
+    let shown = (!call.json)
+        .then(|| tokio::spawn(stream(pieces, Filter::new((*services.redactor).clone()))));
+    let executed = {
+        let desk = Desk {
+            policy: &policy,
+            redactor: &services.redactor,
+            checker: Some(&checker),
+            outputs: &Outputs::default(),
+            settings: &config.tools,
+            watch: shown.is_some().then_some(&watch),
+        };
+        let asked = ToolCall {
+            id: "1".to_owned(),
+            name: call.name.clone(),
+            arguments: call.arguments.clone(),
+        };
+        let mut copy = Copy::new(&task, services);
+        let working = Box::pin(execute(&asked, &mut staging, &desk));
+        copy.attend(working, questions).await
+    };
+    drop(watch);
+    if let Some(shown) = shown {
+        // It ends with the last piece.
+        let _ = shown.await;
+    }
+    (executed, staging.proposed().clone())
+}
+
+/// Shows output as it comes, without secrets, on standard error: the result itself goes to standard output.
+async fn stream(mut pieces: mpsc::Receiver<Vec<u8>>, mut filter: Filter) {
+    let show = |clean: &mut Vec<u8>| {
+        let text = String::from_utf8_lossy(clean).into_owned();
+        anstream::eprint!("{}", paint(paint::FAINT, paint::plain_lines(&text)));
+        clean.clear();
+    };
+    let mut clean = Vec::new();
+    while let Some(piece) = pieces.recv().await {
+        filter.push(&piece, &mut clean);
+        show(&mut clean);
+    }
+    filter.finish(&mut clean);
+    show(&mut clean);
+}
+
+/// Writes what was proposed to the files, unless it is only to be shown.
+fn deliver(
+    call: &Call,
+    session: &Session,
+    title: String,
+    executed: &Executed,
+    edits: EditSet,
+) -> Outcome {
+    let files = edits.files.len();
+    if !executed.result.success {
+        let message = executed.result.data.get("error").and_then(Value::as_str);
+        let message = message.unwrap_or_default().to_owned();
+        return Outcome::Failed { message };
+    }
+    if edits.is_empty() {
+        let reason = "the tool changed nothing".to_owned();
+        return Outcome::Nothing { reason };
+    }
+    if call.dry_run {
+        return Outcome::Proposed { files };
+    }
+    let paths = edits.files.keys().cloned().collect();
+    let proposal = Proposal {
+        edits,
+        title,
+        proof: Proof::default(),
+        repairs: Vec::new(),
+    };
+    match session.apply(&proposal) {
+        Delivery::Applied | Delivery::Shown => {
+            session.record(vec![RunEvent::Applied { files: paths }]);
+            Outcome::Applied { files }
+        }
+        Delivery::Refused(message) => Outcome::Failed { message },
+    }
+}
+
+fn print(call: &Call, session: &Session, executed: &Executed, edits: &EditSet, outcome: &Outcome) {
+    if executed.result.success {
+        paint::say(paint::quoted(executed.text.trim_end()));
+    } else {
+        paint::complain(executed.text.trim_start_matches("error: "));
+    }
+    if call.dry_run && !edits.is_empty() {
+        paint::say(paint::diff(&edits.unified_diff()));
+    }
+    match outcome {
+        Outcome::Applied { files } => {
+            let said = format!("{} changed", paint::count(*files, "file"));
+            let said = paint(paint::GOOD, said);
+            paint::say(format!(
+                "{said}  `meliora undo` takes run {} back",
+                session.run
+            ));
+        }
+        Outcome::Proposed { files } => {
+            let said = format!("{} would change", paint::count(*files, "file"));
+            paint::say(paint(paint::STRONG, said));
+        }
+        Outcome::Failed { message } if executed.result.success => paint::complain(message),
+        Outcome::Failed { .. } | Outcome::Nothing { .. } | Outcome::Cancelled => {}
+    }
+}

@@ -1,0 +1,341 @@
+//! `build`, `check`, `format` and `lint` (spec: Build Tool).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use crate::permit::{Action, Purpose};
+use crate::tools::arguments::{number, text};
+use crate::tools::fs::parameter;
+use crate::tools::job::{Job, Traces};
+use crate::tools::project::{self, Ecosystem, Project};
+use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
+
+/// Seconds that one command may take when nothing else is asked for, and at most.
+const SECONDS: usize = 600;
+const SECONDS_MAX: usize = 3600;
+
+/// Bytes of output that are kept.
+const OUTPUT_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+/// What is done to a project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BuildCommand {
+    /// It is built.
+    Build,
+    /// It is looked at for errors, without building it.
+    Check,
+    /// Its files are laid out as its formatter wants; what changes is proposed.
+    Format,
+    /// It is looked at for what should be better.
+    Lint,
+}
+
+/// A command of an ecosystem.
+struct Way {
+    ecosystem: Ecosystem,
+    command: BuildCommand,
+    /// One of these files or folders has to be there; empty: it always fits.
+    needs: &'static [&'static str],
+    program: &'static str,
+    arguments: &'static str,
+}
+
+const fn way(
+    ecosystem: Ecosystem,
+    command: BuildCommand,
+    needs: &'static [&'static str],
+    program: &'static str,
+    arguments: &'static str,
+) -> Way {
+    Way {
+        ecosystem,
+        command,
+        needs,
+        program,
+        arguments,
+    }
+}
+
+use BuildCommand::{Build, Check, Format, Lint};
+use Ecosystem::{CMake, Cargo, Go, Make, Node, Python};
+
+/// Every way to do something, the better ones first. The first whose files are there is taken; where its program is
+/// missing, the next one.
+const WAYS: [Way; 32] = [
+    way(
+        Cargo,
+        Build,
+        &[],
+        "cargo",
+        "build --offline --workspace --all-targets",
+    ),
+    way(
+        Cargo,
+        Check,
+        &[],
+        "cargo",
+        "check --offline --workspace --all-targets",
+    ),
+    way(Cargo, Format, &[], "cargo", "fmt --all"),
+    way(
+        Cargo,
+        Lint,
+        &[],
+        "cargo",
+        "clippy --offline --workspace --all-targets",
+    ),
+    way(Go, Build, &[], "go", "build ./..."),
+    way(Go, Check, &[], "go", "vet ./..."),
+    way(Go, Format, &[], "gofmt", "-w -l ."),
+    way(
+        Go,
+        Lint,
+        &[".golangci.yml", ".golangci.yaml", ".golangci.toml"],
+        "golangci-lint",
+        "run ./...",
+    ),
+    way(Go, Lint, &[], "staticcheck", "./..."),
+    way(Go, Lint, &[], "go", "vet ./..."),
+    way(Node, Build, &["script:build"], "npm", "run --silent build"),
+    way(
+        Node,
+        Build,
+        &["tsconfig.json"],
+        "tsc",
+        "--build --pretty false",
+    ),
+    way(
+        Node,
+        Check,
+        &["tsconfig.json"],
+        "tsc",
+        "--noEmit --pretty false",
+    ),
+    way(Node, Check, &["script:check"], "npm", "run --silent check"),
+    way(
+        Node,
+        Check,
+        &["script:typecheck"],
+        "npm",
+        "run --silent typecheck",
+    ),
+    way(
+        Node,
+        Format,
+        &["script:format"],
+        "npm",
+        "run --silent format",
+    ),
+    way(
+        Node,
+        Format,
+        &["biome.json", "biome.jsonc"],
+        "biome",
+        "format --write .",
+    ),
+    way(Node, Format, &[], "prettier", "--write ."),
+    way(Node, Lint, &["script:lint"], "npm", "run --silent lint"),
+    way(
+        Node,
+        Lint,
+        &["biome.json", "biome.jsonc"],
+        "biome",
+        "lint .",
+    ),
+    way(Node, Lint, &[], "eslint", "."),
+    way(
+        Python,
+        Build,
+        &["pyproject.toml", "setup.py"],
+        "python3",
+        "-m build --no-isolation",
+    ),
+    way(Python, Build, &[], "python3", "-m compileall -q ."),
+    way(Python, Check, &[], "mypy", "--no-color-output ."),
+    way(Python, Check, &[], "pyright", "."),
+    way(Python, Check, &[], "python3", "-m compileall -q ."),
+    way(Python, Format, &[], "ruff", "format ."),
+    way(Python, Format, &[], "black", "--quiet ."),
+    way(
+        Python,
+        Lint,
+        &[],
+        "ruff",
+        "check --no-cache --output-format concise .",
+    ),
+    way(Python, Lint, &[], "pyflakes", "."),
+    way(Make, Build, &[], "make", ""),
+    way(CMake, Build, &[], "cmake", "--build build"),
+];
+
+/// Targets of a makefile that stand for a command.
+const TARGETS: [(BuildCommand, &[&str]); 3] = [
+    (Check, &["check"]),
+    (Format, &["format", "fmt"]),
+    (Lint, &["lint"]),
+];
+
+#[async_trait]
+impl Tool for BuildCommand {
+    fn name(&self) -> &'static str {
+        match self {
+            Build => "build",
+            Check => "check",
+            Format => "format",
+            Lint => "lint",
+        }
+    }
+
+    fn description(&self) -> &'static str {
+        match self {
+            Build => "Builds the project with your edits.",
+            Check => "Checks the project with your edits for errors, without building it.",
+            Format => "Runs the project's formatter; what it changes becomes edits of yours.",
+            Lint => "Runs the project's linter.",
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let what = "Its folder in the workspace.";
+        vec![
+            parameter("folder", Kind::Text, false, what),
+            parameter("timeout_seconds", Kind::Integer, false, "Default: 600."),
+        ]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "command, exit_code, changed (for format), and what it printed".to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        project::is_any(context.staging)
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        let Ok(project) = Project::find(context, text(arguments, "folder")) else {
+            return Vec::new();
+        };
+        let directory = context.staging.root().join(&project.folder);
+        let ways = self.ways(&project).into_iter();
+        let actions = ways.map(|(program, arguments)| Action::Spawn {
+            purpose: Purpose::Tool,
+            program: program.into(),
+            arguments,
+            directory: directory.clone(),
+        });
+        actions.collect()
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let project = Project::find(context, text(arguments, "folder"))?;
+        let seconds = number(arguments, "timeout_seconds").unwrap_or(SECONDS);
+        let mut missing = Error::Unavailable(format!(
+            "nothing known can {} this project; use the tool `shell`",
+            self.name()
+        ));
+        for (program, line) in self.ways(&project) {
+            let shown = format!("{program} {}", line.join(" "));
+            let job = Job {
+                purpose: Purpose::Tool,
+                program: Path::new(&program).to_owned(),
+                arguments: line,
+                folder: project.folder.clone(),
+                variables: BTreeMap::new(),
+                timeout: Duration::from_secs(seconds.clamp(1, SECONDS_MAX) as u64),
+                output_bytes_max: OUTPUT_BYTES_MAX,
+                caps: shell::CAPS,
+                traces: if *self == Format {
+                    Traces::Kept
+                } else {
+                    Traces::Dropped
+                },
+                watch: context.watch.cloned(),
+            };
+            let ran = match shell::run(context, job).await {
+                // The next way may have what this one lacks.
+                Err(Error::Unavailable(reason)) if reason.contains("install it") => {
+                    missing = Error::Unavailable(reason);
+                    continue;
+                }
+                ran => ran?,
+            };
+            let stdout = String::from_utf8_lossy(&ran.finished.stdout);
+            if String::from_utf8_lossy(&ran.finished.stderr).contains("No module named build") {
+                continue;
+            }
+            let output = format!("{stdout}{}", String::from_utf8_lossy(&ran.finished.stderr));
+            let mut data = json!({ "command": shown, "exit_code": ran.finished.code });
+            if let Some(facts) = data.as_object_mut() {
+                if *self == Format {
+                    facts.insert("changed".to_owned(), ran.changes.len().into());
+                }
+                if ran.finished.timed_out {
+                    facts.insert("timed_out".to_owned(), true.into());
+                }
+            }
+            return Ok(Output {
+                data,
+                text: (!output.trim().is_empty()).then(|| ("output".to_owned(), output)),
+                changes: ran.changes,
+                ..Output::default()
+            });
+        }
+        Err(missing)
+    }
+}
+
+impl BuildCommand {
+    /// The ways that fit a project, the better ones first.
+    fn ways(self, project: &Project<'_>) -> Vec<(String, Vec<String>)> {
+        if matches!(project.ecosystem, Make | CMake) && self != Build {
+            return self.target(project).into_iter().collect();
+        }
+        let ways = WAYS.iter().filter(|way| {
+            let fits = way.needs.is_empty() || way.needs.iter().any(|need| has(project, need));
+            way.ecosystem == project.ecosystem && way.command == self && fits
+        });
+        let ways = ways.map(|way| {
+            let arguments = way.arguments.split_whitespace().map(str::to_owned);
+            (way.program.to_owned(), arguments.collect())
+        });
+        let mut ways: Vec<(String, Vec<String>)> = ways.collect();
+        if project.ecosystem == CMake {
+            // The build folder is made in the copy and goes with it.
+            let line = "cmake -S . -B build >&2 && cmake --build build";
+            ways = vec![("sh".to_owned(), vec!["-c".to_owned(), line.to_owned()])];
+        }
+        ways
+    }
+
+    /// The target of a makefile that stands for this command.
+    fn target(self, project: &Project<'_>) -> Option<(String, Vec<String>)> {
+        let files = ["Makefile", "makefile", "GNUmakefile"];
+        let makefile = files.iter().find_map(|file| project.text(file))?;
+        let (_, targets) = TARGETS.iter().find(|(command, _)| *command == self)?;
+        let is_there = |target: &&&str| {
+            let head = format!("{target}:");
+            makefile.lines().any(|line| line.starts_with(&head))
+        };
+        let target = targets.iter().find(is_there)?;
+        Some(("make".to_owned(), vec![(*target).to_owned()]))
+    }
+}
+
+/// Whether a project has a file, or a script in its `package.json`.
+fn has(project: &Project<'_>, need: &str) -> bool {
+    let Some(script) = need.strip_prefix("script:") else {
+        return project.has(need);
+    };
+    let manifest = project.text("package.json").unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
+    let script = manifest
+        .get("scripts")
+        .and_then(|scripts| scripts.get(script));
+    script.is_some_and(Value::is_string)
+}

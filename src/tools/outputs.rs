@@ -1,0 +1,152 @@
+//! Long results of tools, kept so that a model can read on (spec: Execution Engine, output).
+//!
+//! What a run keeps is bounded: when there is too much, the oldest is forgotten and says so.
+
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::arguments::{number, text};
+use super::fs::parameter;
+use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
+use crate::permit::Action;
+
+/// Bytes that one run keeps.
+const BYTES_MAX: usize = 16 * 1024 * 1024;
+
+/// Lines that one look gives.
+const LINES_MAX: usize = 400;
+
+/// The long results of one run.
+///
+/// Behind a lock, because calls of one turn run side by side and each may have a long result. It is never held across
+/// anything that waits.
+#[derive(Debug, Clone, Default)]
+pub struct Outputs {
+    kept: Arc<Mutex<Kept>>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    texts: VecDeque<Arc<str>>,
+    bytes: usize,
+    forgotten: usize,
+}
+
+impl Outputs {
+    /// Keeps a text, and gives the name under which it is found. What is kept has no secrets in it.
+    pub fn keep(&self, text: &str) -> String {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        kept.bytes += text.len();
+        kept.texts.push_back(Arc::from(text));
+        while kept.bytes > BYTES_MAX && kept.texts.len() > 1 {
+            let oldest = kept.texts.pop_front();
+            kept.bytes -= oldest.map_or(0, |oldest| oldest.len());
+            kept.forgotten += 1;
+        }
+        format!("o{}", kept.forgotten + kept.texts.len())
+    }
+
+    /// The text of that name.
+    fn find(&self, name: &str) -> Result<Arc<str>, Error> {
+        let kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        let unknown = || Error::Arguments(format!("there is no output `{name}`"));
+        let number = name
+            .strip_prefix('o')
+            .and_then(|number| number.parse().ok());
+        let number: usize = number.ok_or_else(unknown)?;
+        let Some(index) = number.checked_sub(kept.forgotten + 1) else {
+            let gone = format!("the output `{name}` is no longer kept; call its tool again");
+            return Err(Error::Unavailable(gone));
+        };
+        kept.texts.get(index).cloned().ok_or_else(unknown)
+    }
+}
+
+/// Reads on in a result that was cut.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadOutput;
+
+#[async_trait]
+impl Tool for ReadOutput {
+    fn name(&self) -> &'static str {
+        "read_output"
+    }
+
+    fn description(&self) -> &'static str {
+        "Reads on in a result that was cut."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![
+            parameter("output", Kind::Text, true, "Its name, such as o1."),
+            parameter("start_line", Kind::Integer, false, "First line, from 1."),
+            parameter("search", Kind::Text, false, "Only lines with this text."),
+        ]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "lines (how many there are) and those that are shown".to_owned(),
+        }
+    }
+
+    fn only_looks(&self) -> bool {
+        true
+    }
+
+    fn actions(&self, _arguments: &Value, _context: &Context<'_>) -> Vec<Action> {
+        // What is kept was judged when it came to be.
+        Vec::new()
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let whole = context.outputs.find(text(arguments, "output"))?;
+        let first = number(arguments, "start_line").unwrap_or(1).max(1);
+        let search = text(arguments, "search");
+        let lines = whole.lines().enumerate().skip(first - 1);
+        let mut found = lines.filter(|(_, line)| line.contains(search));
+        let mut shown = String::new();
+        for (index, line) in found.by_ref().take(LINES_MAX) {
+            // Writing to a string cannot fail.
+            let _ = if search.is_empty() {
+                writeln!(shown, "{line}")
+            } else {
+                writeln!(shown, "{}: {line}", index + 1)
+            };
+        }
+        let next = found.next().map(|(index, _)| index + 1);
+        Ok(Output {
+            data: json!({ "lines": whole.lines().count() }),
+            text: Some((format!("output from line {first}"), shown)),
+            more: next.map(|next| format!("read on with start_line = {next}")),
+            ..Output::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn thousands_of_long_outputs_are_kept_in_bounded_memory() {
+        let outputs = Outputs::default();
+        let long = "line\n".repeat(200_000);
+        for number in 1..=5_000 {
+            assert_eq!(outputs.keep(&long), format!("o{number}"));
+            let kept = outputs.kept.lock().expect("not poisoned");
+            assert!(kept.bytes <= BYTES_MAX && kept.texts.len() <= 17);
+        }
+        assert!(outputs.find("o5000").is_ok_and(|text| *text == *long));
+        assert!(matches!(outputs.find("o1"), Err(Error::Unavailable(_))));
+        for unknown in ["o5001", "o0x", "", "o-1"] {
+            assert!(matches!(outputs.find(unknown), Err(Error::Arguments(_))));
+        }
+        outputs.keep(&"x".repeat(2 * BYTES_MAX));
+        assert!(outputs.find("o5001").is_ok() && outputs.find("o5000").is_err());
+    }
+}

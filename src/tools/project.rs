@@ -1,0 +1,126 @@
+//! What kind of project a folder holds, by its files as they are with the edits so far (spec: Build Tool, Test Tool).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::{Context, Error, shell};
+use crate::text::staging::Staging;
+
+/// Files of a folder that are looked at to find Python without a manifest.
+const ENTRIES_MAX: usize = 500;
+
+/// A family of tools that belong together.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ecosystem {
+    /// Rust.
+    Cargo,
+    /// JavaScript and TypeScript.
+    Node,
+    /// Python.
+    Python,
+    /// Go.
+    Go,
+    /// A `CMakeLists.txt`.
+    CMake,
+    /// A makefile and nothing else.
+    Make,
+}
+
+/// A folder that holds a project.
+#[derive(Debug)]
+pub struct Project<'run> {
+    /// Relative to the workspace; empty for the workspace itself.
+    pub folder: PathBuf,
+    /// What kind it is.
+    pub ecosystem: Ecosystem,
+    staging: &'run Staging,
+}
+
+/// What makes a folder a project of a kind, in the order in which they are looked for.
+const MANIFESTS: [(&str, Ecosystem); 13] = [
+    ("Cargo.toml", Ecosystem::Cargo),
+    ("go.mod", Ecosystem::Go),
+    ("package.json", Ecosystem::Node),
+    ("pyproject.toml", Ecosystem::Python),
+    ("setup.py", Ecosystem::Python),
+    ("setup.cfg", Ecosystem::Python),
+    ("requirements.txt", Ecosystem::Python),
+    ("pytest.ini", Ecosystem::Python),
+    ("tox.ini", Ecosystem::Python),
+    ("CMakeLists.txt", Ecosystem::CMake),
+    ("Makefile", Ecosystem::Make),
+    ("makefile", Ecosystem::Make),
+    ("GNUmakefile", Ecosystem::Make),
+];
+
+impl<'run> Project<'run> {
+    /// The project in a folder that was named, or in the nearest one above it.
+    pub(super) fn find(context: &Context<'run>, given: &str) -> Result<Self, Error> {
+        let given = shell::folder(context, given)?;
+        let nowhere = || {
+            Error::Unavailable(
+                "there is no project there: no Cargo.toml, go.mod, package.json, pyproject.toml, CMakeLists.txt, \
+                 Makefile and no Python file; name its folder, or use the tool `shell`"
+                    .to_owned(),
+            )
+        };
+        Self::around(context.staging, &given).ok_or_else(nowhere)
+    }
+
+    /// The same for a folder relative to the workspace.
+    pub fn around(staging: &'run Staging, given: &Path) -> Option<Self> {
+        given.ancestors().find_map(|folder| {
+            let ecosystem = kind(staging, folder)?;
+            Some(Self {
+                folder: folder.to_owned(),
+                ecosystem,
+                staging,
+            })
+        })
+    }
+
+    /// The text of one of its files.
+    pub fn text(&self, file: &str) -> Option<Arc<str>> {
+        self.staging.read(&self.folder.join(file)).ok()
+    }
+
+    /// Whether it has such a file or folder.
+    pub fn has(&self, file: &str) -> bool {
+        has(self.staging, &self.folder.join(file))
+    }
+}
+
+/// Whether the workspace or a folder right in it holds a project.
+pub(super) fn is_any(staging: &Staging) -> bool {
+    if kind(staging, Path::new("")).is_some() {
+        return true;
+    }
+    let entries = std::fs::read_dir(staging.root()).into_iter().flatten();
+    let mut folders = entries.take(ENTRIES_MAX).flatten();
+    folders.any(|entry| {
+        let holds = |(name, _): &(&str, Ecosystem)| entry.path().join(name).is_file();
+        MANIFESTS.iter().any(holds)
+    })
+}
+
+fn kind(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
+    let mut manifests = MANIFESTS.iter();
+    let found = manifests.find(|(name, _)| has(staging, &folder.join(name)));
+    if let Some((_, ecosystem)) = found {
+        return Some(*ecosystem);
+    }
+    let is_python = |path: &Path| path.extension().is_some_and(|ending| ending == "py");
+    let proposed = staging.proposed().files.keys();
+    let mut proposed = proposed.filter(|path| path.parent() == Some(folder));
+    let entries = std::fs::read_dir(staging.root().join(folder)).into_iter();
+    let mut entries = entries.flatten().take(ENTRIES_MAX).flatten();
+    (proposed.any(|path| is_python(path)) || entries.any(|entry| is_python(&entry.path())))
+        .then_some(Ecosystem::Python)
+}
+
+fn has(staging: &Staging, path: &Path) -> bool {
+    match staging.proposed().files.get(path) {
+        Some(edit) => edit.after.is_some(),
+        None => staging.overlay().contains_key(path) || staging.root().join(path).exists(),
+    }
+}

@@ -1,0 +1,272 @@
+//! Runners of tests: which one a project has, how it is started, how it is read (spec: Test Tool).
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use super::cases::Case;
+use super::reading::{golang, jest, libtest, nextest, pytest, tap, unittest};
+use crate::process::Finished;
+use crate::tools::project::{Ecosystem, Project};
+
+/// A runner of tests.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Framework {
+    /// `cargo test`.
+    Cargo,
+    /// `cargo nextest`.
+    Nextest,
+    /// `pytest`.
+    Pytest,
+    /// Python's own.
+    Unittest,
+    /// `vitest`.
+    Vitest,
+    /// `jest`.
+    Jest,
+    /// Node's own.
+    Node,
+    /// `go test`.
+    Go,
+}
+
+/// A program and its arguments.
+pub type Line = (PathBuf, Vec<String>);
+
+/// Every runner by the name that `tools.test.framework` has for it.
+const NAMES: [(&str, Framework); 8] = [
+    ("cargo", Framework::Cargo),
+    ("nextest", Framework::Nextest),
+    ("pytest", Framework::Pytest),
+    ("unittest", Framework::Unittest),
+    ("vitest", Framework::Vitest),
+    ("jest", Framework::Jest),
+    ("node", Framework::Node),
+    ("go", Framework::Go),
+];
+
+impl Framework {
+    /// The runner of that name.
+    pub fn named(name: &str) -> Option<Self> {
+        let mut names = NAMES.iter();
+        let found = names.find(|(known, _)| known.eq_ignore_ascii_case(name))?;
+        Some(found.1)
+    }
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        let mut names = NAMES.iter();
+        names
+            .find(|(_, known)| *known == self)
+            .map_or("", |(name, _)| name)
+    }
+
+    /// The runner that a project uses, by its files.
+    pub fn of(project: &Project<'_>) -> Option<Self> {
+        match project.ecosystem {
+            Ecosystem::Cargo if project.has(".config/nextest.toml") => Some(Self::Nextest),
+            Ecosystem::Cargo => Some(Self::Cargo),
+            Ecosystem::Go => Some(Self::Go),
+            Ecosystem::Node => Some(of_package(project)),
+            Ecosystem::Python => {
+                let mentions = |file: &str| {
+                    let text = project.text(file);
+                    text.is_some_and(|text| text.contains("pytest"))
+                };
+                let files = ["pyproject.toml", "setup.cfg", "tox.ini", "setup.py"];
+                let more = [
+                    "requirements.txt",
+                    "requirements-dev.txt",
+                    "dev-requirements.txt",
+                ];
+                let has = ["pytest.ini", "conftest.py", "tests/conftest.py"];
+                let is_pytest = files.into_iter().chain(more).any(mentions)
+                    || has.into_iter().any(|file| project.has(file));
+                Some(if is_pytest {
+                    Self::Pytest
+                } else {
+                    Self::Unittest
+                })
+            }
+            Ecosystem::Make | Ecosystem::CMake => None,
+        }
+    }
+
+    /// How the tests are run whose names match; all of them for an empty name.
+    pub fn run(self, name: &str) -> Line {
+        let named = |option: &str| {
+            let both = [option.to_owned(), name.to_owned()];
+            both.into_iter().filter(|_| !name.is_empty())
+        };
+        match self {
+            Self::Cargo => {
+                let line = line("cargo", "test --offline --no-fail-fast");
+                with(line, Some(name.to_owned()).filter(|name| !name.is_empty()))
+            }
+            Self::Nextest => {
+                let fixed = "nextest run --offline --no-fail-fast --status-level all --final-status-level none \
+                             --no-tests pass";
+                let line = line("cargo", fixed);
+                with(line, Some(name.to_owned()).filter(|name| !name.is_empty()))
+            }
+            Self::Pytest => {
+                let fixed = "-m pytest -vv --durations=0 --color=no -p no:cacheprovider";
+                let is_path = name.contains("::") || name.contains('/');
+                let line = line("python3", fixed);
+                if is_path {
+                    with(line, [name.to_owned()])
+                } else {
+                    with(line, named("-k"))
+                }
+            }
+            Self::Unittest => with(line("python3", "-m unittest discover -v"), named("-k")),
+            Self::Vitest => with(line("vitest", "run --reporter=json"), named("-t")),
+            Self::Jest => with(line("jest", "--json --ci"), named("-t")),
+            Self::Node => {
+                let line = line("node", "--test --test-reporter=tap");
+                with(line, named("--test-name-pattern"))
+            }
+            Self::Go => with(
+                with(line("go", "test -json"), named("-run")),
+                ["./...".to_owned()],
+            ),
+        }
+    }
+
+    /// How the runner is asked for the names of its tests; `None` where it cannot tell.
+    pub fn list(self) -> Option<Line> {
+        match self {
+            Self::Cargo => Some(line(
+                "cargo",
+                "test --offline --quiet -- --list --format terse",
+            )),
+            Self::Nextest => {
+                let fixed = "nextest list --offline --message-format oneline";
+                Some(line("cargo", fixed))
+            }
+            Self::Pytest => {
+                let fixed = "-m pytest --collect-only -q --color=no -p no:cacheprovider";
+                Some(line("python3", fixed))
+            }
+            Self::Go => Some(line("go", "test -list . ./...")),
+            Self::Vitest => Some(line("vitest", "list")),
+            Self::Unittest | Self::Jest | Self::Node => None,
+        }
+    }
+
+    /// How it is found out which lines the tests reach; what that needs is said when it is missing.
+    pub fn coverage(self) -> Line {
+        match self {
+            Self::Cargo | Self::Nextest => line("cargo", "llvm-cov --offline --workspace"),
+            Self::Pytest => {
+                let fixed =
+                    "-m pytest -q --cov --cov-report=term-missing --color=no -p no:cacheprovider";
+                line("python3", fixed)
+            }
+            Self::Unittest => line("python3", "-m coverage run -m unittest discover"),
+            Self::Vitest => line("vitest", "run --coverage"),
+            Self::Jest => line("jest", "--coverage --ci"),
+            Self::Node => line(
+                "node",
+                "--test --experimental-test-coverage --test-reporter=spec",
+            ),
+            Self::Go => line("go", "test -cover ./..."),
+        }
+    }
+
+    /// How benchmarks are run whose names match; `None` where the runner has none.
+    pub fn benchmark(self, name: &str) -> Option<Line> {
+        let given = Some(name.to_owned()).filter(|name| !name.is_empty());
+        match self {
+            Self::Cargo | Self::Nextest => Some(with(line("cargo", "bench --offline"), given)),
+            Self::Go => {
+                let name = if name.is_empty() { "." } else { name };
+                let line = line("go", "test -run ^$ -benchmem -bench");
+                Some(with(line, [name.to_owned(), "./...".to_owned()]))
+            }
+            Self::Pytest => {
+                let option = given.into_iter().flat_map(|name| ["-k".to_owned(), name]);
+                let fixed = "-m pytest --benchmark-only --color=no -p no:cacheprovider";
+                Some(with(line("python3", fixed), option))
+            }
+            Self::Vitest => Some(with(line("vitest", "bench --run"), given)),
+            Self::Unittest | Self::Jest | Self::Node => None,
+        }
+    }
+
+    /// The tests of a run.
+    pub fn read(self, finished: &Finished) -> Vec<Case> {
+        let stdout = String::from_utf8_lossy(&finished.stdout);
+        let stderr = String::from_utf8_lossy(&finished.stderr);
+        match self {
+            Self::Cargo => libtest::read(&stdout),
+            Self::Nextest => nextest::read(&stderr),
+            Self::Pytest => pytest::read(&stdout),
+            Self::Unittest => unittest::read(&stderr),
+            Self::Vitest | Self::Jest => jest::read(&stdout),
+            Self::Node => tap::read(&stdout),
+            Self::Go => golang::read(&stdout),
+        }
+    }
+
+    /// The names that were listed.
+    pub fn read_list(self, finished: &Finished) -> Vec<String> {
+        let stdout = String::from_utf8_lossy(&finished.stdout);
+        match self {
+            Self::Cargo => libtest::listed(&stdout),
+            Self::Pytest => pytest::listed(&stdout),
+            Self::Go => golang::listed(&stdout),
+            Self::Nextest | Self::Vitest | Self::Jest | Self::Node | Self::Unittest => {
+                let lines = stdout.lines().filter(|line| !line.trim().is_empty());
+                lines.map(str::to_owned).collect()
+            }
+        }
+    }
+
+    /// What was printed beside results of tests, to say why there are none.
+    pub fn remarks(self, finished: &Finished) -> String {
+        let stdout = String::from_utf8_lossy(&finished.stdout);
+        let stderr = String::from_utf8_lossy(&finished.stderr);
+        match self {
+            Self::Go => format!("{}{stderr}", golang::remarks(&stdout)),
+            Self::Cargo
+            | Self::Nextest
+            | Self::Pytest
+            | Self::Unittest
+            | Self::Vitest
+            | Self::Jest
+            | Self::Node => format!("{stdout}{stderr}"),
+        }
+    }
+}
+
+fn of_package(project: &Project<'_>) -> Framework {
+    let manifest = project.text("package.json").unwrap_or_default();
+    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
+    let depends = |name: &str| {
+        let kinds = ["devDependencies", "dependencies"];
+        kinds.iter().any(|kind| {
+            let all = manifest.get(*kind);
+            all.is_some_and(|all| all.get(name).is_some())
+        })
+    };
+    let script = manifest.pointer("/scripts/test").and_then(Value::as_str);
+    let script = script.unwrap_or_default();
+    if script.contains("vitest") || depends("vitest") {
+        Framework::Vitest
+    } else if script.contains("jest") || depends("jest") {
+        Framework::Jest
+    } else {
+        Framework::Node
+    }
+}
+
+fn line(program: &str, arguments: &str) -> Line {
+    let arguments = arguments.split_whitespace().map(str::to_owned);
+    (Path::new(program).to_owned(), arguments.collect())
+}
+
+fn with((program, mut arguments): Line, more: impl IntoIterator<Item = String>) -> Line {
+    arguments.extend(more);
+    (program, arguments)
+}

@@ -1,0 +1,403 @@
+//! `run_tests`, `discover_tests`, `test_coverage` and `benchmark` (spec: Test Tool).
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::cases::{Case, Outcome, count};
+use super::framework::{Framework, Line};
+use crate::permit::{Action, Purpose};
+use crate::process::Finished;
+use crate::syntax;
+use crate::tools::arguments::{number, text};
+use crate::tools::fs::parameter;
+use crate::tools::job::{Job, Ran, Traces};
+use crate::tools::project::{self, Project};
+use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
+
+/// Tests that one result names.
+const CASES_MAX: usize = 5_000;
+
+/// Seconds that the tests may take when nothing else is asked for, and at most.
+const SECONDS: usize = 600;
+const SECONDS_MAX: usize = 3600;
+
+/// Bytes of output that are read.
+const OUTPUT_BYTES_MAX: usize = 32 * 1024 * 1024;
+
+/// Files that are looked through for tests where the runner cannot list them.
+const FILES_MAX: usize = 5_000;
+
+/// Runs tests.
+#[derive(Debug, Clone, Copy)]
+pub struct RunTests;
+
+/// Lists tests.
+#[derive(Debug, Clone, Copy)]
+pub struct DiscoverTests;
+
+/// Finds out what tests reach.
+#[derive(Debug, Clone, Copy)]
+pub struct TestCoverage;
+
+/// Runs benchmarks.
+#[derive(Debug, Clone, Copy)]
+pub struct Benchmark;
+
+#[async_trait]
+impl Tool for RunTests {
+    fn name(&self) -> &'static str {
+        "run_tests"
+    }
+
+    fn description(&self) -> &'static str {
+        "Runs the project's tests with your edits."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let name = "Only tests whose names match.";
+        vec![
+            parameter("name", Kind::Text, false, name),
+            folder_parameter(),
+            parameter("timeout_seconds", Kind::Integer, false, "Default: 600."),
+        ]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description:
+                "passed, failed, skipped, tests (name, outcome, message, milliseconds each)"
+                    .to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        is_offered(context)
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        planned(context, arguments, |runner| {
+            Some(runner.run(text(arguments, "name")))
+        })
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let (project, runner) = runner(context, arguments)?;
+        let line = runner.run(text(arguments, "name"));
+        let shown = shown(&line);
+        let ran = start(context, arguments, &project, line).await?;
+        let cases = runner.read(&ran.finished);
+        let counts = |outcome| count(&cases, outcome);
+        let mut data = json!({
+            "command": shown,
+            "passed": counts(Outcome::Passed),
+            "failed": counts(Outcome::Failed),
+            "skipped": counts(Outcome::Skipped),
+            "exit_code": ran.finished.code,
+        });
+        let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
+        let mut listing: String = failed.map(told).collect();
+        if listing.is_empty() && (!ran.finished.success() || cases.is_empty()) {
+            listing = runner.remarks(&ran.finished);
+        }
+        if let Some(facts) = data.as_object_mut() {
+            if ran.finished.timed_out {
+                facts.insert("timed_out".to_owned(), true.into());
+            }
+            let cases: Vec<&Case> = cases.iter().take(CASES_MAX).collect();
+            facts.insert("tests".to_owned(), json!(cases));
+        }
+        Ok(Output {
+            data,
+            text: (!listing.is_empty()).then(|| ("tests".to_owned(), listing)),
+            ..Output::default()
+        })
+    }
+}
+
+#[async_trait]
+impl Tool for DiscoverTests {
+    fn name(&self) -> &'static str {
+        "discover_tests"
+    }
+
+    fn description(&self) -> &'static str {
+        "Lists the project's tests."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![folder_parameter()]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "count, and the names".to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        is_offered(context)
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        planned(context, arguments, Framework::list)
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let (project, runner) = runner(context, arguments)?;
+        let (names, by) = match runner.list() {
+            Some(line) => {
+                let ran = start(context, arguments, &project, line).await?;
+                let names = runner.read_list(&ran.finished);
+                if names.is_empty() && !ran.finished.success() {
+                    return Err(Error::Unavailable(runner.remarks(&ran.finished)));
+                }
+                (names, runner.name())
+            }
+            None => (by_syntax(context, &project), "syntax"),
+        };
+        let listing = names.join("\n");
+        Ok(Output {
+            data: json!({ "count": names.len(), "by": by, "tests": names }),
+            text: (!listing.is_empty()).then(|| ("tests".to_owned(), listing)),
+            ..Output::default()
+        })
+    }
+}
+
+#[async_trait]
+impl Tool for TestCoverage {
+    fn name(&self) -> &'static str {
+        "test_coverage"
+    }
+
+    fn description(&self) -> &'static str {
+        "Tells which code the tests reach."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        vec![folder_parameter()]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "exit_code, and the report".to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        is_offered(context)
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        planned(context, arguments, |runner| Some(runner.coverage()))
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let (project, runner) = runner(context, arguments)?;
+        let line = runner.coverage();
+        let shown = shown(&line);
+        let ran = start(context, arguments, &project, line).await?;
+        let output = both(&ran.finished);
+        let missing = [
+            (
+                "no such command: `llvm-cov`",
+                "cargo install cargo-llvm-cov",
+            ),
+            ("unrecognized arguments: --cov", "pip install pytest-cov"),
+            ("No module named coverage", "pip install coverage"),
+            (
+                "Cannot find dependency",
+                "npm install -D @vitest/coverage-v8",
+            ),
+        ];
+        if let Some((_, install)) = missing.iter().find(|(sign, _)| output.contains(sign)) {
+            let reason = format!("coverage needs what is not installed: `{install}`");
+            return Err(Error::Unavailable(reason));
+        }
+        Ok(reported(&ran, &shown, output))
+    }
+}
+
+#[async_trait]
+impl Tool for Benchmark {
+    fn name(&self) -> &'static str {
+        "benchmark"
+    }
+
+    fn description(&self) -> &'static str {
+        "Runs the project's benchmarks."
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        let name = "Only those whose names match.";
+        vec![
+            parameter("name", Kind::Text, false, name),
+            folder_parameter(),
+            parameter("timeout_seconds", Kind::Integer, false, "Default: 600."),
+        ]
+    }
+
+    fn returns(&self) -> ReturnType {
+        ReturnType {
+            description: "exit_code, and the report".to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        is_offered(context)
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        planned(context, arguments, |runner| {
+            runner.benchmark(text(arguments, "name"))
+        })
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let (project, runner) = runner(context, arguments)?;
+        let line = runner
+            .benchmark(text(arguments, "name"))
+            .ok_or_else(|| Error::Unavailable(format!("{} has no benchmarks", runner.name())))?;
+        let shown = shown(&line);
+        let ran = start(context, arguments, &project, line).await?;
+        let output = both(&ran.finished);
+        Ok(reported(&ran, &shown, output))
+    }
+}
+
+/// Whether there are tests to be run, as far as the root of the workspace shows.
+fn is_offered(context: &Context<'_>) -> bool {
+    context.settings.test.enabled && project::is_any(context.staging)
+}
+
+fn folder_parameter() -> Parameter {
+    let what = "Its folder in the workspace.";
+    parameter("folder", Kind::Text, false, what)
+}
+
+/// The project that is meant, and what runs its tests.
+fn runner<'run>(
+    context: &Context<'run>,
+    arguments: &Value,
+) -> Result<(Project<'run>, Framework), Error> {
+    if text(arguments, "name").starts_with('-') {
+        let reason = "`name` is a name, not an option";
+        return Err(Error::Arguments(reason.to_owned()));
+    }
+    let project = Project::find(context, text(arguments, "folder"))?;
+    let wanted = context.settings.test.framework.as_str();
+    let runner = if wanted.is_empty() {
+        Framework::of(&project)
+    } else {
+        Framework::named(wanted)
+    };
+    let runner = runner.ok_or_else(|| {
+        Error::Unavailable(format!(
+            "nothing known runs the tests of this project{}; use the tool `shell`",
+            if wanted.is_empty() {
+                String::new()
+            } else {
+                format!(" (tools.test.framework is `{wanted}`)")
+            }
+        ))
+    })?;
+    Ok((project, runner))
+}
+
+fn planned(
+    context: &Context<'_>,
+    arguments: &Value,
+    line: impl Fn(Framework) -> Option<Line>,
+) -> Vec<Action> {
+    let planned = runner(context, arguments).ok();
+    let planned = planned.and_then(|(project, runner)| Some((project, line(runner)?)));
+    let actions = planned.map(|(project, (program, arguments))| Action::Spawn {
+        purpose: Purpose::Test,
+        program,
+        arguments,
+        directory: context.staging.root().join(&project.folder),
+    });
+    actions.into_iter().collect()
+}
+
+async fn start(
+    context: &Context<'_>,
+    arguments: &Value,
+    project: &Project<'_>,
+    (program, line): Line,
+) -> Result<Ran, Error> {
+    let seconds = number(arguments, "timeout_seconds").unwrap_or(SECONDS);
+    let job = Job {
+        purpose: Purpose::Test,
+        program,
+        arguments: line,
+        folder: project.folder.clone(),
+        variables: BTreeMap::new(),
+        timeout: Duration::from_secs(seconds.clamp(1, SECONDS_MAX) as u64),
+        output_bytes_max: OUTPUT_BYTES_MAX,
+        caps: shell::CAPS,
+        traces: Traces::Dropped,
+        watch: context.watch.cloned(),
+    };
+    shell::run(context, job).await
+}
+
+/// A failed test for a model.
+fn told(case: &Case) -> String {
+    let mut told = format!("FAILED {}", case.name);
+    for line in case.message.lines() {
+        // Writing to a string cannot fail.
+        let _ = write!(told, "\n    {line}");
+    }
+    told.push('\n');
+    told
+}
+
+/// Names of tests as the syntax shows them.
+fn by_syntax(context: &Context<'_>, project: &Project<'_>) -> Vec<String> {
+    let root = context.staging.root();
+    let walk = ignore::WalkBuilder::new(root.join(&project.folder)).build();
+    let files = walk.flatten().take(FILES_MAX);
+    let names = files.flat_map(|entry| {
+        let path = entry
+            .path()
+            .strip_prefix(root)
+            .unwrap_or(Path::new(""))
+            .to_owned();
+        let is_readable = entry.path().is_file() && context.policy.is_readable(entry.path());
+        let whole = is_readable
+            .then(|| context.staging.read(&path).ok())
+            .flatten();
+        let tests = whole
+            .map(|whole| syntax::tests(&path, &whole))
+            .unwrap_or_default();
+        let named = tests
+            .into_iter()
+            .map(move |test| format!("{} {}", path.display(), test.name));
+        named.collect::<Vec<_>>()
+    });
+    names.collect()
+}
+
+fn shown((program, arguments): &Line) -> String {
+    format!("{} {}", program.display(), arguments.join(" "))
+}
+
+fn both(finished: &Finished) -> String {
+    let stdout = String::from_utf8_lossy(&finished.stdout);
+    let stderr = String::from_utf8_lossy(&finished.stderr);
+    format!("{stdout}{stderr}")
+}
+
+fn reported(ran: &Ran, command: &str, output: String) -> Output {
+    Output {
+        data: json!({ "command": command, "exit_code": ran.finished.code }),
+        text: (!output.is_empty()).then(|| ("report".to_owned(), output)),
+        ..Output::default()
+    }
+}

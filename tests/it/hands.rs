@@ -1,0 +1,431 @@
+//! The tools that run programs, each on a real project of its ecosystem, called the way a model calls them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use meliora::agent::copy::Copy;
+use meliora::agent::task::{Kind, Services, Task};
+use meliora::config::Config;
+use meliora::config::host::Host;
+use meliora::event::RunId;
+use meliora::llm::message::ToolCall;
+use meliora::redact::Redactor;
+use meliora::safety::Policy;
+use meliora::text::staging::Staging;
+use meliora::tools::execute::{Desk, Executed, execute, execute_all};
+use meliora::tools::outputs::Outputs;
+use meliora::tools::{Checker, registry};
+use serde_json::{Value, json};
+
+use crate::servers::tool;
+
+/// A project on which tools are called.
+pub(crate) struct Scene {
+    _folder: tempfile::TempDir,
+    pub(crate) root: PathBuf,
+    pub(crate) services: Services,
+    pub(crate) staging: Staging,
+    outputs: Outputs,
+}
+
+impl Scene {
+    pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        Self::with(files, Config::default())
+    }
+
+    pub(crate) fn with(files: &[(&str, &str)], config: Config) -> Self {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let root = base.join("work");
+        std::fs::create_dir_all(&root).expect("made");
+        for (path, text) in files {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+        let mut environment: BTreeMap<String, String> = std::env::vars().collect();
+        for (name, inside) in [("XDG_CACHE_HOME", "cache"), ("XDG_STATE_HOME", "state")] {
+            environment.insert(name.to_owned(), base.join(inside).display().to_string());
+        }
+        let own = [tool("python/ruff"), tool("npm/tsc")];
+        let own = own.iter().filter_map(|program| program.parent());
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let path = own.map(Path::to_owned).chain(std::env::split_paths(&path));
+        let path = std::env::join_paths(path).expect("plain folders");
+        environment.insert("PATH".to_owned(), path.to_string_lossy().into_owned());
+        let executable = PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
+        let host = Host::from_environment(executable, environment);
+        let services = Services::new(host, config, Redactor::default());
+        Self {
+            _folder: folder,
+            staging: Staging::new(root.clone(), BTreeMap::new(), 10_000_000),
+            root,
+            services,
+            outputs: Outputs::default(),
+        }
+    }
+
+    pub(crate) async fn call(&mut self, name: &str, arguments: Value) -> Executed {
+        let mut all = self.call_all(&[(name, arguments)]).await;
+        all.pop().expect("one call, one result")
+    }
+
+    async fn call_all(&mut self, calls: &[(&str, Value)]) -> Vec<Executed> {
+        let calls: Vec<ToolCall> = calls
+            .iter()
+            .map(|(name, arguments)| ToolCall {
+                id: "1".to_owned(),
+                name: (*name).to_owned(),
+                arguments: arguments.to_string(),
+            })
+            .collect();
+        let task = Task {
+            run: RunId::new(0, 0),
+            kind: Kind::Do(String::new()),
+            workspace: self.root.clone(),
+            overlay: BTreeMap::new(),
+            focus: None,
+            problems: Vec::new(),
+        };
+        let Services {
+            host,
+            config,
+            redactor,
+            ..
+        } = &self.services;
+        let policy = Policy::new(host, config, &self.root);
+        let (checker, questions) = Checker::new();
+        let desk = Desk {
+            policy: &policy,
+            redactor,
+            checker: Some(&checker),
+            outputs: &self.outputs,
+            settings: &config.tools,
+            watch: None,
+        };
+        let mut copy = Copy::new(&task, &self.services);
+        let working = Box::pin(async {
+            match calls.as_slice() {
+                [call] => vec![execute(call, &mut self.staging, &desk).await],
+                calls => execute_all(calls, &mut self.staging, &desk).await,
+            }
+        });
+        copy.attend(working, questions).await
+    }
+
+    /// Each test that a call told of: its name and its outcome.
+    async fn tests(&mut self, arguments: Value) -> Vec<(String, String)> {
+        let executed = self.call("run_tests", arguments).await;
+        assert!(executed.result.success, "{}", executed.text);
+        let tests = executed.result.data["tests"].as_array().expect("a list");
+        let word = |test: &Value, key: &str| test[key].as_str().unwrap_or_default().to_owned();
+        let mut tests: Vec<_> = tests
+            .iter()
+            .map(|test| (word(test, "name"), word(test, "outcome")))
+            .collect();
+        tests.sort();
+        assert!(!tests.is_empty(), "{}", executed.text);
+        tests
+    }
+}
+
+fn expected(tests: &[(&str, &str)]) -> Vec<(String, String)> {
+    let owned = |(name, outcome): &(&str, &str)| ((*name).to_owned(), (*outcome).to_owned());
+    tests.iter().map(owned).collect()
+}
+
+const CARGO: [(&str, &str); 2] = [
+    (
+        "Cargo.toml",
+        "[package]\nname = \"p\"\nversion = \"0.1.0\"\nedition = \"2021\"\n",
+    ),
+    (
+        "src/lib.rs",
+        "pub fn sum(a: u32, b: u32) -> u32 {\n    a - b\n}\n\n#[cfg(test)]\nmod tests {\n    #[test]\n    fn adds() {\n        \
+         assert_eq!(super::sum(2, 1), 3);\n    }\n    #[test]\n    #[ignore = \"slow\"]\n    fn later() {}\n    #[test]\n    \
+         fn zero() {\n        assert_eq!(super::sum(1, 0), 1);\n    }\n}\n",
+    ),
+];
+
+#[tokio::test]
+async fn tests_of_cargo_run_on_the_proposed_text_by_either_runner() {
+    for framework in ["", "nextest"] {
+        let mut config = Config::default();
+        config.tools.test.framework = framework.to_owned();
+        let mut scene = Scene::with(&CARGO, config);
+        let broken = scene.call("run_tests", json!({})).await;
+        assert!(broken.text.contains("FAILED "), "{}", broken.text);
+        assert!(broken.text.contains("left: 1"), "{}", broken.text);
+        let edit = json!({ "path": "src/lib.rs", "search": "a - b", "replace": "a + b" });
+        let edited = scene.call("edit_file", edit).await;
+        assert!(edited.result.success, "{}", edited.text);
+        let prefix = if framework.is_empty() { "" } else { "p " };
+        let tests = scene.tests(json!({})).await;
+        let names = ["tests::adds", "tests::later", "tests::zero"];
+        let names = names.map(|name| format!("{prefix}{name}"));
+        let outcomes = ["passed", "skipped", "passed"];
+        let all: Vec<_> = names.into_iter().zip(outcomes.map(str::to_owned)).collect();
+        assert_eq!(tests, all);
+        let one = scene.tests(json!({ "name": "zero" })).await;
+        let ran = one.iter().filter(|(_, outcome)| outcome == "passed");
+        assert_eq!(ran.count(), 1);
+        let option = scene.call("run_tests", json!({ "name": "--help" })).await;
+        assert!(!option.result.success, "{}", option.text);
+    }
+}
+
+#[tokio::test]
+async fn tests_of_cargo_are_listed_and_its_benchmarks_run() {
+    let mut scene = Scene::new(&CARGO);
+    let listed = scene.call("discover_tests", json!({})).await;
+    assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
+    assert!(listed.text.contains("tests::adds"), "{}", listed.text);
+    let bench = scene.call("benchmark", json!({ "name": "zero" })).await;
+    assert_eq!(bench.result.data["exit_code"], 0, "{}", bench.text);
+}
+
+#[tokio::test]
+async fn cargo_builds_checks_formats_and_lints() {
+    let mut scene = Scene::new(&CARGO);
+    let ugly = json!({ "path": "src/lib.rs", "search": "a - b", "replace": "return a   + b;" });
+    assert!(scene.call("edit_file", ugly).await.result.success);
+    for name in ["build", "check"] {
+        let done = scene.call(name, json!({})).await;
+        assert_eq!(done.result.data["exit_code"], 0, "{}", done.text);
+    }
+    let linted = scene.call("lint", json!({})).await;
+    assert!(linted.text.contains("needless_return"), "{}", linted.text);
+    let formatted = scene.call("format", json!({})).await;
+    assert_eq!(formatted.result.data["changed"], 1, "{}", formatted.text);
+    let text = scene.staging.read(Path::new("src/lib.rs")).expect("text");
+    assert!(text.contains("    return a + b;\n"), "{text}");
+    let on_disk = std::fs::read_to_string(scene.root.join("src/lib.rs"));
+    assert!(on_disk.expect("it is there").contains("a - b"));
+}
+
+#[tokio::test]
+async fn tests_of_python_run_by_either_runner() {
+    let plain = "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        self.assertEqual(1, 1)\n\n    \
+                 def test_b(self):\n        self.assertEqual(1, 2)\n\n    @unittest.skip('not yet')\n    def test_c(self):\n        \
+                 pass\n";
+    let mut scene = Scene::new(&[("test_sums.py", plain)]);
+    let tests = scene.tests(json!({})).await;
+    let all = [
+        ("test_sums.T.test_a", "passed"),
+        ("test_sums.T.test_b", "failed"),
+        ("test_sums.T.test_c", "skipped"),
+    ];
+    assert_eq!(tests, expected(&all));
+    let listed = scene.call("discover_tests", json!({})).await;
+    assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
+
+    let own = "import pytest\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_n(n):\n    assert n == 1, 'no'\n\n\
+               @pytest.mark.skip(reason='not yet')\ndef test_later():\n    pass\n";
+    let mut scene = Scene::new(&[("pytest.ini", "[pytest]\n"), ("tests/test_n.py", own)]);
+    let tests = scene.tests(json!({})).await;
+    let all = [
+        ("tests/test_n.py::test_later", "skipped"),
+        ("tests/test_n.py::test_n[1]", "passed"),
+        ("tests/test_n.py::test_n[2]", "failed"),
+    ];
+    assert_eq!(tests, expected(&all));
+    let listed = scene.call("discover_tests", json!({})).await;
+    assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
+    let covered = scene.call("test_coverage", json!({})).await;
+    assert!(
+        covered.text.contains("pip install pytest-cov"),
+        "{}",
+        covered.text
+    );
+}
+
+#[tokio::test]
+async fn python_is_checked_formatted_and_linted() {
+    let mut scene = Scene::new(&[
+        (
+            "pyproject.toml",
+            "[project]\nname = \"p\"\nversion = \"1\"\n",
+        ),
+        ("p.py", "import os\nx = [1,2]\n"),
+    ]);
+    let linted = scene.call("lint", json!({})).await;
+    assert!(linted.text.contains("F401"), "{}", linted.text);
+    let formatted = scene.call("format", json!({})).await;
+    assert_eq!(formatted.result.data["changed"], 1, "{}", formatted.text);
+    let text = scene.staging.read(Path::new("p.py")).expect("text");
+    assert!(text.contains("[1, 2]"), "{text}");
+    let checked = scene.call("check", json!({})).await;
+    assert_eq!(checked.result.data["exit_code"], 0, "{}", checked.text);
+}
+
+#[tokio::test]
+async fn tests_and_builds_of_node_run() {
+    let script = "const { test, describe, it } = require('node:test');\nconst assert = require('assert');\n\
+                  describe('sums', () => {\n  it('adds', () => assert.equal(1 + 1, 2));\n  \
+                  it('fails', () => assert.equal(1 + 1, 3));\n});\ntest('later', { skip: 'not yet' }, () => {});\n";
+    let mut scene = Scene::new(&[
+        (
+            "package.json",
+            "{\"name\": \"p\", \"scripts\": {\"build\": \"echo built\"}}",
+        ),
+        ("sums.test.js", script),
+        (
+            "tsconfig.json",
+            "{\"compilerOptions\": {\"strict\": true, \"types\": []}, \"include\": [\"src\"]}",
+        ),
+        ("src/a.ts", "export const a: number = 'one';\n"),
+    ]);
+    let tests = scene.tests(json!({})).await;
+    let all = [
+        ("later", "skipped"),
+        ("sums > adds", "passed"),
+        ("sums > fails", "failed"),
+    ];
+    assert_eq!(tests, expected(&all));
+    let covered = scene.call("test_coverage", json!({})).await;
+    assert!(covered.text.contains("sums.test.js"), "{}", covered.text);
+    let built = scene.call("build", json!({})).await;
+    assert!(built.text.contains("built"), "{}", built.text);
+    let checked = scene.call("check", json!({})).await;
+    assert!(checked.text.contains("TS2322"), "{}", checked.text);
+}
+
+#[tokio::test]
+async fn tests_and_builds_of_go_run() {
+    let test = "package p\n\nimport \"testing\"\n\nfunc TestSum(t *testing.T) {\n\tif Sum(1, 1) != 2 {\n\t\tt.Fatal(\"bad\")\n\t}\n}\n\n\
+                func TestLater(t *testing.T) { t.Skip(\"not yet\") }\n\nfunc BenchmarkSum(b *testing.B) {\n\tfor i := 0; i < b.N; i++ {\n\t\t\
+                Sum(1, i)\n\t}\n}\n";
+    let mut scene = Scene::new(&[
+        ("go.mod", "module example.com/p\n\ngo 1.19\n"),
+        (
+            "p.go",
+            "package p\n\nfunc Sum(a, b int) int { return a+b }\n",
+        ),
+        ("p_test.go", test),
+    ]);
+    let tests = scene.tests(json!({})).await;
+    let all = [
+        ("example.com/p TestLater", "skipped"),
+        ("example.com/p TestSum", "passed"),
+    ];
+    assert_eq!(tests, expected(&all));
+    let listed = scene.call("discover_tests", json!({})).await;
+    assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
+    let covered = scene.call("test_coverage", json!({})).await;
+    assert!(
+        covered.text.contains("coverage: 100.0%"),
+        "{}",
+        covered.text
+    );
+    let bench = scene.call("benchmark", json!({})).await;
+    assert!(bench.text.contains("ns/op"), "{}", bench.text);
+    for name in ["build", "check", "lint"] {
+        let done = scene.call(name, json!({})).await;
+        assert_eq!(done.result.data["exit_code"], 0, "{}", done.text);
+    }
+    let formatted = scene.call("format", json!({})).await;
+    assert_eq!(formatted.result.data["changed"], 1, "{}", formatted.text);
+}
+
+#[tokio::test]
+async fn makefiles_are_built_and_linted_by_their_targets() {
+    let makefile = "all:\n\t@echo built > out.txt && cat out.txt\n\nlint:\n\t@echo linted\n";
+    let mut scene = Scene::new(&[("Makefile", makefile)]);
+    let built = scene.call("build", json!({})).await;
+    assert!(built.text.contains("built"), "{}", built.text);
+    assert!(
+        scene.staging.proposed().is_empty(),
+        "what a build makes is no edit"
+    );
+    let linted = scene.call("lint", json!({})).await;
+    assert!(linted.text.contains("linted"), "{}", linted.text);
+    let formatted = scene.call("format", json!({})).await;
+    assert!(!formatted.result.success, "{}", formatted.text);
+}
+
+#[tokio::test]
+async fn calls_that_only_look_run_side_by_side_and_stay_in_order() {
+    let mut scene = Scene::new(&[("a.txt", "one\n"), ("b.txt", "two\n")]);
+    let edit = json!({ "path": "a.txt", "search": "one", "replace": "three" });
+    let calls = [
+        ("read_file", json!({ "path": "a.txt" })),
+        ("read_file", json!({ "path": "b.txt" })),
+        ("read_file", json!({ "path": "c.txt" })),
+        ("edit_file", edit),
+        ("read_file", json!({ "path": "a.txt" })),
+    ];
+    let all = scene.call_all(&calls).await;
+    let has = |index: usize, text: &str| all[index].text.contains(text);
+    assert!(has(0, "one") && has(1, "two") && has(4, "three"), "{all:?}");
+    assert!(!all[2].result.success && all[3].result.success);
+}
+
+#[tokio::test]
+async fn a_long_result_is_cut_in_the_middle_and_can_be_read_on() {
+    let script = "for i in range(20000): print('line', i)\n";
+    let makefile = "all:\n\t@python3 many.py\n";
+    let mut scene = Scene::new(&[("Makefile", makefile), ("many.py", script)]);
+    let built = scene.call("build", json!({})).await;
+    let has = |executed: &Executed, text: &str| executed.text.contains(text);
+    assert!(has(&built, "line 0\n") && has(&built, "line 19999\n") && !has(&built, "line 10000\n"));
+    assert!(
+        has(&built, "read_output with output = o1"),
+        "{:.300}",
+        built.text
+    );
+    assert!(built.text.len() < 30_000);
+    let on = json!({ "output": "o1", "start_line": 10_001 });
+    let read = scene.call("read_output", on).await;
+    assert!(has(&read, "line 10000\nline 10001\n"), "{:.300}", read.text);
+    let found = json!({ "output": "o1", "search": "line 1234" });
+    let found = scene.call("read_output", found).await;
+    assert!(has(&found, "12346: line 12345\n"), "{:.300}", found.text);
+    let unknown = scene.call("read_output", json!({ "output": "o2" })).await;
+    assert!(!unknown.result.success);
+}
+
+#[tokio::test]
+async fn tools_without_work_are_neither_told_of_nor_run() {
+    let offered = |scene: &Scene| {
+        let Services {
+            host,
+            config,
+            redactor,
+            ..
+        } = &scene.services;
+        let policy = Policy::new(host, config, &scene.root);
+        let desk = Desk {
+            policy: &policy,
+            redactor,
+            checker: None,
+            outputs: &Outputs::default(),
+            settings: &config.tools,
+            watch: None,
+        };
+        let specs = registry::offered(&desk.context(&scene.staging));
+        specs.into_iter().map(|spec| spec.name).collect::<Vec<_>>()
+    };
+    let has = |names: &[String], name: &str| names.iter().any(|known| known == name);
+    let mut bare = Scene::new(&[("notes.txt", "one\n")]);
+    let names = offered(&bare);
+    assert!(!has(&names, "run_tests") && !has(&names, "build") && has(&names, "shell"));
+    assert!(!bare.call("run_tests", json!({})).await.result.success);
+    let below = Scene::new(&[("web/package.json", "{}")]);
+    assert!(has(&offered(&below), "run_tests"));
+    let mut config = Config::default();
+    config.tools.test.enabled = false;
+    let off = Scene::with(&CARGO, config);
+    let names = offered(&off);
+    assert!(!has(&names, "run_tests") && has(&names, "build"));
+}
+
+#[test]
+fn the_page_of_tools_is_what_the_program_prints() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TOOLS.md");
+    let page = std::fs::read_to_string(path).unwrap_or_default();
+    let now = meliora::cli::tool::page();
+    assert_eq!(
+        page, now,
+        "run `meliora tool list --markdown > docs/TOOLS.md`"
+    );
+}
