@@ -39,7 +39,7 @@ impl std::fmt::Debug for Host {
 }
 
 /// What of the home folder no code of a project may read.
-const HIDDEN_OF_HOME: [&str; 16] = [
+const HIDDEN_OF_HOME: [&str; 27] = [
     ".local/state/meliora",
     ".config/agent",
     ".ssh",
@@ -48,6 +48,17 @@ const HIDDEN_OF_HOME: [&str; 16] = [
     ".azure",
     ".kube",
     ".docker",
+    ".oci",
+    ".boto",
+    ".s3cfg",
+    ".terraform.d",
+    ".vault-token",
+    ".cargo/credentials",
+    ".cargo/credentials.toml",
+    ".npmrc",
+    ".pypirc",
+    ".gem/credentials",
+    ".bash_history",
     ".netrc",
     ".pgpass",
     ".git-credentials",
@@ -59,8 +70,12 @@ const HIDDEN_OF_HOME: [&str; 16] = [
 ];
 
 /// The same of the folder of settings.
-const HIDDEN_OF_CONFIG: [&str; 8] = [
+const HIDDEN_OF_CONFIG: [&str; 12] = [
     "gh",
+    "hub",
+    "doctl",
+    "rclone",
+    "containers/auth.json",
     "glab-cli",
     "gcloud",
     "google-chrome",

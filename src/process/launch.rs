@@ -1,9 +1,11 @@
 //! Becomes a child program after tying it to its parent and confining it (spec: Sandbox for untrusted code).
 //!
 //! `meliora __launch ORDER PROGRAM ARGS…` runs before any thread or runtime exists, which is what user namespaces
-//! need. Layers, from outside in: end with the parent, no core dumps, no network (a network namespace with only a
-//! loopback interface; where that is refused, a filter that refuses internet sockets), writes only to the named
-//! folders and no reading of the hidden ones (Landlock), no new privileges.
+//! need. Layers, from outside in: end with the parent; limits, no core dumps; no network (a network namespace with only a
+//! loopback interface; where that is refused, a filter that refuses internet sockets); where it is wanted, processes and
+//! mounts of its own ([`super::apart`]), for which a second stage of ours is the first process; writes only to the named
+//! folders and no reading of the hidden ones (Landlock); no new privileges; a filter of system calls
+//! ([`super::filter`]).
 
 use std::path::PathBuf;
 
@@ -22,10 +24,14 @@ pub const EXIT_REFUSED: i32 = 125;
 /// What the launcher is told, as JSON in its first argument.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Order {
-    /// Process id of the parent: the child does not start when that is gone already.
+    /// Process id of the parent: the child does not start when that is gone already. 0: a parent that cannot be seen,
+    /// because this is the first process of a namespace.
     pub parent: u32,
     /// How to confine the child.
     pub confinement: Confinement,
+    /// What the first stage did already, for the second.
+    #[serde(default)]
+    pub done: Done,
 }
 
 /// Which guards this machine has.
@@ -35,6 +41,13 @@ pub struct Ability {
     pub writes: bool,
     /// A network namespace can be made.
     pub network_namespace: bool,
+    /// Namespaces of processes and mounts can be made, so that nothing outlives a child and no socket of another
+    /// program is in reach.
+    #[serde(default)]
+    pub world: bool,
+    /// System calls can be refused.
+    #[serde(default)]
+    pub filter: bool,
 }
 
 /// What a confined child may touch.
@@ -51,6 +64,21 @@ pub struct Confinement {
     /// What it may use up.
     #[serde(default)]
     pub caps: Caps,
+    /// Whether it has processes and mounts of its own, where that can be had: all that it started ends with it, and
+    /// no socket of another program is in its reach. Elsewhere it cannot make local sockets.
+    #[serde(default)]
+    pub world: bool,
+}
+
+/// What was done for a child before its launcher was started again as the first process of a namespace.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {
+    /// This is the second stage.
+    pub is_second: bool,
+    /// It has a network of its own.
+    pub network: bool,
+    /// Sockets of other programs are covered.
+    pub sockets: bool,
 }
 
 /// What a child and each process that it starts may use up; `None`: as much as the user may.
@@ -78,38 +106,60 @@ pub fn ability() -> Ability {
 #[cfg(target_os = "linux")]
 mod linux {
     use std::ffi::OsString;
-    use std::os::unix::process::CommandExt;
+    use std::os::unix::process::{CommandExt, ExitStatusExt};
     use std::path::{Path, PathBuf};
+    use std::process::Command;
 
     use landlock::{
         ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
         RulesetCreatedAttr, RulesetStatus, Scope,
     };
-    use nix::sched::CloneFlags;
-    use rustix::process::{Resource, Rlimit, Signal};
+    use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
 
-    use super::{Ability, Caps, Confinement, EXIT_REFUSED, Order};
+    use super::{Ability, COMMAND, Caps, Confinement, Done, EXIT_REFUSED, Order};
+    use crate::process::apart::{self, Wanted};
+    use crate::process::filter::{self, Sockets};
 
-    /// Runs the launcher with the arguments after its command word. Returns only when it failed.
+    /// What shells add to the number of a signal that ended a program.
+    const SIGNALLED: i32 = 128;
+
+    /// Runs the launcher with the arguments after its command word. Returns when it failed, or when a program that it
+    /// waits for has ended.
     pub fn run(arguments: Vec<OsString>) -> i32 {
-        let Err(reason) = become_child(arguments);
-        complain(&reason);
-        EXIT_REFUSED
+        match become_child(arguments) {
+            Ok(code) => code,
+            Err(reason) => {
+                complain(&reason);
+                EXIT_REFUSED
+            }
+        }
     }
 
     /// Finds out which guards this machine has, by trying them in this process: call it in a process of its own.
     pub fn ability() -> Ability {
-        let network_namespace = isolate_network().is_ok();
+        let apart = apart::leave(Wanted {
+            network: true,
+            world: true,
+            own: &[],
+        })
+        .unwrap_or_default();
         let confinement = Confinement {
             writable: Vec::new(),
             hidden: Vec::new(),
             network: false,
             required: true,
             caps: Caps::default(),
+            world: false,
+        };
+        let everything = Sockets {
+            internet: true,
+            local: true,
         };
         Ability {
             writes: confine_files(&confinement).is_ok(),
-            network_namespace,
+            network_namespace: apart.network,
+            world: apart.processes && apart.sockets,
+            filter: filter::refuse(everything).is_ok(),
         }
     }
 
@@ -121,22 +171,74 @@ mod linux {
         eprintln!("meliora: {reason}");
     }
 
-    fn become_child(arguments: Vec<OsString>) -> Result<std::convert::Infallible, String> {
+    fn become_child(arguments: Vec<OsString>) -> Result<i32, String> {
         let mut arguments = arguments.into_iter();
         let (Some(order), Some(program)) = (arguments.next(), arguments.next()) else {
             return Err("this command is for internal use".to_owned());
         };
-        let order: Order = order
+        let mut order: Order = order
             .to_str()
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| "this command is for internal use".to_owned())?;
         follow_parent(order.parent)?;
-        confine(&order.confinement)?;
-        let error = std::process::Command::new(&program).args(arguments).exec();
-        Err(format!(
-            "cannot start {}: {error}",
-            program.to_string_lossy()
-        ))
+        let mut command = Command::new(&program);
+        command.args(arguments);
+        if order.done.is_second {
+            confine(&order.confinement, order.done)?;
+            return first_process(&mut command);
+        }
+        let apart = apart::leave(Wanted {
+            network: !order.confinement.network,
+            world: order.confinement.world,
+            own: &order.confinement.writable,
+        })?;
+        order.done = Done {
+            is_second: apart.processes,
+            network: apart.network,
+            sockets: apart.sockets,
+        };
+        if apart.processes {
+            return second_stage(order, &command);
+        }
+        confine(&order.confinement, order.done)?;
+        let error = command.exec();
+        Err(cannot_start(&command, &error))
+    }
+
+    fn cannot_start(command: &Command, error: &std::io::Error) -> String {
+        let program = command.get_program().to_string_lossy();
+        format!("cannot start {program}: {error}")
+    }
+
+    /// Starts the launcher again as the first process of the new namespace, and ends as it ends.
+    fn second_stage(mut order: Order, command: &Command) -> Result<i32, String> {
+        order.parent = 0;
+        let order = serde_json::to_string(&order).map_err(|error| error.to_string())?;
+        let mut second = Command::new("/proc/self/exe");
+        second.arg0("meliora").arg(COMMAND).arg(order);
+        second.arg(command.get_program()).args(command.get_args());
+        let status = second.status();
+        let status = status.map_err(|error| cannot_start(&second, &error))?;
+        let signal = status.signal().map(|signal| SIGNALLED + signal);
+        Ok(status.code().or(signal).unwrap_or(EXIT_REFUSED))
+    }
+
+    /// Waits, as the first process of a namespace, for the program and whatever it leaves behind; what is there still
+    /// when the program has ended goes with this process.
+    fn first_process(command: &mut Command) -> Result<i32, String> {
+        let child = command.spawn();
+        let child = child.map_err(|error| cannot_start(command, &error))?;
+        let child = i32::try_from(child.id()).unwrap_or(0);
+        loop {
+            match rustix::process::wait(WaitOptions::empty()) {
+                Ok(Some((pid, status))) if pid.as_raw_nonzero().get() == child => {
+                    let signal = status.terminating_signal().map(|signal| SIGNALLED + signal);
+                    return Ok(status.exit_status().or(signal).unwrap_or(EXIT_REFUSED));
+                }
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(format!("cannot wait for the program: {error}")),
+            }
+        }
     }
 
     fn follow_parent(parent: u32) -> Result<(), String> {
@@ -144,22 +246,21 @@ mod linux {
             .map_err(|error| format!("cannot tie the child to its parent: {error}"))?;
         let current =
             rustix::process::getppid().map(|pid| pid.as_raw_nonzero().get().unsigned_abs());
-        if current == Some(parent) {
+        if current.unwrap_or(0) == parent {
             Ok(())
         } else {
             Err("the parent is gone".to_owned())
         }
     }
 
-    fn confine(confinement: &Confinement) -> Result<(), String> {
+    fn confine(confinement: &Confinement, done: Done) -> Result<(), String> {
         cap(confinement.caps)?;
-        let network = if confinement.network {
-            Ok(())
-        } else {
-            isolate_network().or_else(|_| refuse_sockets())
+        let sockets = Sockets {
+            internet: confinement.network || done.network,
+            local: !confinement.world || done.sockets,
         };
-        let files = confine_files(confinement);
-        match network.and(files) {
+        // The filter comes last: it refuses nothing that the others need, and needs no new privileges, which they set.
+        match confine_files(confinement).and_then(|()| filter::refuse(sockets)) {
             Err(reason) if confinement.required => Err(format!(
                 "this machine cannot confine the child ({reason}); see `meliora doctor`; proofs do without by \
                  proof.unconfined, `frames replay` by --trust"
@@ -201,7 +302,7 @@ mod linux {
             let mut rules = Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
                 .handle_access(all)?
-                .scope(Scope::Signal)?
+                .scope(Scope::Signal | Scope::AbstractUnixSocket)?
                 .create()?;
             // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
             // hidden can be listed, as the folders above it have to be.
@@ -249,82 +350,5 @@ mod linux {
                 beside(entry.path(), hidden, readable);
             }
         }
-    }
-
-    fn isolate_network() -> Result<(), String> {
-        let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
-        if nix::sched::unshare(CloneFlags::CLONE_NEWNET).is_err() {
-            nix::sched::unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNET)
-                .map_err(|error| format!("no network namespace: {error}"))?;
-            let write = |file: &str, text: String| {
-                std::fs::write(format!("/proc/self/{file}"), text)
-                    .map_err(|error| format!("no user namespace: {error}"))
-            };
-            write("setgroups", "deny".to_owned())?;
-            write("uid_map", format!("{0} {0} 1", uid.as_raw()))?;
-            write("gid_map", format!("{0} {0} 1", gid.as_raw()))?;
-        }
-        // Tests that talk to themselves need a loopback interface; without one they fail, but nothing gets out.
-        let _ = raise_loopback();
-        Ok(())
-    }
-
-    /// Asks the kernel, by a routing message as in rtnetlink(7), to bring interface 1 (loopback) up.
-    fn raise_loopback() -> rustix::io::Result<()> {
-        use rustix::net::{AddressFamily, SendFlags, SocketType};
-        const MESSAGE_BYTES: u32 = 32;
-        const RTM_NEWLINK: u16 = 16;
-        const NLM_F_REQUEST: u16 = 1;
-        const LOOPBACK_INDEX: i32 = 1;
-        const IFF_UP: u32 = 1;
-        let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
-        let mut message = Vec::with_capacity(MESSAGE_BYTES as usize);
-        message.extend(MESSAGE_BYTES.to_ne_bytes());
-        message.extend(RTM_NEWLINK.to_ne_bytes());
-        message.extend(NLM_F_REQUEST.to_ne_bytes());
-        message.extend([0; 8]); // sequence number and port
-        message.extend([0; 4]); // family, padding, device type
-        message.extend(LOOPBACK_INDEX.to_ne_bytes());
-        message.extend(IFF_UP.to_ne_bytes()); // flags
-        message.extend(IFF_UP.to_ne_bytes()); // which flags change
-        rustix::net::send(&socket, &message, SendFlags::empty()).map(drop)
-    }
-
-    /// Where namespaces are refused: a filter that fails every attempt to make an internet or packet socket.
-    fn refuse_sockets() -> Result<(), String> {
-        use seccompiler::{
-            BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition,
-            SeccompFilter, SeccompRule, TargetArch,
-        };
-        const X86_64: bool = cfg!(target_arch = "x86_64");
-        const SOCKET: i64 = if X86_64 { 41 } else { 198 };
-        const FAMILIES: [u64; 3] = [2, 10, 17]; // AF_INET, AF_INET6, AF_PACKET
-        let filter = || -> Result<BpfProgram, Box<dyn std::error::Error>> {
-            let rules = FAMILIES
-                .iter()
-                .map(|family| {
-                    let is = SeccompCondition::new(
-                        0,
-                        SeccompCmpArgLen::Dword,
-                        SeccompCmpOp::Eq,
-                        *family,
-                    )?;
-                    SeccompRule::new(vec![is])
-                })
-                .collect::<Result<Vec<_>, _>>()?;
-            let filter = SeccompFilter::new(
-                [(SOCKET, rules)].into_iter().collect(),
-                SeccompAction::Allow,
-                SeccompAction::Errno(1),
-                if X86_64 {
-                    TargetArch::x86_64
-                } else {
-                    TargetArch::aarch64
-                },
-            )?;
-            Ok(filter.try_into()?)
-        };
-        let program = filter().map_err(|error| format!("no socket filter: {error}"))?;
-        seccompiler::apply_filter(&program).map_err(|error| format!("no socket filter: {error}"))
     }
 }

@@ -4,6 +4,10 @@
 //! A child that is to be confined is started through our own executable ([`launch`]), which confines itself and then
 //! becomes the program.
 
+#[cfg(target_os = "linux")]
+mod apart;
+#[cfg(target_os = "linux")]
+mod filter;
 pub mod launch;
 pub mod memory;
 pub mod pipe;
@@ -293,6 +297,7 @@ fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::p
     let order = launch::Order {
         parent: std::process::id(),
         confinement: confinement.clone(),
+        done: launch::Done::default(),
     };
     let mut confined = tokio::process::Command::new(&command.launcher);
     confined

@@ -86,6 +86,7 @@ impl Room {
                 network: false,
                 required: self.confined,
                 caps: Caps::default(),
+                world: false,
             }),
             launcher: host.executable.clone(),
         }
@@ -108,6 +109,7 @@ impl Room {
         }
         if let Some(confinement) = &mut command.confinement {
             confinement.caps = job.caps;
+            confinement.world = true;
         }
         let action = Action::Spawn {
             purpose: job.purpose,
@@ -184,7 +186,10 @@ impl Bench<'_> {
         program: PathBuf,
         arguments: &[&str],
     ) -> io::Result<Finished> {
-        let command = self.room.command(self.host, program, arguments);
+        let mut command = self.room.command(self.host, program, arguments);
+        if let Some(confinement) = &mut command.confinement {
+            confinement.world = true;
+        }
         let action = Action::Spawn {
             purpose,
             program: command.program.clone(),

@@ -52,6 +52,8 @@ mod restart;
 mod roots;
 #[cfg(target_os = "linux")]
 mod running;
+#[cfg(target_os = "linux")]
+mod sandbox;
 #[cfg(unix)]
 mod secrets;
 mod seed;

@@ -35,7 +35,7 @@ pub(super) async fn sandbox(host: &Host) -> Vec<Finding> {
         )];
     }
     match ability(host).await {
-        Ok(ability) => vec![writes(ability), network(ability)],
+        Ok(ability) => vec![writes(ability), network(ability), world(ability), filter(ability)],
         Err(reason) => vec![
             Finding::new(
                 Standing::Broken,
@@ -77,6 +77,39 @@ fn network(ability: Ability) -> Finding {
     )
     .advise(
         "tests that talk to 127.0.0.1 fail in proofs here; allow user namespaces to change that",
+    )
+}
+
+fn world(ability: Ability) -> Finding {
+    if ability.world {
+        return Finding::new(
+            Standing::Good,
+            "processes",
+            "nothing outlives a tool's program, and it reaches no socket of others, by namespaces",
+        );
+    }
+    Finding::new(
+        Standing::Caution,
+        "processes",
+        "no namespaces of processes and mounts; a filter refuses local sockets to tools' programs instead",
+    )
+    .advise(
+        "a program that leaves its group may outlive the tool that ran it, confined as it is; allow user namespaces to \
+         change that",
+    )
+}
+
+fn filter(ability: Ability) -> Finding {
+    if ability.filter {
+        return Finding::new(
+            Standing::Good,
+            "system calls",
+            "those that reach out of the sandbox are refused by a filter",
+        );
+    }
+    Finding::new(Standing::Caution, "system calls", "this kernel has no filters").advise(
+        "use a kernel with seccomp; without it project code runs in proofs only with `proof.unconfined = true` in your \
+         configuration",
     )
 }
 

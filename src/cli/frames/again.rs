@@ -149,6 +149,7 @@ fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
         network: false,
         required: true,
         caps: Caps::default(),
+        world: false,
     });
     if let Environment::Inherited(more) = &mut command.environment {
         for name in ["TMPDIR", "XDG_CACHE_HOME"] {

@@ -1,0 +1,145 @@
+//! Worlds of its own for a confined child: a network, processes, mounts (spec: Sandbox for untrusted code).
+//!
+//! In a namespace of processes everything that a child started ends with it, also what left its group, and nothing
+//! outside can be signalled. In one of mounts the sockets of other programs of the user, such as the session bus, an agent
+//! of keys or a container engine, are covered: they could be asked to do what the child cannot.
+
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+
+use nix::mount::{MsFlags, mount};
+use nix::sched::{CloneFlags, unshare};
+
+/// Sockets that are covered; a machine with more keeps them by the filter.
+const SOCKETS_MAX: usize = 512;
+
+/// What a process has of its own.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Apart {
+    /// A network with nothing in it but a loopback interface.
+    pub(super) network: bool,
+    /// Processes: the first that this one starts is the first there.
+    pub(super) processes: bool,
+    /// No socket of another program can be reached by its path.
+    pub(super) sockets: bool,
+}
+
+/// What is wanted.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'order> {
+    /// A network of its own.
+    pub(super) network: bool,
+    /// Processes and mounts of its own.
+    pub(super) world: bool,
+    /// Folders in which sockets stay as they are.
+    pub(super) own: &'order [PathBuf],
+}
+
+/// Leaves for worlds of its own, as far as the machine allows. This process must have no other thread. An error means
+/// that it is neither here nor there, and good for nothing.
+pub(super) fn leave(wanted: Wanted<'_>) -> Result<Apart, String> {
+    let world = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
+    let network = CloneFlags::CLONE_NEWNET;
+    let sockets = if wanted.world {
+        sockets(wanted.own)
+    } else {
+        None
+    };
+    let mut apart = Apart::default();
+    if wanted.world {
+        let flags = if wanted.network {
+            world | network
+        } else {
+            world
+        };
+        if enter(flags)? {
+            apart.processes = true;
+            apart.network = wanted.network;
+            apart.sockets = sockets.is_some_and(|sockets| cover(&sockets).is_ok());
+        }
+    }
+    if wanted.network && !apart.network {
+        apart.network = enter(network)?;
+    }
+    if apart.network {
+        // Tests that talk to themselves need a loopback interface; without one they fail, but nothing gets out.
+        let _ = raise_loopback();
+    }
+    Ok(apart)
+}
+
+/// Enters new namespaces, where that needs it in one of users in which we are who we were; `false` when the machine does
+/// not let us.
+fn enter(flags: CloneFlags) -> Result<bool, String> {
+    let (uid, gid) = (rustix::process::geteuid(), rustix::process::getegid());
+    if unshare(flags).is_ok() {
+        return Ok(true);
+    }
+    if unshare(CloneFlags::CLONE_NEWUSER | flags).is_err() {
+        return Ok(false);
+    }
+    let write = |file: &str, text: String| {
+        let half = |error| format!("a namespace of users was made that has no users: {error}");
+        std::fs::write(format!("/proc/self/{file}"), text).map_err(half)
+    };
+    write("setgroups", "deny".to_owned())?;
+    write("uid_map", format!("{0} {0} 1", uid.as_raw()))?;
+    write("gid_map", format!("{0} {0} 1", gid.as_raw()))?;
+    Ok(true)
+}
+
+/// The sockets with a path that programs of this machine listen on, but for those in our own folders; `None` when that
+/// cannot be found out, or when there are too many.
+fn sockets(own: &[PathBuf]) -> Option<Vec<PathBuf>> {
+    let table = std::fs::read_to_string("/proc/net/unix").ok()?;
+    let paths = table.lines().skip(1).filter_map(|line| {
+        // The path is the last column; those before it are numbers.
+        Some(PathBuf::from(line.get(line.find('/')?..)?))
+    });
+    let is_theirs = |path: &PathBuf| !own.iter().any(|own| path.starts_with(own));
+    let is_socket = |path: &PathBuf| {
+        let metadata = path.symlink_metadata();
+        metadata.is_ok_and(|metadata| metadata.file_type().is_socket())
+    };
+    let mut paths: Vec<PathBuf> = paths.filter(is_theirs).filter(is_socket).collect();
+    paths.sort();
+    paths.dedup();
+    (paths.len() <= SOCKETS_MAX).then_some(paths)
+}
+
+/// Lays the null device over every socket.
+fn cover(sockets: &[PathBuf]) -> nix::Result<()> {
+    let nothing = None::<&Path>;
+    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
+    mount(nothing, "/", nothing, private, nothing)?;
+    for socket in sockets {
+        let null = Some(Path::new("/dev/null"));
+        let covered = mount(null, socket.as_path(), nothing, MsFlags::MS_BIND, nothing);
+        // One that went away meanwhile needs no cover.
+        if covered.is_err() && socket.exists() {
+            return covered;
+        }
+    }
+    Ok(())
+}
+
+/// Asks the kernel, by a routing message as in rtnetlink(7), to bring interface 1 (loopback) up.
+fn raise_loopback() -> rustix::io::Result<()> {
+    use rustix::net::{AddressFamily, SendFlags, SocketType};
+    const MESSAGE_BYTES: u32 = 32;
+    const RTM_NEWLINK: u16 = 16;
+    const NLM_F_REQUEST: u16 = 1;
+    const LOOPBACK_INDEX: i32 = 1;
+    const IFF_UP: u32 = 1;
+    let socket = rustix::net::socket(AddressFamily::NETLINK, SocketType::RAW, None)?;
+    let mut message = Vec::with_capacity(MESSAGE_BYTES as usize);
+    message.extend(MESSAGE_BYTES.to_ne_bytes());
+    message.extend(RTM_NEWLINK.to_ne_bytes());
+    message.extend(NLM_F_REQUEST.to_ne_bytes());
+    message.extend([0; 8]); // sequence number and port
+    message.extend([0; 4]); // family, padding, device type
+    message.extend(LOOPBACK_INDEX.to_ne_bytes());
+    message.extend(IFF_UP.to_ne_bytes()); // flags
+    message.extend(IFF_UP.to_ne_bytes()); // which flags change
+    rustix::net::send(&socket, &message, SendFlags::empty()).map(drop)
+}

@@ -1,0 +1,154 @@
+//! The system calls that a confined child cannot make (spec: Sandbox for untrusted code).
+//!
+//! What builds, tests and tools need is allowed. Refused is what reaches into other processes, the keyring of the kernel,
+//! mounts and namespaces, the clock and the kernel itself, and what keeps the other guards from being complete.
+
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
+    SeccompRule, TargetArch,
+};
+
+const X86_64: bool = cfg!(target_arch = "x86_64");
+
+const fn number(x86_64: i64, aarch64: i64) -> i64 {
+    if X86_64 { x86_64 } else { aarch64 }
+}
+
+/// Calls that fail with "not permitted", whatever their arguments.
+const REFUSED: [i64; 46] = [
+    number(101, 117), // ptrace
+    number(310, 270), // process_vm_readv
+    number(311, 271), // process_vm_writev
+    number(312, 272), // kcmp
+    438,              // pidfd_getfd
+    number(248, 217), // add_key
+    number(249, 218), // request_key
+    number(250, 219), // keyctl
+    number(165, 40),  // mount
+    number(166, 39),  // umount2
+    number(155, 41),  // pivot_root
+    428,              // open_tree
+    429,              // move_mount
+    430,              // fsopen
+    431,              // fsconfig
+    432,              // fsmount
+    433,              // fspick
+    442,              // mount_setattr
+    number(161, 51),  // chroot
+    number(272, 97),  // unshare
+    number(308, 268), // setns
+    number(321, 280), // bpf
+    number(298, 241), // perf_event_open
+    number(323, 282), // userfaultfd
+    425,              // io_uring_setup
+    426,              // io_uring_enter
+    427,              // io_uring_register
+    number(246, 104), // kexec_load
+    number(320, 294), // kexec_file_load
+    number(175, 105), // init_module
+    number(313, 273), // finit_module
+    number(176, 106), // delete_module
+    number(167, 224), // swapon
+    number(168, 225), // swapoff
+    number(169, 142), // reboot
+    number(103, 116), // syslog
+    number(163, 89),  // acct
+    number(179, 60),  // quotactl
+    443,              // quotactl_fd
+    number(304, 265), // open_by_handle_at
+    number(164, 170), // settimeofday
+    number(227, 112), // clock_settime
+    number(305, 266), // clock_adjtime
+    number(170, 161), // sethostname
+    number(153, 58),  // vhangup
+    number(300, 262), // fanotify_init
+];
+
+const CLONE: i64 = number(56, 220);
+const CLONE3: i64 = 435;
+const IOCTL: i64 = number(16, 29);
+const SOCKET: i64 = number(41, 198);
+
+/// What `clone` may not make: namespaces for mounts, control groups, names, messages, users, processes, the network.
+const NAMESPACES: [u64; 7] = [
+    0x0002_0000,
+    0x0200_0000,
+    0x0400_0000,
+    0x0800_0000,
+    0x1000_0000,
+    0x2000_0000,
+    0x4000_0000,
+];
+
+/// Requests that put words into the terminal of whoever started us.
+const TYPING: [u64; 2] = [0x5412, 0x541c];
+
+const UNIX: u64 = 1;
+const INTERNET: [u64; 2] = [2, 10];
+const NETLINK: u64 = 16;
+
+const NOT_PERMITTED: u32 = 1;
+const NOT_KNOWN: u32 = 38;
+
+/// Which sockets a child may make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Sockets {
+    /// For the internet: harmless where it has a network of its own.
+    pub(super) internet: bool,
+    /// For other programs of this machine: harmless where none of theirs can be reached.
+    pub(super) local: bool,
+}
+
+/// Refuses all this to this process and what it starts, for ever.
+pub(super) fn refuse(sockets: Sockets) -> Result<(), String> {
+    let programs = [
+        (plain(sockets), NOT_PERMITTED),
+        (vec![(CLONE3, Vec::new())], NOT_KNOWN),
+    ];
+    for (rules, errno) in programs {
+        let program = compile(rules, errno).map_err(|error| format!("no filter: {error}"))?;
+        seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))?;
+    }
+    Ok(())
+}
+
+type Rules = Vec<(i64, Vec<Vec<(u8, SeccompCmpOp, u64)>>)>;
+
+fn plain(sockets: Sockets) -> Rules {
+    let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
+    let each = |argument: u8, all: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
+        let one = |value: &u64| vec![(argument, SeccompCmpOp::Eq, *value)];
+        all.iter().map(one).collect()
+    };
+    rules.push((IOCTL, each(1, &TYPING)));
+    let namespaces = NAMESPACES.iter();
+    let namespaces = namespaces.map(|flag| vec![(0, SeccompCmpOp::MaskedEq(*flag), *flag)]);
+    rules.push((CLONE, namespaces.collect()));
+    let allowed = INTERNET.into_iter().filter(|_| sockets.internet);
+    let allowed = allowed.chain([UNIX].into_iter().filter(|_| sockets.local));
+    let others = allowed.chain([NETLINK]);
+    let others = others.map(|family| (0, SeccompCmpOp::Ne, family));
+    rules.push((SOCKET, vec![others.collect()]));
+    rules
+}
+
+fn compile(rules: Rules, errno: u32) -> Result<BpfProgram, Box<dyn std::error::Error>> {
+    let mut all = std::collections::BTreeMap::new();
+    for (call, conditions) in rules {
+        let chains = conditions.into_iter().map(|chain| {
+            let conditions = chain.into_iter().map(|(argument, operator, value)| {
+                SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
+            });
+            SeccompRule::new(conditions.collect::<Result<_, _>>()?)
+        });
+        all.insert(call, chains.collect::<Result<Vec<_>, _>>()?);
+    }
+    let architecture = if X86_64 {
+        TargetArch::x86_64
+    } else {
+        TargetArch::aarch64
+    };
+    let refused = SeccompAction::Errno(errno);
+    let filter = SeccompFilter::new(all, SeccompAction::Allow, refused, architecture)?;
+    Ok(filter.try_into()?)
+}
