@@ -3,6 +3,7 @@
 //! Only the repository's own files are read: no hooks, no filters, no settings of the user or the system, no variables
 //! of the environment, nothing is executed and nothing is written.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use gix::index::entry::Mode;
@@ -89,6 +90,186 @@ impl Tracked {
     pub fn is_empty(&self) -> bool {
         self.paths.is_empty()
     }
+}
+
+/// A commit, as a log shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Commit {
+    /// Its name, in hexadecimal.
+    pub id: String,
+    /// Who wrote it.
+    pub author: String,
+    /// When, in seconds since 1970.
+    pub seconds: i64,
+    /// The first line of its message.
+    pub title: String,
+}
+
+/// The branches of a repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Branches {
+    /// The one that is worked on; `None` when HEAD names a commit.
+    pub current: Option<String>,
+    /// All local ones that have a commit.
+    pub local: Vec<String>,
+}
+
+/// What became of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It is there and was not.
+    Added,
+    /// It has another content.
+    Changed,
+    /// It was there and is not.
+    Removed,
+}
+
+/// What differs from the last commit, by path relative to the folder that was asked about.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Status {
+    /// What the next commit would change.
+    pub staged: BTreeMap<PathBuf, Change>,
+    /// What is on the disk and not in the next commit.
+    pub unstaged: BTreeMap<PathBuf, Change>,
+}
+
+/// The last commits, the newest first.
+pub fn log(folder: &Path, count: usize) -> Result<Vec<Commit>, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(Vec::new());
+    };
+    let repository = open(root)?;
+    let Ok(head) = repository.head_id() else {
+        return Ok(Vec::new());
+    };
+    let walk = repository.rev_walk([head.detach()]).all();
+    let walk = walk.map_err(|error| unreadable(root, &error))?;
+    let mut commits = Vec::new();
+    for info in walk.take(count) {
+        let info = info.map_err(|error| unreadable(root, &error))?;
+        let commit = info.object().map_err(|error| unreadable(root, &error))?;
+        let author = commit.author().map_err(|error| unreadable(root, &error))?;
+        let message = commit.message_raw_sloppy().to_string();
+        commits.push(Commit {
+            id: commit.id().to_string(),
+            author: author.name.to_string(),
+            seconds: commit.time().map_or(0, |time| time.seconds),
+            title: message.lines().next().unwrap_or_default().to_owned(),
+        });
+    }
+    Ok(commits)
+}
+
+/// The branches of the repository around a folder.
+pub fn branches(folder: &Path) -> Result<Branches, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(Branches::default());
+    };
+    let repository = open(root)?;
+    let current = repository.head_name().ok().flatten();
+    let references = repository.references();
+    let references = references.map_err(|error| unreadable(root, &error))?;
+    let local = references.local_branches();
+    let local = local.map_err(|error| unreadable(root, &error))?;
+    let names = local
+        .flatten()
+        .map(|branch| branch.name().shorten().to_string());
+    Ok(Branches {
+        current: current.map(|name| name.shorten().to_string()),
+        local: names.collect(),
+    })
+}
+
+/// The content of a file in the last commit, by its path relative to `folder`.
+pub fn at_head(folder: &Path, relative: &Path) -> Result<Option<Vec<u8>>, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(None);
+    };
+    let repository = open(root)?;
+    let Ok(tree) = repository.head_tree() else {
+        return Ok(None);
+    };
+    let path = folder
+        .strip_prefix(root)
+        .unwrap_or(Path::new(""))
+        .join(relative);
+    let entry = tree.lookup_entry_by_path(path);
+    let entry = entry.map_err(|error| unreadable(root, &error))?;
+    let Some(entry) = entry.filter(|entry| entry.mode().is_blob()) else {
+        return Ok(None);
+    };
+    let object = entry.object().map_err(|error| unreadable(root, &error))?;
+    Ok(Some(object.data.clone()))
+}
+
+/// What differs between the last commit, the next one and the files below a folder.
+pub fn status(folder: &Path) -> Result<Status, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(Status::default());
+    };
+    let repository = open(root)?;
+    let mut committed = BTreeMap::new();
+    if let Ok(tree) = repository.head_tree() {
+        let files = tree.traverse().breadthfirst.files();
+        for entry in files.map_err(|error| unreadable(root, &error))? {
+            if !entry.mode.is_tree() {
+                committed.insert(entry.filepath.to_vec(), entry.oid);
+            }
+        }
+    }
+    let mut status = Status::default();
+    if !repository.index_path().exists() {
+        return Ok(status);
+    }
+    let index = repository.open_index();
+    let index = index.map_err(|error| unreadable(root, &error))?;
+    let below = |path: &[u8]| {
+        let path = root.join(unslashed(path));
+        path.strip_prefix(folder).ok().map(Path::to_owned)
+    };
+    for entry in index.entries() {
+        let path: &[u8] = entry.path(&index);
+        let before = committed.remove(path);
+        let Some(relative) = below(path) else {
+            continue;
+        };
+        match before {
+            None => drop(status.staged.insert(relative.clone(), Change::Added)),
+            Some(id) if id != entry.id => {
+                status.staged.insert(relative.clone(), Change::Changed);
+            }
+            Some(_) => {}
+        }
+        if entry.mode != Mode::COMMIT
+            && let Some(change) = on_disk(&root.join(unslashed(path)), entry)
+        {
+            status.unstaged.insert(relative, change);
+        }
+    }
+    let removed = committed.keys().filter_map(|path| below(path));
+    status
+        .staged
+        .extend(removed.map(|path| (path, Change::Removed)));
+    Ok(status)
+}
+
+/// What became of a file since it was put into the index. Line ends that git writes differently on some systems are no
+/// difference.
+fn on_disk(path: &Path, entry: &gix::index::Entry) -> Option<Change> {
+    let Ok(metadata) = path.symlink_metadata() else {
+        return Some(Change::Removed);
+    };
+    if metadata.is_symlink() {
+        return None;
+    }
+    let bytes = std::fs::read(path).ok()?;
+    let is_same = |bytes: &[u8]| {
+        let id = gix::objs::compute_hash(entry.id.kind(), gix::objs::Kind::Blob, bytes);
+        id.is_ok_and(|id| id == entry.id)
+    };
+    let plain = || String::from_utf8_lossy(&bytes).replace("\r\n", "\n");
+    (!is_same(&bytes) && !is_same(plain().as_bytes())).then_some(Change::Changed)
 }
 
 fn open(root: &Path) -> Result<gix::Repository, Error> {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Tools {
-    /// Version control. Read by nothing yet: the agent has no tools that commit.
+    /// Version control.
     pub git: Git,
     /// Tests.
     pub test: Test,
@@ -17,11 +17,11 @@ pub struct Tools {
     pub http: Http,
 }
 
-/// `[tools.git]`: version control. Read by nothing yet: the agent has no tools that commit.
+/// `[tools.git]`: version control.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]
 pub struct Git {
-    /// Whether the agent has these tools. Read by nothing yet.
+    /// Whether the agent has these tools.
     pub enabled: bool,
     /// Whether an applied run is committed. Read by nothing yet: none is.
     pub auto_commit: bool,

@@ -11,6 +11,7 @@ pub mod code;
 pub mod edit;
 pub mod execute;
 pub mod fs;
+pub mod git;
 pub mod job;
 pub mod language;
 pub mod outputs;

@@ -4,6 +4,7 @@ use super::build::commands::BuildCommand;
 use super::code::{FindCode, RenameSymbol, SymbolSearch};
 use super::edit::{EditFile, WriteFile};
 use super::fs::{DeleteFile, ListFiles, ReadFile};
+use super::git::GitRead;
 use super::language::Diagnostics;
 use super::outputs::ReadOutput;
 use super::search::{Find, Search};
@@ -34,6 +35,10 @@ static TOOLS: &[&dyn Tool] = &[
     &BuildCommand::Check,
     &BuildCommand::Format,
     &BuildCommand::Lint,
+    &GitRead::Status,
+    &GitRead::Diff,
+    &GitRead::Log,
+    &GitRead::Branch,
     &Shell,
     &ReadOutput,
 ];

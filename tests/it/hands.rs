@@ -419,6 +419,85 @@ async fn tools_without_work_are_neither_told_of_nor_run() {
     assert!(!has(&names, "run_tests") && has(&names, "build"));
 }
 
+#[tokio::test]
+async fn version_control_is_read_with_the_proposed_text() {
+    let mut scene = Scene::new(&[
+        ("a.txt", "one\n"),
+        ("b.txt", "two\n"),
+        (".gitignore", "*.log\n"),
+    ]);
+    let none = scene.call("git_status", json!({})).await;
+    assert!(!none.result.success, "{}", none.text);
+    let git = |root: &Path, arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args(["-c", "user.name=Ann", "-c", "user.email=a@b.c"])
+            .args(arguments)
+            .current_dir(root)
+            .env("GIT_CONFIG_GLOBAL", "/dev/null")
+            .status();
+        assert!(status.expect("git runs").success(), "{arguments:?}");
+    };
+    git(&scene.root, &["init", "-q", "-b", "main"]);
+    git(&scene.root, &["add", "."]);
+    git(&scene.root, &["commit", "-qm", "begin\n\nwith a body"]);
+    git(&scene.root, &["branch", "other"]);
+    // What a repository says is run is not run.
+    git(
+        &scene.root,
+        &["config", "core.fsmonitor", "touch /tmp/never"],
+    );
+    let write =
+        |path: &str, text: &str| std::fs::write(scene.root.join(path), text).expect("written");
+    write("b.txt", "TWO\n");
+    write("c.txt", "three\n");
+    write("d.log", "ignored\n");
+    write("e.txt", "staged\n");
+    git(&scene.root, &["add", "e.txt"]);
+    let edit = json!({ "path": "a.txt", "search": "one", "replace": "ONE" });
+    assert!(scene.call("edit_file", edit).await.result.success);
+    let status = scene.call("git_status", json!({})).await;
+    let lines = [
+        "staged: added e.txt",
+        "changed b.txt",
+        "not tracked: c.txt",
+        "edited by you: a.txt",
+    ];
+    for line in lines {
+        assert!(
+            status.text.contains(&format!("\n{line}\n")),
+            "{line}: {}",
+            status.text
+        );
+    }
+    assert!(status.text.contains("branch: main") && !status.text.contains("d.log"));
+    let diff = scene.call("git_diff", json!({})).await;
+    for line in ["-one", "+ONE", "-two", "+TWO", "+staged"] {
+        assert!(
+            diff.text.contains(&format!("\n{line}\n")),
+            "{line}: {}",
+            diff.text
+        );
+    }
+    let one = scene.call("git_diff", json!({ "path": "a.txt" })).await;
+    assert!(
+        one.text.contains("+ONE") && !one.text.contains("+TWO"),
+        "{}",
+        one.text
+    );
+    let log = scene.call("git_log", json!({})).await;
+    assert!(log.text.contains(" Ann: begin\n"), "{}", log.text);
+    let branches = scene.call("git_branch", json!({})).await;
+    assert!(
+        branches.text.contains("\nmain\nother\n"),
+        "{}",
+        branches.text
+    );
+    let mut config = Config::default();
+    config.tools.git.enabled = false;
+    scene.services.config = std::sync::Arc::new(config);
+    assert!(!scene.call("git_log", json!({})).await.result.success);
+}
+
 #[test]
 fn the_page_of_tools_is_what_the_program_prints() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/TOOLS.md");

@@ -1,0 +1,226 @@
+//! `git_status`, `git_diff`, `git_log` and `git_branch` (spec: Git Tool).
+//!
+//! Repositories are read in process: no hook, filter, alias or setting of theirs is ever run.
+
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::arguments::{number, text};
+use super::fs::parameter;
+use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
+use crate::permit::Action;
+use crate::text::edit::EditSet;
+use crate::vcs::{self, Change, Tracked};
+
+/// Commits that a log shows when nothing else is asked for, and at most.
+const COMMITS: usize = 20;
+const COMMITS_MAX: usize = 500;
+
+/// Files that are neither tracked nor ignored and are named.
+const UNTRACKED_MAX: usize = 200;
+
+/// Reads of version control.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitRead {
+    /// What differs from the last commit.
+    Status,
+    /// How it differs.
+    Diff,
+    /// The last commits.
+    Log,
+    /// The branches.
+    Branch,
+}
+
+#[async_trait]
+impl Tool for GitRead {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Status => "git_status",
+            Self::Diff => "git_diff",
+            Self::Log => "git_log",
+            Self::Branch => "git_branch",
+        }
+    }
+
+    fn description(&self) -> &'static str {
+        match self {
+            Self::Status => "Lists files that differ from the last commit.",
+            Self::Diff => "Shows what differs from the last commit, with your edits.",
+            Self::Log => "Lists the last commits.",
+            Self::Branch => "Lists the branches.",
+        }
+    }
+
+    fn parameters(&self) -> Vec<Parameter> {
+        match self {
+            Self::Diff => vec![parameter("path", Kind::Text, false, "Only this file.")],
+            Self::Log => vec![parameter("count", Kind::Integer, false, "Default: 20.")],
+            Self::Status | Self::Branch => Vec::new(),
+        }
+    }
+
+    fn returns(&self) -> ReturnType {
+        let description = match self {
+            Self::Status => "branch, and a line for each file",
+            Self::Diff => "files, and the unified diff",
+            Self::Log => "commits, and a line for each",
+            Self::Branch => "current, and the names",
+        };
+        ReturnType {
+            description: description.to_owned(),
+        }
+    }
+
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        context.settings.git.enabled && vcs::root_of(context.staging.root()).is_some()
+    }
+
+    fn only_looks(&self) -> bool {
+        true
+    }
+
+    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
+        let root = context.staging.root();
+        let path = text(arguments, "path");
+        let path = if path.is_empty() {
+            root.join(".git/HEAD")
+        } else {
+            root.join(path)
+        };
+        vec![Action::ReadFile { path }]
+    }
+
+    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        let unreadable = |error: vcs::Error| Error::Unavailable(error.to_string());
+        let found = match self {
+            Self::Status => status(context),
+            Self::Diff => diff(context, text(arguments, "path")),
+            Self::Log => log(context, number(arguments, "count")),
+            Self::Branch => branches(context),
+        };
+        let (data, label, listing) = found.map_err(unreadable)?;
+        Ok(Output {
+            data,
+            text: (!listing.is_empty()).then(|| (label.to_owned(), listing)),
+            ..Output::default()
+        })
+    }
+}
+
+type Found = Result<(Value, &'static str, String), vcs::Error>;
+
+fn status(context: &Context<'_>) -> Found {
+    let root = context.staging.root();
+    let (status, branches) = (vcs::status(root)?, vcs::branches(root)?);
+    let mut listing = String::new();
+    let mut tell = |what: &str, path: &Path| {
+        // Writing to a string cannot fail.
+        let _ = writeln!(listing, "{what} {}", path.display());
+    };
+    for (path, change) in &status.staged {
+        tell(&format!("staged: {}", word(*change)), path);
+    }
+    for (path, change) in &status.unstaged {
+        tell(word(*change), path);
+    }
+    let untracked = untracked(context)?;
+    for path in untracked.iter().take(UNTRACKED_MAX) {
+        tell("not tracked:", path);
+    }
+    for path in context.staging.proposed().files.keys() {
+        tell("edited by you:", path);
+    }
+    let data = json!({
+        "branch": branches.current,
+        "staged": status.staged.len(),
+        "changed": status.unstaged.len(),
+        "not_tracked": untracked.len(),
+    });
+    Ok((data, "files", listing))
+}
+
+fn word(change: Change) -> &'static str {
+    match change {
+        Change::Added => "added",
+        Change::Changed => "changed",
+        Change::Removed => "removed",
+    }
+}
+
+/// Files that git neither tracks nor ignores.
+fn untracked(context: &Context<'_>) -> Result<Vec<PathBuf>, vcs::Error> {
+    let root = context.staging.root();
+    let tracked = Tracked::read(root)?;
+    let walk = ignore::WalkBuilder::new(root)
+        .hidden(false)
+        .filter_entry(|entry| entry.file_name() != ".git")
+        .build();
+    let files = walk.flatten().filter(|entry| entry.path().is_file());
+    let files = files.filter_map(|entry| entry.path().strip_prefix(root).ok().map(Path::to_owned));
+    Ok(files.filter(|path| !tracked.contains(path)).collect())
+}
+
+/// What differs from the last commit, as the agent sees the files.
+fn diff(context: &Context<'_>, only: &str) -> Found {
+    let root = context.staging.root();
+    let status = vcs::status(root)?;
+    let changed = status.staged.keys().chain(status.unstaged.keys());
+    let changed = changed.chain(context.staging.proposed().files.keys());
+    let mut paths: Vec<PathBuf> = changed.cloned().collect();
+    paths.sort();
+    paths.dedup();
+    if !only.is_empty() {
+        let only = context
+            .staging
+            .relative(Path::new(only))
+            .unwrap_or_default();
+        paths.retain(|path| path.starts_with(&only));
+    }
+    let mut edits = EditSet::default();
+    let mut left_out = 0;
+    for path in paths {
+        if !context.policy.is_readable(&root.join(&path)) {
+            left_out += 1;
+            continue;
+        }
+        let before = vcs::at_head(root, &path)?.map(String::from_utf8);
+        match before.transpose() {
+            Ok(before) => {
+                let after = context.staging.read(&path).ok();
+                edits.record(path, before.map(Into::into), after);
+            }
+            Err(_) => left_out += 1,
+        }
+    }
+    let mut data = json!({ "files": edits.files.len() });
+    if let Some(facts) = data.as_object_mut()
+        && left_out > 0
+    {
+        facts.insert("left_out".to_owned(), left_out.into());
+    }
+    Ok((data, "diff", edits.unified_diff()))
+}
+
+fn log(context: &Context<'_>, count: Option<usize>) -> Found {
+    let count = count.unwrap_or(COMMITS).clamp(1, COMMITS_MAX);
+    let commits = vcs::log(context.staging.root(), count)?;
+    let mut listing = String::new();
+    for commit in &commits {
+        let id = commit.id.get(..12).unwrap_or(&commit.id);
+        let time = jiff::Timestamp::from_second(commit.seconds).unwrap_or_default();
+        let day = time.strftime("%Y-%m-%d");
+        // Writing to a string cannot fail.
+        let _ = writeln!(listing, "{id} {day} {}: {}", commit.author, commit.title);
+    }
+    Ok((json!({ "commits": commits.len() }), "commits", listing))
+}
+
+fn branches(context: &Context<'_>) -> Found {
+    let branches = vcs::branches(context.staging.root())?;
+    let listing = branches.local.join("\n");
+    Ok((json!({ "current": branches.current }), "branches", listing))
+}
