@@ -1,6 +1,7 @@
 //! Text as editors and compilers see it: documents, positions, edits, problems (spec: LSP Client, document sync).
 
 pub mod bases;
+pub mod beneath;
 pub mod documents;
 pub mod edit;
 pub mod json;

@@ -4,6 +4,7 @@
 //! written here.
 
 use std::collections::BTreeMap;
+use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
@@ -11,6 +12,7 @@ use data_encoding::HEXLOWER;
 use sha2::{Digest, Sha256};
 
 use super::bases::{Bases, Seen};
+use super::beneath;
 use super::edit::EditSet;
 
 /// The text of a workspace with changes that are only proposed.
@@ -163,23 +165,22 @@ impl Staging {
             std::io::ErrorKind::NotFound | std::io::ErrorKind::NotADirectory => {
                 ReadError::Missing(path.to_owned())
             }
+            std::io::ErrorKind::InvalidInput => ReadError::NotAFile(path.to_owned()),
             _ => ReadError::Unreadable {
                 path: path.to_owned(),
                 reason: error.to_string(),
             },
         };
-        let full = self.root.join(path);
-        let metadata = std::fs::metadata(&full).map_err(unreadable)?;
-        if !metadata.is_file() {
-            return Err(ReadError::NotAFile(path.to_owned()));
-        }
+        let mut file = beneath::open(&self.root, path).map_err(unreadable)?;
+        let metadata = file.metadata().map_err(unreadable)?;
         if metadata.len() > self.file_bytes_max {
             return Err(ReadError::TooLarge {
                 path: path.to_owned(),
                 bytes: metadata.len(),
             });
         }
-        let bytes = std::fs::read(&full).map_err(unreadable)?;
+        let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
+        file.read_to_end(&mut bytes).map_err(unreadable)?;
         String::from_utf8(bytes)
             .map(Arc::from)
             .map_err(|_| ReadError::NotText(path.to_owned()))
