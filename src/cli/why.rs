@@ -90,6 +90,9 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let root = place::find(&arguments.project, &host.home)?.root;
     let config = layers::load(&host, Some(&root), &serde_json::Value::Null).config;
     let policy = Policy::new(&host, &config, &root);
+    for complaint in safety::rules::complaints(&policy, &config) {
+        paint::remark(complaint);
+    }
     let directory = match &arguments.directory {
         Some(directory) => std::path::absolute(directory)?,
         None => root,

@@ -123,6 +123,7 @@ pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -
             if !is_trusted {
                 hold_back(&mut layer, &path, &mut loaded);
             }
+            only_add(&mut layer, &merged, &path, &mut loaded);
             lay(layer, &mut merged, &mut loaded);
         }
     }
@@ -277,13 +278,51 @@ fn written_for_later(config: &Config) -> Option<String> {
     })
 }
 
+/// Lets a workspace's file add to the lists of `safety`, never replace them, and drops rules of it that would allow
+/// something.
+fn only_add(layer: &mut Layer, merged: &Table, path: &Path, loaded: &mut Loaded) {
+    let Some(Value::Table(safety)) = layer.table.get_mut("safety") else {
+        return;
+    };
+    let below = merged.get("safety").and_then(Value::as_table);
+    let usual = Table::try_from(super::Safety::default()).unwrap_or_default();
+    for key in [
+        "protected_paths",
+        "forbidden_commands",
+        "require_approval_for",
+    ] {
+        let set = below.and_then(|below| below.get(key));
+        // `merge` adds protected paths to those that are set; the defaults are not.
+        let is_merged = key == "protected_paths" && set.is_some();
+        let kept = set.or(usual.get(key)).and_then(Value::as_array);
+        if let (Some(kept), Some(Value::Array(own)), false) = (kept, safety.get_mut(key), is_merged)
+        {
+            let added: Vec<Value> = own.drain(..).filter(|own| !kept.contains(own)).collect();
+            own.extend(kept.iter().cloned());
+            own.extend(added);
+        }
+    }
+    if let Some(Value::Array(rules)) = safety.get_mut("rules") {
+        let before = rules.len();
+        rules.retain(|rule| rule.get("effect").and_then(Value::as_str) != Some("allow"));
+        if rules.len() < before {
+            loaded.notice(format!(
+                "{} has rules that allow something: only your own settings can",
+                path.display()
+            ));
+        }
+    }
+}
+
 /// Lays `over` over `under`: tables are merged, everything else is replaced, except that protected paths add up and
 /// language servers are merged by their names.
 fn merge(under: &mut Table, over: Table) {
     for (key, value) in over {
         match (under.get_mut(&key), value) {
             (Some(Value::Table(below)), Value::Table(above)) => merge(below, above),
-            (Some(Value::Array(below)), Value::Array(above)) if key == "protected_paths" => {
+            (Some(Value::Array(below)), Value::Array(above))
+                if key == "protected_paths" || key == "rules" =>
+            {
                 below.extend(above);
             }
             (Some(Value::Array(below)), Value::Array(above)) if key == "servers" => {
@@ -413,6 +452,7 @@ pub fn scalar(key: &str, text: &str) -> Value {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::Approval;
 
     fn load_text(user: &str, workspace: &str) -> Loaded {
         let folder = tempfile::tempdir().expect("a temporary folder");
@@ -509,6 +549,39 @@ mod tests {
         ] {
             assert_eq!(scalar(key, written), expected, "{key}={written}");
         }
+    }
+
+    #[test]
+    fn a_repository_adds_to_what_is_safe_and_never_replaces_it() {
+        let loaded = load_text(
+            "[safety]\nrequire_approval_for = ['git_push']\n[[safety.rules]]\nname = 'mine'\neffect = 'allow'\ncommand = 'just check'\n",
+            "[safety]\nforbidden_commands = ['make']\nprotected_paths = ['gen/**']\nrequire_approval_for = ['shell']\n\
+             [[safety.rules]]\nname = 'a'\neffect = 'allow'\ncommand = 'x'\n[[safety.rules]]\nname = 'b'\neffect = 'deny'\ncommand = 'y'\n",
+        );
+        let safety = loaded.config.safety;
+        assert_eq!(
+            safety.forbidden_commands,
+            ["rm -rf /", "dd if=/dev/zero", "make"]
+        );
+        assert_eq!(safety.protected_paths.len(), 4);
+        assert_eq!(
+            safety.require_approval_for,
+            [Approval::GitPush, Approval::Shell]
+        );
+        let names: Vec<_> = safety.rules.iter().map(|rule| rule.name.as_str()).collect();
+        assert_eq!(names, ["mine", "b"]);
+        assert!(
+            loaded.notices[0].contains("only your own settings can"),
+            "{:?}",
+            loaded.notices
+        );
+
+        let wrong = load_text("", "[safety]\nrequire_approval_for = ['delet']\n");
+        assert!(
+            wrong.notices[0].contains("unknown value `delet`, did you mean `delete`?"),
+            "{:?}",
+            wrong.notices
+        );
     }
 
     #[test]

@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::redact::Secret;
-pub use safety::{Approval, Safety};
+pub use safety::{Approval, Effect, Rule, Safety};
 pub use servers::{RootStrategy, Server};
 pub use wire::Wire;
 

@@ -15,6 +15,8 @@ pub struct Safety {
     pub forbidden_commands: Vec<String>,
     /// Actions that always ask.
     pub require_approval_for: Vec<Approval>,
+    /// Rules of your own, beside the built-in ones: the strictest that fits an action counts.
+    pub rules: Vec<Rule>,
 }
 
 impl Safety {
@@ -37,6 +39,7 @@ impl Default for Safety {
                 Approval::ModifyProtected,
                 Approval::GitPush,
             ],
+            rules: Vec::new(),
         }
     }
 }
@@ -59,4 +62,42 @@ pub enum Approval {
     Shell,
     /// Any request is sent, also to `tools.http.allowed_domains`.
     Network,
+}
+
+/// `[[safety.rules]]`: a rule of your own. It names exactly one of `command`, `read`, `write` and `host`.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Rule {
+    /// Its name, as verdicts show it.
+    pub name: String,
+    /// What it does. A repository's rules can ask and deny, never allow.
+    pub effect: Effect,
+    /// The first words of a command, such as `kubectl delete`; `*` stands for any letters of a word.
+    pub command: String,
+    /// A glob of paths in the workspace that are read.
+    pub read: String,
+    /// A glob of paths in the workspace that are created, changed or removed.
+    pub write: String,
+    /// A host that is reached, such as `*.example.org`.
+    pub host: String,
+    /// Why, as a sentence fragment for people.
+    pub reason: String,
+    /// Examples that the rule must fit; checked when it is read.
+    pub r#match: Vec<String>,
+    /// Examples that the rule must not fit; checked when it is read.
+    pub not_match: Vec<String>,
+}
+
+/// What a rule does.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Effect {
+    /// The action may happen where nothing else speaks against it. Not for interpreters, `git` and programs that start
+    /// others.
+    Allow,
+    /// A person has to say yes first.
+    #[default]
+    Ask,
+    /// The action never happens.
+    Deny,
 }

@@ -17,7 +17,15 @@ pub const FILES: [&str; 2] = [".agent/config.toml", ".agent/local.toml"];
 
 /// Keys of an untrusted file that are used: they can only tighten, or only change what the user sees.
 const HARMLESS: [(&str, &[&str]); 3] = [
-    ("safety", &["protected_paths"]),
+    (
+        "safety",
+        &[
+            "protected_paths",
+            "forbidden_commands",
+            "require_approval_for",
+            "rules",
+        ],
+    ),
     ("agent", &["name", "version"]),
     (
         "lsp",

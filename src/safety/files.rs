@@ -2,10 +2,10 @@
 //!
 //! The same rules hold for the tools and for commands; a command may also read what every system has.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::paths::{self, Place};
-use super::{Policy, allow, ask, deny};
+use super::{Policy, allow, ask, deny, worse};
 use crate::config::Approval;
 use crate::permit::Decision;
 
@@ -119,19 +119,31 @@ const LICENCES: [&str; 5] = ["license", "licence", "copying", "notice", "unlicen
 /// Whether the agent may read a file.
 pub(super) fn read(policy: &Policy, path: &Path) -> Decision {
     match policy.places.classify(path) {
-        Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
+        Place::Workspace | Place::Protected | Place::Shadow => {
+            let rule = inside(policy, path).and_then(|inside| policy.rules.of_reading(&inside));
+            worse(allow("workspace"), rule)
+        }
         place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
     }
+}
+
+/// A path relative to the workspace, where it really is; `None` when no rule could be about it.
+fn inside(policy: &Policy, path: &Path) -> Option<PathBuf> {
+    if policy.rules.is_empty() {
+        return None;
+    }
+    let resolved = paths::resolve(path);
+    resolved
+        .strip_prefix(policy.workspace())
+        .ok()
+        .map(Path::to_owned)
 }
 
 /// Whether a command may read a file.
 pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
     let place = policy.places.classify(path);
     if place != Place::Outside {
-        return match place {
-            Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
-            Place::Secret | Place::Core | Place::Outside => closed(place, path),
-        };
+        return read(policy, path);
     }
     let path = paths::resolve(path);
     if paths::may_hold_secrets(&path) || is_home_secret(policy, &path) {
@@ -154,6 +166,11 @@ pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
 
 /// Whether the agent may create or change a file.
 pub(super) fn write(policy: &Policy, path: &Path) -> Decision {
+    let rule = inside(policy, path).and_then(|inside| policy.rules.of_writing(&inside));
+    worse(write_by_place(policy, path), rule)
+}
+
+fn write_by_place(policy: &Policy, path: &Path) -> Decision {
     match policy.places.classify(path) {
         Place::Workspace if policy.approvals.contains(&Approval::Write) => {
             ask("write", format!("{} would change", path.display()))
@@ -180,12 +197,39 @@ pub(super) fn write_by_command(policy: &Policy, path: &Path) -> Decision {
                 format!("{} is outside the workspace", path.display()),
             )
         }
-        _ => write(policy, path),
+        (_, path) => {
+            let alias = has_other_names(&path).then(|| {
+                ask(
+                    "hard-link",
+                    format!("{} is known under other names too", path.display()),
+                )
+            });
+            worse(write(policy, &path), alias)
+        }
     }
+}
+
+/// Whether a file has more than one name: what is written to it in place arrives wherever the others are. The tools
+/// replace files, which leaves other names alone.
+#[cfg(unix)]
+fn has_other_names(path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    path.symlink_metadata()
+        .is_ok_and(|metadata| metadata.is_file() && metadata.nlink() > 1)
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &Path) -> bool {
+    false
 }
 
 /// Whether a file, or a folder with everything in it, may be removed.
 pub(super) fn delete(policy: &Policy, path: &Path) -> Decision {
+    let rule = inside(policy, path).and_then(|inside| policy.rules.of_writing(&inside));
+    worse(delete_by_place(policy, path), rule)
+}
+
+fn delete_by_place(policy: &Policy, path: &Path) -> Decision {
     let (resolved, place) = policy.places.classify_entry(path);
     if policy.workspace().starts_with(&resolved) {
         return deny(

@@ -6,8 +6,11 @@
 
 pub mod commands;
 mod files;
+mod names;
 mod network;
 pub mod paths;
+pub mod proposals;
+pub mod rules;
 
 use std::path::{Path, PathBuf};
 
@@ -26,6 +29,7 @@ pub struct Policy {
     approvals: Vec<Approval>,
     hosts: Vec<String>,
     request_bytes_max: u64,
+    rules: rules::Rules,
 }
 
 /// Why an action was not permitted.
@@ -61,6 +65,7 @@ impl Policy {
             approvals: config.safety.require_approval_for.clone(),
             hosts: config.tools.http.allowed_domains.clone(),
             request_bytes_max: config.tools.http.max_request_kb.saturating_mul(1_000),
+            rules: rules::Rules::new(&config.safety.rules),
         }
     }
 
@@ -72,6 +77,23 @@ impl Policy {
     /// Whether the agent may show this path to tools, searches and prompts at all.
     pub fn is_readable(&self, path: &Path) -> bool {
         matches!(files::read(self, path), Decision::Allow { .. })
+    }
+}
+
+/// The worse of two decisions.
+fn worse(one: Decision, other: Option<Decision>) -> Decision {
+    match other {
+        Some(other) if severity(&other) > severity(&one) => other,
+        _ => one,
+    }
+}
+
+/// How bad a decision is.
+fn severity(decision: &Decision) -> u8 {
+    match decision {
+        Decision::Allow { .. } => 0,
+        Decision::Ask { .. } => 1,
+        Decision::Deny { .. } => 2,
     }
 }
 

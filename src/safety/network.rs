@@ -9,7 +9,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lsp_types::Url;
 
-use super::{Policy, allow, ask, deny};
+use super::{Policy, allow, ask, deny, worse};
 use crate::config::Approval;
 use crate::permit::Decision;
 use crate::redact::names_a_secret;
@@ -74,7 +74,7 @@ pub(super) fn request(policy: &Policy, url: &str, sent: Sent) -> Decision {
         || host
             .split('.')
             .any(|label| label.chars().count() > LABEL_CHARACTERS_MAX);
-    if !is_listed {
+    let decision = if !is_listed {
         ask(
             "network",
             format!("{host} is not in `tools.http.allowed_domains`"),
@@ -95,7 +95,15 @@ pub(super) fn request(policy: &Policy, url: &str, sent: Sent) -> Decision {
         ask("network", "requests need approval here".to_owned())
     } else {
         allow("allowed-domain")
-    }
+    };
+    worse(decision, policy.rules.of_host(&host))
+}
+
+/// The host of an address.
+pub(super) fn host_of(url: &str) -> Option<String> {
+    let parsed = Url::parse(url.trim()).ok()?;
+    let host = parsed.host_str()?;
+    Some(host.trim_end_matches('.').to_lowercase())
 }
 
 /// Whether a host is the listed one, or below it when the list says `*.`. Without a port, only the usual ones are meant.

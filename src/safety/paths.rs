@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
 
+use super::names::{folded, is_same};
 use crate::config::host::Host;
 
 /// Names of files that hold secrets wherever they lie.
@@ -81,7 +82,10 @@ impl Places {
             executable: resolve(&host.executable),
             secret: globs(SECRET_FILES),
             not_secret: globs(NOT_SECRET),
-            protected: globs(protected.iter().map(String::as_str)),
+            protected: globs(protected.iter().flat_map(|pattern| {
+                // Under any of its names a protected path stays protected.
+                [pattern.clone(), pattern.to_uppercase().to_lowercase()]
+            })),
         }
     }
 
@@ -123,10 +127,16 @@ impl Places {
             return Place::Shadow;
         };
         let folder = inside.components().any(|part| {
-            let name = part.as_os_str().to_string_lossy().to_ascii_lowercase();
-            PROTECTED_FOLDERS.contains(&name.as_str())
+            let name = folded(&part.as_os_str().to_string_lossy());
+            PROTECTED_FOLDERS
+                .iter()
+                .any(|folder| is_same(&name, folder))
         });
-        if folder || self.protected.is_match(inside) {
+        let by_name = || {
+            let names = inside.iter().map(|name| folded(&name.to_string_lossy()));
+            self.protected.is_match(names.collect::<PathBuf>())
+        };
+        if folder || self.protected.is_match(inside) || by_name() {
             Place::Protected
         } else {
             Place::Workspace
@@ -198,15 +208,15 @@ fn is_secret(secret: &GlobSet, not_secret: &GlobSet, path: &Path) -> bool {
     let Some(name) = path.file_name() else {
         return false;
     };
-    let name = name.to_string_lossy().to_ascii_lowercase();
-    secret.is_match(&name) && !not_secret.is_match(&name)
+    let name = folded(&name.to_string_lossy());
+    (secret.is_match(&name) || is_same(&name, ".env")) && !not_secret.is_match(&name)
 }
 
-fn globs<'pattern>(patterns: impl IntoIterator<Item = &'pattern str>) -> GlobSet {
+fn globs(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> GlobSet {
     let mut builder = GlobSetBuilder::new();
     for pattern in patterns {
         // A pattern that cannot be read protects nothing; the configuration check names it.
-        if let Ok(glob) = Glob::new(pattern) {
+        if let Ok(glob) = Glob::new(pattern.as_ref()) {
             builder.add(glob);
         }
     }
@@ -243,6 +253,22 @@ mod tests {
             (workspace.join("nowhere/../../other/x"), Place::Outside),
             (workspace.join(".git/config"), Place::Protected),
             (workspace.join(".Agent/config.toml"), Place::Protected),
+            (workspace.join("sub/.agent/core/new"), Place::Protected),
+            (workspace.join("sub/deep/GIT~1/config"), Place::Protected),
+            (workspace.join(".g\u{200c}it/config"), Place::Protected),
+            (workspace.join(".git./config"), Place::Protected),
+            (
+                workspace.join(".git::$INDEX_ALLOCATION/config"),
+                Place::Protected,
+            ),
+            (workspace.join("Generated/A.RS"), Place::Protected),
+            (workspace.join("generated./a.rs"), Place::Protected),
+            (workspace.join(".ENV"), Place::Secret),
+            (workspace.join(".env "), Place::Secret),
+            (workspace.join(".env::$DATA"), Place::Secret),
+            (workspace.join("ENV~1"), Place::Secret),
+            (workspace.join("\u{212a}eys/ID_RSA"), Place::Secret),
+            (PathBuf::from("/proc/self/root/etc/passwd"), Place::Outside),
             (workspace.join("generated/a.rs"), Place::Protected),
             (workspace.join("config/.env"), Place::Secret),
             (workspace.join(".env.example"), Place::Workspace),

@@ -7,7 +7,7 @@ use super::line::Folders;
 use super::word::Word;
 use super::{Access, Target};
 use crate::permit::Decision;
-use crate::safety::{Policy, ask, deny, files};
+use crate::safety::{Policy, ask, deny, files, severity};
 
 /// Files that one pattern may stand for.
 const MATCHES_MAX: usize = 500;
@@ -198,13 +198,4 @@ pub(super) fn is_fetcher(program: &str) -> bool {
             | "ssh"
             | "dig"
     )
-}
-
-/// How bad a decision is.
-pub(super) fn severity(decision: &Decision) -> u8 {
-    match decision {
-        Decision::Allow { .. } => 0,
-        Decision::Ask { .. } => 1,
-        Decision::Deny { .. } => 2,
-    }
 }

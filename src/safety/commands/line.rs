@@ -12,6 +12,7 @@ use tree_sitter::{Node, Parser};
 
 use super::reader::Reader;
 use super::word::Word;
+use crate::safety::names::is_invisible;
 
 /// Bytes of a command line that are read.
 const LINE_BYTES_MAX: usize = 64 * 1024;
@@ -133,13 +134,7 @@ pub(super) fn take_apart(source: &str, home: &Path, folders: Folders) -> Line {
 
 /// Characters that make a line look other than it is.
 fn disguise(source: &str) -> Option<&'static str> {
-    let hides = |it: char| {
-        matches!(it, '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}'
-            | '\u{17b5}' | '\u{180b}'..='\u{180f}' | '\u{200b}'..='\u{200f}' | '\u{202a}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}' | '\u{feff}'
-            | '\u{ffa0}' | '\u{fff0}'..='\u{fffb}' | '\u{e0000}'..='\u{e0fff}')
-    };
-    if source.chars().any(hides) {
+    if source.chars().any(is_invisible) {
         return Some("it has characters that cannot be seen");
     }
     let odd = |it: char| {

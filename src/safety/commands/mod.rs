@@ -23,9 +23,9 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 
 use super::paths::Place;
-use super::{Policy, allow, ask, deny};
+use super::{Policy, allow, ask, deny, severity};
 use crate::permit::Decision;
-use judge::{Judge, is_fetcher, severity};
+use judge::{Judge, is_fetcher};
 use line::{Command, Folders, Line};
 use word::Word;
 
@@ -215,6 +215,20 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
     }
     if is_harmless_question(&name, rest) {
         return;
+    }
+    let all_sure = words.iter().all(|word| word.known().is_some());
+    let texts = std::iter::once(name.as_str()).chain(rest.iter().map(|word| word.text.as_str()));
+    match judge.policy.rules.of_command(texts) {
+        Some(Decision::Allow { .. }) if all_sure => {
+            // The program is trusted, not the files that it is given.
+            let is_path = |word: &&Word| word.text.contains('/') && !word.text.contains("://");
+            for word in rest.iter().filter(is_path) {
+                judge.write(word);
+            }
+            return;
+        }
+        Some(Decision::Allow { .. }) | None => {}
+        Some(decision) => judge.add(decision),
     }
     let is_known = wrappers::judge(judge, &name, rest)
         || interpreters::judge(judge, &name, rest)

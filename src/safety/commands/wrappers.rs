@@ -1,10 +1,11 @@
 //! Takes the wrapping off commands: programs that start other programs, and variables before them (spec: Execution
 //! Protection).
 
-use super::judge::{Judge, severity};
+use super::judge::Judge;
 use super::options::Arguments;
 use super::word::Word;
 use super::{program, rule_within};
+use crate::safety::severity;
 
 /// Variables that change how programs print or how much they check, and nothing else.
 const HARMLESS_VARIABLES: [&str; 36] = [

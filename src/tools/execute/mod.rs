@@ -207,6 +207,7 @@ async fn run(
     let output = tool.execute(&context, &arguments).await?;
     let also = changing(&output.changes, &actions, staging.root());
     judge(&also, desk.policy, events)?;
+    look_at(&output.changes, staging, events)?;
     Ok(output)
 }
 
@@ -234,21 +235,42 @@ fn changing(changes: &[Change], known: &[Action], root: &Path) -> Vec<Action> {
 
 fn judge(actions: &[Action], policy: &Policy, events: &mut Vec<RunEvent>) -> Result<(), Error> {
     for action in actions {
-        let decision = safety::decide(policy, action);
-        events.push(RunEvent::Decided {
-            action: action.clone(),
-            decision: decision.clone(),
-        });
-        match decision {
-            Decision::Allow { .. } => {}
-            Decision::Deny { rule, reason } => return Err(Error::Refused { rule, reason }),
-            Decision::Ask { rule, reason } => {
-                let reason = format!("{reason}; only the user can change that, by hand");
-                return Err(Error::Refused { rule, reason });
-            }
-        }
+        settle(action.clone(), safety::decide(policy, action), events)?;
     }
     Ok(())
+}
+
+/// Looks at proposed text before anything takes it over: what would run by itself, or looks other than it is.
+fn look_at(changes: &[Change], staging: &Staging, events: &mut Vec<RunEvent>) -> Result<(), Error> {
+    for change in changes {
+        let Some(text) = &change.after else { continue };
+        let before = staging.read(&change.path).ok();
+        let Some(decision) = safety::proposals::judge(&change.path, before.as_deref(), text) else {
+            continue;
+        };
+        let action = Action::WriteFile {
+            path: staging.root().join(&change.path),
+            bytes: text.len() as u64,
+        };
+        settle(action, decision, events)?;
+    }
+    Ok(())
+}
+
+/// Notes a decision, and stops at one that is no allowance.
+fn settle(action: Action, decision: Decision, events: &mut Vec<RunEvent>) -> Result<(), Error> {
+    events.push(RunEvent::Decided {
+        action,
+        decision: decision.clone(),
+    });
+    match decision {
+        Decision::Allow { .. } => Ok(()),
+        Decision::Deny { rule, reason } => Err(Error::Refused { rule, reason }),
+        Decision::Ask { rule, reason } => {
+            let reason = format!("{reason}; only the user can change that, by hand");
+            Err(Error::Refused { rule, reason })
+        }
+    }
 }
 
 /// The result as data and as text for the model.

@@ -148,3 +148,24 @@ fn what_needs_approval_is_configured() {
         assert_eq!(rule(Vec::new(), command), "ask", "{command}");
     }
 }
+
+#[test]
+fn a_command_does_not_write_through_another_name_of_a_file() {
+    let workspace = Workspace::new();
+    let (secret, alias) = (
+        workspace.base.join("other/secret.txt"),
+        workspace.root.join("src/alias"),
+    );
+    std::fs::hard_link(secret, alias).expect("linked");
+    let policy = workspace.policy(&Config::default());
+    for (command, expected) in [
+        ("echo x > src/alias", "ask"),
+        ("sed -i s/a/b/ src/alias", "ask"),
+        ("tee src/alias", "ask"),
+        ("echo x > src/main.rs", "allow"),
+        ("cat src/alias", "allow"),
+    ] {
+        let ruling = commands::rule(&policy, command, &workspace.root);
+        assert_eq!(verdict(&ruling.decision), expected, "{command}");
+    }
+}
