@@ -7,11 +7,11 @@ use super::intent;
 use super::orchestrator::{Orchestrator, PROOF_ROUNDS_MAX, parts};
 use super::repair::compare::compare;
 use super::repair::{Repaired, guard};
+use super::steps::{self, since};
 use super::task::{Repair, Report, Services, Task};
 use super::verify::Verifier;
 use super::work::{Error, Work};
 use crate::prompt::Slot;
-use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::tools::language::listed;
 
@@ -34,6 +34,7 @@ pub(super) async fn continue_fix(
     };
     let nothing_named = intent::read("");
     let packed = orchestrator.context(&focused, &nothing_named, &work).await;
+    work.take_in_context(&packed).await;
     work.say_as_system("any")?;
     work.say_prompt(
         "fix",
@@ -62,6 +63,8 @@ pub(super) async fn continue_fix(
             repaired
                 .revealed
                 .extend(change.revealed.iter().map(Problem::identity));
+            let title = format!("repair by {}", work.gateway.model());
+            steps::add(&mut repaired.steps, &repaired.edits, &edits, &title);
             repaired.edits = edits;
             repaired.after = after;
             return Ok(());
@@ -75,13 +78,6 @@ pub(super) async fn continue_fix(
     }
     verifier.lay(&repaired.edits)?;
     Ok(())
-}
-
-/// What `edits` change in the text that `base` made.
-fn since(base: &EditSet, edits: &EditSet) -> EditSet {
-    let mut own = base.inverse();
-    own.extend(edits.clone());
-    own
 }
 
 fn by_model(problem: &Problem, model: &str) -> Repair {

@@ -4,7 +4,7 @@
 //! to the state folder; scratch copies of all files are written; then each takes its place; then the intent is marked
 //! done. A failure on the way takes everything back at once, a kill is dealt with by [`recover`] at the next start.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
@@ -12,12 +12,15 @@ use std::sync::Arc;
 use super::disk::{self, Found};
 pub use super::interrupted::recover;
 use super::interrupted::{settle_interrupted, take_back};
+use super::steps;
+use super::task::Step;
 use crate::config::host::Host;
-use crate::event::{RunEvent, RunId};
-use crate::permit::{Action, Permit};
+use crate::event::{Reply, RunEvent, RunId};
+use crate::permit::{Action, Decision, Permit};
+use crate::safety::approvals::{Approvals, Matter};
 use crate::safety::{self, Policy};
 use crate::store::durable;
-use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage};
+use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage, StepRecord};
 use crate::text::edit::{EditSet, Merge, merge};
 
 /// What a delivery did.
@@ -93,8 +96,12 @@ pub enum Consent {
 pub(super) struct Order<'run> {
     pub run: &'run RunId,
     pub consent: Consent,
+    /// What a person approved of it.
+    pub approvals: Option<Approvals>,
     pub conflicts: Conflicts,
     pub reverts: Option<RunId>,
+    pub steps: Vec<StepRecord>,
+    pub reverts_step: Option<(RunId, usize)>,
     pub wishes: Vec<Wish>,
     /// Folders to remove when they are empty afterwards, parents first, relative to the workspace.
     pub folders: Vec<PathBuf>,
@@ -119,13 +126,27 @@ pub fn apply_to_disk(
     run: &RunId,
     edits: &EditSet,
 ) -> Result<Applied, ApplyError> {
+    apply_steps_to_disk(host, workspace, policy, run, (edits, &[]))
+}
+
+/// [`apply_to_disk`] of an edit that was made in steps, each of which can be taken back alone.
+pub fn apply_steps_to_disk(
+    host: &Host,
+    workspace: &Path,
+    policy: &Policy,
+    run: &RunId,
+    (edits, steps): (&EditSet, &[Step]),
+) -> Result<Applied, ApplyError> {
     let images = Images::lock(host, workspace)?;
     let mut notices = settle_interrupted(&images, host, workspace)?;
     let order = Order {
         run,
         consent: Consent::Policy,
+        approvals: Some(Approvals::of(host, workspace)),
         conflicts: Conflicts::Refuse,
         reverts: None,
+        steps: steps::keep(&images, steps)?,
+        reverts_step: None,
         wishes: wishes(edits),
         folders: Vec::new(),
     };
@@ -144,14 +165,20 @@ pub struct Judged {
     pub decisions: Vec<RunEvent>,
 }
 
-/// Judges an edit that an editor, not we, will apply: every file by where it really is.
-pub fn judge_edit(policy: &Policy, consent: Consent, edits: &EditSet) -> Judged {
+/// Judges an edit that an editor, not we, will apply: every file by where it really is. What was approved is used up.
+pub fn judge_edit(
+    policy: &Policy,
+    consent: Consent,
+    approvals: Option<&Approvals>,
+    edits: &EditSet,
+) -> Judged {
     let mut judged = Judged::default();
     let root = policy.workspace();
     for (path, edit) in &edits.files {
         let target = safety::paths::resolve(&root.join(path));
-        let text = edit.after.as_deref();
-        let permit = judge(policy, consent, &target, text, &mut judged.decisions);
+        let change = (edit.before.as_deref(), edit.after.as_deref());
+        let word = (consent, approvals);
+        let permit = judge(policy, word, &target, change, &mut judged.decisions);
         if locate(root, path).is_none() {
             let reason = format!("{} is outside the workspace", path.display());
             judged.reasons.push(reason);
@@ -187,6 +214,8 @@ pub(super) fn deliver(
     let mut record = RunRecord::begin(order.run, Hand::Disk, &images.runs()?);
     // That a run was taken back is recorded also when its files had returned already.
     record.reverts = order.reverts;
+    record.steps = order.steps;
+    record.reverts_step = order.reverts_step;
     record.files = changes.iter().map(|change| change.record.clone()).collect();
     record.folders = missing_folders(root, &changes);
     images.save(&record)?;
@@ -226,17 +255,16 @@ fn failed(taken_back: Result<Vec<String>, ApplyError>, error: ApplyError) -> App
 /// Forgets old texts when there are too many, and says which runs can no longer be undone. The files have changed by
 /// then: what goes wrong here is no failure of the delivery.
 pub(super) fn make_room(images: &Images) -> Option<String> {
-    match images.prune(images::BYTES_MAX, images::RUNS_MAX) {
+    let megabytes = images.bytes_max / 1_000_000;
+    match images.prune(images.bytes_max, images::RUNS_MAX) {
         Err(error) => Some(format!("old texts were not removed: {error}")),
         Ok(forgotten) => match forgotten.as_slice() {
             [] => None,
             [first, .., last] => Some(format!(
-                "runs {first} to {last} can no longer be undone: old texts are kept up to {} MB",
-                images::BYTES_MAX >> 20
+                "runs {first} to {last} can no longer be undone: old texts are kept up to {megabytes} MB"
             )),
             [only] => Some(format!(
-                "run {only} can no longer be undone: old texts are kept up to {} MB",
-                images::BYTES_MAX >> 20
+                "run {only} can no longer be undone: old texts are kept up to {megabytes} MB"
             )),
         },
     }
@@ -381,7 +409,9 @@ fn consider(
     if let Some(reason) = obstacle(&target, is_link, text.is_some()) {
         return Ok(Considered::Refused(about(reason)));
     }
-    let permit = match judge(policy, order.consent, &target, text.as_deref(), decisions) {
+    let change = (current.as_deref(), text.as_deref());
+    let word = (order.consent, order.approvals.as_ref());
+    let permit = match judge(policy, word, &target, change, decisions) {
         Ok(permit) => permit,
         Err(refusal) => return Ok(Considered::Refused(refusal.to_string())),
     };
@@ -419,28 +449,45 @@ fn obstacle(target: &Path, is_link: bool, writes: bool) -> Option<&'static str> 
     (is_link && !writes).then_some("is a link, and links are not removed")
 }
 
+/// Judges the change of a file from one text to another, and makes its permit: by the policy, by an approval of exactly
+/// this change, or by the word of the user who asked for it.
 pub(super) fn judge(
     policy: &Policy,
-    consent: Consent,
+    (consent, approvals): (Consent, Option<&Approvals>),
     target: &Path,
-    text: Option<&str>,
+    (before, after): (Option<&str>, Option<&str>),
     decisions: &mut Vec<RunEvent>,
 ) -> Result<Permit, safety::Refusal> {
     let path = target.to_owned();
-    let action = match text {
+    let action = match after {
         Some(text) => Action::WriteFile {
             path,
             bytes: text.len() as u64,
         },
         None => Action::DeleteFile { path },
     };
+    let decision = safety::decide(policy, &action);
+    let asks = matches!(decision, Decision::Ask { .. });
     decisions.push(RunEvent::Decided {
-        decision: safety::decide(policy, &action),
+        decision,
         action: action.clone(),
     });
+    let is_approved = || {
+        let [before, after] = [before, after].map(|text| text.map(str::as_bytes));
+        let digest = Matter::of_change(target, before, after).digest()?;
+        approvals?.redeem(&digest).then_some(digest)
+    };
     match consent {
-        Consent::Policy => safety::permit(policy, action),
         Consent::User => safety::permit_approved(policy, action),
+        Consent::Policy if asks => match is_approved() {
+            Some(digest) => {
+                let reply = Reply::Approved;
+                decisions.push(RunEvent::Answered { digest, reply });
+                safety::permit_approved(policy, action)
+            }
+            None => safety::permit(policy, action),
+        },
+        Consent::Policy => safety::permit(policy, action),
     }
 }
 
@@ -507,8 +554,13 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
         };
         done.map_err(at(&change.target))?;
     }
-    for change in changes {
-        durable::sync_parent(&change.target).map_err(at(&change.target))?;
+    // Each folder once, by one of the files in it.
+    let folders: BTreeMap<_, _> = changes
+        .iter()
+        .map(|change| (change.target.parent(), &change.target))
+        .collect();
+    for target in folders.into_values() {
+        durable::sync_parent(target).map_err(at(target))?;
     }
     Ok(())
 }

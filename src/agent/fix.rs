@@ -124,12 +124,18 @@ async fn work(
     tell(reports, RunEvent::Proved(proof.clone())).await;
     tell(reports, machine.go(State::Idle)?).await;
     let title = title(&repaired);
-    let Repaired { edits, repairs, .. } = repaired;
+    let Repaired {
+        edits,
+        repairs,
+        steps,
+        ..
+    } = repaired;
     Ok(Prepared::Proposal(Box::new(Proposal {
         edits,
         title,
         proof,
         repairs,
+        steps,
     })))
 }
 

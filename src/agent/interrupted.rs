@@ -139,9 +139,9 @@ fn take_back_file(
     };
     let permit = judge(
         policy,
-        Consent::User,
+        (Consent::User, None),
         &target,
-        text.as_deref(),
+        (current.as_deref(), text.as_deref()),
         &mut Vec::new(),
     );
     let Ok(permit) = permit else {

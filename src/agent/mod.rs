@@ -19,6 +19,7 @@ pub mod plan;
 pub mod repair;
 pub mod shadow;
 pub mod state;
+mod steps;
 pub mod task;
 pub mod undo;
 pub mod verify;

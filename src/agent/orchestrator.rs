@@ -12,7 +12,7 @@ use super::fix::{cancelled, deliver, tell};
 use super::intent::{self, Intent};
 use super::plan::{Plan, plan};
 use super::state::{IllegalMove, Machine};
-use super::task::{Control, Proposal, Report, Services, Task};
+use super::task::{Control, Proposal, Report, Services, Step, Task};
 use super::verify::Verifier;
 use super::work::{Error, Work};
 use crate::context::{self, Packed, Wanted};
@@ -132,6 +132,7 @@ impl<'run> Orchestrator<'run> {
     ) -> Result<TaskResult, Error> {
         let intent = intent::read(instruction);
         let packed = self.context(task, &intent, work).await;
+        work.take_in_context(&packed).await;
 
         self.go(State::Planning).await?;
         let plan = plan(&intent);
@@ -157,6 +158,7 @@ impl<'run> Orchestrator<'run> {
                     instruction,
                     edits,
                     proof,
+                    std::mem::take(&mut work.changes),
                 ))));
             }
             if round >= PROOF_ROUNDS_MAX {
@@ -206,7 +208,13 @@ impl<'run> Orchestrator<'run> {
         packed
     }
 
-    fn proposal(&self, instruction: &str, edits: EditSet, proof: Proof) -> Proposal {
+    fn proposal(
+        &self,
+        instruction: &str,
+        edits: EditSet,
+        proof: Proof,
+        steps: Vec<Step>,
+    ) -> Proposal {
         let line = instruction.lines().next().unwrap_or_default();
         let title: String = line.chars().take(TITLE_CHARACTERS_MAX).collect();
         Proposal {
@@ -214,6 +222,7 @@ impl<'run> Orchestrator<'run> {
             title: self.services.redactor.clean(&title).into_owned(),
             proof,
             repairs: Vec::new(),
+            steps,
         }
     }
 

@@ -9,6 +9,7 @@ use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{Proof, RunEvent, RunId};
 use crate::redact::Redactor;
+use crate::safety::approvals::Approver;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 
@@ -80,6 +81,17 @@ pub struct Proposal {
     pub proof: Proof,
     /// What each repair did, in order; empty for free-form tasks.
     pub repairs: Vec<Repair>,
+    /// What was changed, one after the other: each can be taken back alone.
+    pub steps: Vec<Step>,
+}
+
+/// What one call of a tool, or one repair, changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Step {
+    /// One line for people.
+    pub title: String,
+    /// The files that it changed, with their text before and after it.
+    pub edits: EditSet,
 }
 
 /// One repaired problem of a proposal.
@@ -128,6 +140,8 @@ pub struct Services {
     pub redactor: Arc<Redactor>,
     /// Keeps the means of proof warm between runs.
     pub keeper: Keeper,
+    /// The way to a person, where there is one: without it, what needs approval is refused.
+    pub approver: Option<Approver>,
 }
 
 impl Services {
@@ -138,6 +152,7 @@ impl Services {
             config: Arc::new(config),
             redactor: Arc::new(redactor),
             keeper: Keeper::default(),
+            approver: None,
         }
     }
 }

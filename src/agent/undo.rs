@@ -14,10 +14,12 @@ use super::edit::{
     settle, text_of,
 };
 use super::interrupted::settle_interrupted;
+use super::steps;
+use super::task::Step;
 use crate::config::host::Host;
 use crate::event::RunId;
 use crate::safety::Policy;
-use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage};
+use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage, StepRecord};
 use crate::text::edit::EditSet;
 
 /// Which way to go.
@@ -45,6 +47,8 @@ pub struct Wanted {
     pub direction: Direction,
     /// Which run.
     pub which: Which,
+    /// Which step of it; without one, all of it.
+    pub step: Option<usize>,
     /// What to do about files whose later changes contradict.
     pub conflicts: Conflicts,
 }
@@ -96,6 +100,20 @@ pub enum UndoError {
     /// It is not taken back.
     #[error("run {0} is not undone, so there is nothing to redo")]
     NotUndone(RunId),
+    /// It has no such step.
+    #[error("run {run} has {steps} steps; `meliora history {run}` lists them")]
+    NoStep {
+        /// The run.
+        run: RunId,
+        /// How many it has.
+        steps: usize,
+    },
+    /// The step was taken back already.
+    #[error("step {1} of run {0} is undone already; `meliora redo {0} --step {1}` makes it again")]
+    StepUndone(RunId, usize),
+    /// The step is not taken back.
+    #[error("step {1} of run {0} is not undone, so there is nothing to redo")]
+    StepNotUndone(RunId, usize),
     /// The files could not be changed.
     #[error(transparent)]
     Apply(#[from] ApplyError),
@@ -117,12 +135,20 @@ pub fn revert(
     let workspace = policy.workspace();
     let images = Images::lock(host, workspace)?;
     let notices = settle_interrupted(&images, host, workspace)?;
-    let (origin, target) = choose(&images.runs()?, wanted)?;
+    let Choice {
+        origin,
+        target,
+        step,
+    } = choose(&images.runs()?, wanted)?;
     let order = Order {
         run,
         consent: Consent::User,
+        approvals: None,
         conflicts: wanted.conflicts,
-        reverts: Some(target.run.clone()),
+        // To take back a step is a run like any other; to make it again is to take that one back.
+        reverts: step.is_none().then(|| target.run.clone()),
+        steps: Vec::new(),
+        reverts_step: step,
         wishes: wishes(&images, &target)?,
         folders: target.folders.clone(),
     };
@@ -144,7 +170,7 @@ pub fn plan_undo(
     open: &BTreeMap<PathBuf, Arc<str>>,
 ) -> Result<Plan, UndoError> {
     let images = Images::lock(host, workspace)?;
-    let (origin, target) = choose(&images.runs()?, wanted)?;
+    let Choice { origin, target, .. } = choose(&images.runs()?, wanted)?;
     let mut plan = Plan {
         run: origin,
         reverts: target.run.clone(),
@@ -189,13 +215,14 @@ pub fn record_applied(
     host: &Host,
     workspace: &Path,
     run: &RunId,
-    edits: &EditSet,
+    (edits, steps): (&EditSet, &[Step]),
     reverts: Option<&RunId>,
 ) -> Result<Option<String>, images::Error> {
     let images = Images::lock(host, workspace)?;
     let mut record = RunRecord::begin(run, Hand::Editor, &images.runs()?);
     record.stage = Stage::Done;
     record.reverts = reverts.cloned();
+    record.steps = steps::keep(&images, steps)?;
     let image = |text: &Option<Arc<str>>| -> Result<Option<Image>, images::Error> {
         let Some(text) = text else {
             return Ok(None);
@@ -215,17 +242,96 @@ pub fn record_applied(
     Ok(make_room(&images))
 }
 
+/// What is to be reversed.
+struct Choice {
+    /// The run that is meant.
+    origin: RunId,
+    /// The record whose changes have to be reversed; of a step only the step's.
+    target: RunRecord,
+    /// The step that is taken back, if it is one.
+    step: Option<(RunId, usize)>,
+}
+
 /// The run that is meant, and the record whose changes have to be reversed.
-fn choose(runs: &[RunRecord], wanted: &Wanted) -> Result<(RunId, RunRecord), UndoError> {
+fn choose(runs: &[RunRecord], wanted: &Wanted) -> Result<Choice, UndoError> {
     let finished: Vec<&RunRecord> = runs.iter().filter(|run| run.stage == Stage::Done).collect();
     let name = match &wanted.which {
         Which::Last => None,
         Which::Named(name) => Some(named(&finished, name)?),
     };
-    match wanted.direction {
-        Direction::Undo => choose_undo(&finished, name),
-        Direction::Redo => choose_redo(&finished, name),
+    if let Some(number) = wanted.step {
+        return choose_step(&finished, name, number, wanted.direction);
     }
+    let (origin, target) = match wanted.direction {
+        Direction::Undo => choose_undo(&finished, name)?,
+        Direction::Redo => choose_redo(&finished, name)?,
+    };
+    Ok(Choice {
+        origin,
+        target,
+        step: None,
+    })
+}
+
+/// A step of a run: of the one that is named, or of the last one that changed files by itself.
+fn choose_step(
+    runs: &[&RunRecord],
+    name: Option<&RunRecord>,
+    number: usize,
+    direction: Direction,
+) -> Result<Choice, UndoError> {
+    let is_own = |run: &&&RunRecord| run.reverts.is_none() && run.reverts_step.is_none();
+    let last = || runs.iter().rev().find(is_own).copied();
+    let run = name.or_else(last).ok_or(UndoError::NoRun("undo"))?;
+    let of_step = (run.run.clone(), number);
+    let taken_back = runs.iter().rev().find(|other| {
+        other.reverts_step.as_ref() == Some(&of_step) && reversal(runs, other).is_none()
+    });
+    match (direction, taken_back) {
+        (Direction::Undo, Some(_)) => Err(UndoError::StepUndone(of_step.0, number)),
+        (Direction::Redo, None) => Err(UndoError::StepNotUndone(of_step.0, number)),
+        (Direction::Redo, Some(undo)) => Ok(Choice {
+            origin: of_step.0,
+            target: (*undo).clone(),
+            step: None,
+        }),
+        (Direction::Undo, None) if reversal(runs, run).is_some() => {
+            Err(UndoError::AlreadyUndone(run.run.clone()))
+        }
+        (Direction::Undo, None) => {
+            let mut target = run.clone();
+            match run.steps.iter().find(|step| step.number == number) {
+                Some(step) => {
+                    target.files.clone_from(&step.files);
+                    // A step knows no modes: files keep theirs.
+                    target.hand = Hand::Editor;
+                }
+                // A run of one step is that step.
+                None if number == 1 && run.steps.is_empty() => {}
+                None => {
+                    let (run, steps) = (run.run.clone(), run.steps.len().max(1));
+                    return Err(UndoError::NoStep { run, steps });
+                }
+            }
+            Ok(Choice {
+                origin: of_step.0.clone(),
+                target,
+                step: Some(of_step),
+            })
+        }
+    }
+}
+
+/// The steps of a run, by the beginning of its name; empty where it has only one or is not known any more.
+pub fn steps_of(
+    host: &Host,
+    workspace: &Path,
+    name: &str,
+) -> Result<Vec<StepRecord>, images::Error> {
+    let images = Images::lock(host, workspace)?;
+    let mut runs = images.runs()?;
+    runs.retain(|run| run.run.0.starts_with(name));
+    Ok(runs.pop().map(|run| run.steps).unwrap_or_default())
 }
 
 fn named<'run>(runs: &[&'run RunRecord], name: &str) -> Result<&'run RunRecord, UndoError> {

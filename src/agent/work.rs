@@ -10,19 +10,25 @@ use std::time::Instant;
 
 use tokio::sync::mpsc;
 
-use super::task::{Kind, Report, Services, Task};
-use super::{fix, intent, plan, state, verify};
+use super::task::{Kind, Report, Services, Step, Task};
+use super::{fix, intent, plan, state, steps, verify};
 use crate::config::spending::Job;
+use crate::config::trust;
+use crate::context::Packed;
 use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
+use crate::redact::Redactor;
+use crate::safety::approvals::Approvals;
+use crate::safety::taint::{self, Source, Taint};
 use crate::safety::{self, Policy, Refusal};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::text::staging::Staging;
+use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, execute_all};
 use crate::tools::language::listed;
 use crate::tools::outputs::Outputs;
@@ -31,6 +37,9 @@ use crate::tools::{Checker, registry};
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
 const REPEATS_TOLD: usize = 2;
 const REPEATS_MAX: usize = 4;
+
+/// Bytes of the title of a step.
+const STEP_TITLE_BYTES_MAX: usize = 200;
 
 /// Times that a question is asked again because its answer was cut off.
 const CUTS_MAX: usize = 2;
@@ -100,6 +109,9 @@ pub(super) struct Work<'run> {
     cuts: usize,
     seen: BTreeMap<(String, String, String), usize>,
     book: Arc<Book>,
+    consent: Consent,
+    /// What the calls changed, one after the other.
+    pub(super) changes: Vec<Step>,
     /// What people should know of the prompts, until it is told.
     notices: Vec<String>,
     /// The versions that the conversation was made from.
@@ -160,6 +172,7 @@ impl<'run> Work<'run> {
             outputs: &outputs,
             settings: &config.tools,
             watch: None,
+            consent: &Consent::default(),
         };
         // The same for the whole conversation, so that its beginning stays the same.
         let tools = registry::offered(&desk.context(&staging));
@@ -175,6 +188,13 @@ impl<'run> Work<'run> {
             steps: 0,
             cuts: 0,
             seen: BTreeMap::new(),
+            changes: Vec::new(),
+            consent: Consent {
+                approver: services.approver.clone(),
+                approvals: Some(Approvals::of(host, &task.workspace)),
+                taint: Taint::default(),
+                trusts_tasks: trust::is_trusted(host, &task.workspace),
+            },
             notices: std::mem::take(&mut book.notices),
             book: Arc::new(book),
             versions: BTreeSet::new(),
@@ -394,6 +414,7 @@ impl<'run> Work<'run> {
     }
 
     async fn run(&mut self, calls: &[ToolCall], checker: Option<&Checker>) -> Result<(), Error> {
+        let mut before = self.staging.proposed().clone();
         let all = {
             let desk = Desk {
                 policy: &self.policy,
@@ -402,6 +423,7 @@ impl<'run> Work<'run> {
                 outputs: &self.outputs,
                 settings: &self.services.config.tools,
                 watch: None,
+                consent: &self.consent,
             };
             execute_all(calls, &mut self.staging, &desk).await
         };
@@ -409,6 +431,12 @@ impl<'run> Work<'run> {
             for event in executed.events {
                 self.tell(event).await;
             }
+            let title = step_title(call, &self.services.redactor);
+            if let Some(after) = executed.proposed {
+                steps::add(&mut self.changes, &before, &after, &title);
+                before = after;
+            }
+            self.take_in(executed.sources).await;
             let key = (
                 call.name.clone(),
                 call.arguments.clone(),
@@ -434,7 +462,41 @@ impl<'run> Work<'run> {
         Ok(())
     }
 
+    /// Notes what of the context nobody vouches for.
+    pub(super) async fn take_in_context(&mut self, packed: &Packed) {
+        let files = packed
+            .pieces
+            .iter()
+            .filter_map(|piece| piece.place.as_ref());
+        let trusts_tasks = self.consent.trusts_tasks;
+        let sources = files.filter_map(|(file, _)| taint::of_path(file, trusts_tasks));
+        self.take_in(sources.collect()).await;
+    }
+
+    /// Notes what the run has read that nobody vouches for.
+    pub(super) async fn take_in(&mut self, sources: Vec<Source>) {
+        for source in sources {
+            if let Some(event) = self.consent.taint.enter(source) {
+                self.tell(event).await;
+            }
+        }
+    }
+
     pub(super) async fn tell(&self, event: RunEvent) {
         fix::tell(self.reports, event).await;
     }
+}
+
+/// What a call does, for whoever may want to take it back: the tool, and the file if it names one.
+fn step_title(call: &ToolCall, redactor: &Redactor) -> String {
+    let arguments = call.parsed().unwrap_or_default();
+    let path = arguments.get("path").and_then(|path| path.as_str());
+    let title = match path {
+        Some(path) => format!("{} {path}", call.name),
+        None => call.name.clone(),
+    };
+    let line = title.lines().next().unwrap_or_default();
+    redactor
+        .clean_start(line, STEP_TITLE_BYTES_MAX)
+        .into_owned()
 }

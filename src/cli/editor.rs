@@ -145,6 +145,8 @@ pub struct HeadlessEditor {
     pub heard: Vec<(String, Value)>,
     /// What the server can do, as it answered `initialize`.
     pub capabilities: Value,
+    /// The button that is clicked when the server shows some; without one they are closed at once.
+    pub clicks: Option<&'static str>,
 }
 
 impl HeadlessEditor {
@@ -175,6 +177,7 @@ impl HeadlessEditor {
             diagnostics: BTreeMap::new(),
             heard: Vec::new(),
             capabilities: Value::Null,
+            clicks: None,
         };
         let mut parameters = editor.initialize_parameters()?;
         insert(&mut parameters, "initializationOptions", options);
@@ -437,8 +440,12 @@ impl HeadlessEditor {
             }
             "client/registerCapability"
             | "client/unregisterCapability"
-            | "window/workDoneProgress/create"
-            | "window/showMessageRequest" => Some(Value::Null),
+            | "window/workDoneProgress/create" => Some(Value::Null),
+            "window/showMessageRequest" => {
+                self.hear(method.to_owned(), parameters.clone());
+                let clicked = self.clicks.map(|title| json!({ "title": title }));
+                Some(clicked.unwrap_or_default())
+            }
             method if method.ends_with("/refresh") => Some(Value::Null),
             _ => None,
         })

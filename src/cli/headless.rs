@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::paint::{self, paint};
 use super::session::Session;
-use super::{EXIT_DONE, EXIT_PROBLEMS};
+use super::{EXIT_DONE, EXIT_PROBLEMS, asking};
 use crate::agent;
 use crate::agent::task::{Control, Delivery, Proposal, Repair, Report, Services, Task};
 use crate::event::{Outcome, Proof, RunEvent, RunId, Verdict};
@@ -70,15 +70,18 @@ pub struct Document {
 /// Runs a task to its end. `deliver` is given the proposal and says what became of it.
 pub async fn drive(
     task: Task,
-    services: Services,
+    mut services: Services,
     store: &Store,
     progress: Progress,
     deliver: impl FnOnce(&Proposal) -> Delivery,
 ) -> Ended {
     let started = Instant::now();
     let run = task.run.clone();
-    let mut handle = agent::start(task, services);
     let mark = mark(progress);
+    if progress != Progress::Silent {
+        services.approver = asking::approver(mark.clone());
+    }
+    let mut handle = agent::start(task, services);
     let mut deliver = Some(deliver);
     let (mut outcome, mut kept, mut found) = (Outcome::Cancelled, None, None);
     loop {
@@ -105,7 +108,7 @@ pub async fn drive(
             Some(Report::Proposal(proposal)) => {
                 mark.set_message("delivering");
                 let delivery = match deliver.take() {
-                    Some(deliver) => deliver(&proposal),
+                    Some(deliver) => mark.suspend(|| deliver(&proposal)),
                     None => Delivery::Refused("a run proposes once".to_owned()),
                 };
                 kept = Some(proposal);

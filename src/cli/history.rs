@@ -11,8 +11,10 @@ use super::paint::{self, paint};
 use super::session;
 use super::wording::{describe, time};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
+use crate::agent::undo;
 use crate::event::{Outcome, RunId};
 use crate::store::history::{Logged, RunSummary, What};
+use crate::store::images::StepRecord;
 use crate::store::verify::Checkpoint;
 use crate::store::{Store, now};
 
@@ -65,6 +67,10 @@ fn answer(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         paint::say_json(&events)?;
     } else {
         tell(&run, &events);
+        let services = &session.services;
+        let steps = undo::steps_of(&services.host, &session.project.root, &run.0);
+        // Where the old texts cannot be read, the run can still be told of.
+        tell_steps(&run, &steps.unwrap_or_default());
     }
     Ok(ExitCode::from(EXIT_DONE))
 }
@@ -190,6 +196,27 @@ pub(super) fn named(store: &Store, name: &str) -> anyhow::Result<RunId> {
         (None, _) => {
             anyhow::bail!("no run here is named {name}; `meliora history` lists the last ones")
         }
+    }
+}
+
+/// The steps that can be taken back alone.
+fn tell_steps(run: &RunId, steps: &[StepRecord]) {
+    for step in steps {
+        let files: Vec<String> = step
+            .files
+            .iter()
+            .map(|file| file.path.display().to_string())
+            .collect();
+        paint::say(format!(
+            "{} {}: {}",
+            paint(paint::STRONG, format!("step {}", step.number)),
+            paint::quoted(&step.title),
+            paint::quoted(&files.join(", "))
+        ));
+    }
+    if !steps.is_empty() {
+        let undo = paint(paint::THING, format!("meliora undo {run} --step N"));
+        paint::say(format!("take one back with {undo}"));
     }
 }
 

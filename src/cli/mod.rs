@@ -3,6 +3,7 @@
 //! Exit codes: 0 when what was asked for is done, 1 when problems remain or a check failed, 2 for a wrong command line,
 //! 3 when something that the command needs is missing. Machines read `--json`; people get colour on terminals.
 
+pub mod asking;
 pub mod audit;
 pub mod config;
 pub mod cost;

@@ -4,19 +4,23 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::paint;
 use super::place::{self, Project};
+use super::{asking, paint};
 use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
-use crate::event::{Outcome, RunEvent, RunId};
+use crate::event::{Outcome, Reply, RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
+use crate::safety::approvals::{Answer, Approvals};
 use crate::store::Store;
+use crate::store::images;
 use crate::store::retention::Retention;
 use crate::telemetry;
+use crate::text::edit::EditSet;
+use crate::tools::consent::unapproved;
 
 /// Everything a command needs for one run on one project.
 #[derive(Debug)]
@@ -57,6 +61,10 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     let store = Store::open(host, &project.root, Arc::clone(redactor));
     for notice in store.notices() {
         paint::remark(notice);
+    }
+    let undo_bytes_max = config.undo.megabytes_max.saturating_mul(1_000_000);
+    if let Err(error) = images::limit(host, &project.root, undo_bytes_max) {
+        paint::remark(error);
     }
     if let Err(error) = store.keep_up_to(Retention::of(config)) {
         paint::remark(format!(
@@ -115,12 +123,15 @@ impl Session {
     pub fn apply(&self, proposal: &Proposal) -> Delivery {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        match edit::apply_to_disk(
+        if let Err(refusal) = self.ask_for(&policy, &proposal.edits) {
+            return Delivery::Refused(refusal);
+        }
+        match edit::apply_steps_to_disk(
             host,
             &self.project.root,
             &policy,
             &self.run,
-            &proposal.edits,
+            (&proposal.edits, &proposal.steps),
         ) {
             Ok(applied) => {
                 self.record(applied.decisions);
@@ -136,6 +147,35 @@ impl Session {
                 }
                 Delivery::Refused(message)
             }
+        }
+    }
+
+    /// Asks the person at the terminal for what has to be approved of an edit.
+    fn ask_for(&self, policy: &Policy, edits: &EditSet) -> Result<(), String> {
+        let Services { host, redactor, .. } = &self.services;
+        let approvals = Approvals::of(host, &self.project.root);
+        let Some(open) = unapproved(policy, &approvals, redactor, edits) else {
+            return Ok(());
+        };
+        let reply = if asking::is_possible() {
+            match asking::ask(&open.question) {
+                Answer::Yes | Answer::Always => Reply::Approved,
+                Answer::No => Reply::Refused,
+            }
+        } else {
+            Reply::Nobody
+        };
+        self.record(open.asked());
+        self.record(vec![open.answered(reply)]);
+        let reason = &open.question.reason;
+        match reply {
+            Reply::Approved => open.grant(&approvals).map_err(|error| {
+                format!("nothing was changed: the approval could not be kept: {error}")
+            }),
+            Reply::Refused => Err(format!("nothing was changed: {reason}; you refused it")),
+            Reply::Always | Reply::Expired | Reply::Nobody | Reply::Changed => Err(format!(
+                "nothing was changed: {reason}; nobody could be asked: run it in a terminal"
+            )),
         }
     }
 

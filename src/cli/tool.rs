@@ -10,21 +10,27 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::asking;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
+use crate::config::trust;
 use crate::event::{Outcome, Proof, RunEvent};
 use crate::llm::message::ToolCall;
 use crate::redact::stream::Filter;
 use crate::safety::Policy;
+use crate::safety::approvals::Approvals;
+use crate::safety::taint::Taint;
 use crate::text::edit::EditSet;
 use crate::text::staging::Staging;
+use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, Executed, execute};
 use crate::tools::outputs::Outputs;
 use crate::tools::{Checker, Parameter, Tool, ToolResult, arguments, registry};
@@ -249,6 +255,12 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
     let (watch, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
     let shown = (!call.json)
         .then(|| tokio::spawn(stream(pieces, Filter::new((*services.redactor).clone()))));
+    let consent = Consent {
+        approver: asking::approver(ProgressBar::hidden()),
+        approvals: Some(Approvals::of(&services.host, &root)),
+        taint: Taint::default(),
+        trusts_tasks: trust::is_trusted(&services.host, &root),
+    };
     let executed = {
         let desk = Desk {
             policy: &policy,
@@ -257,6 +269,7 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
             outputs: &Outputs::default(),
             settings: &config.tools,
             watch: shown.is_some().then_some(&watch),
+            consent: &consent,
         };
         let asked = ToolCall {
             id: "1".to_owned(),
@@ -318,6 +331,7 @@ fn deliver(
         title,
         proof: Proof::default(),
         repairs: Vec::new(),
+        steps: Vec::new(),
     };
     match session.apply(&proposal) {
         Delivery::Applied | Delivery::Shown => {

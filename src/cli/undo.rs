@@ -18,7 +18,8 @@ use crate::safety::Policy;
 const EXAMPLES: &str = "\
 Examples:
   meliora undo             take back the last run that is in effect
-  meliora undo r6740a1c2   a run by the beginning of its name; `meliora history` lists them";
+  meliora undo r6740a1c2   a run by the beginning of its name; `meliora history` lists them
+  meliora undo r6740a1c2 --step 2   one step of it; what came later stays";
 
 /// Take a run back: every file it changed gets its old text and mode again.
 ///
@@ -45,6 +46,9 @@ pub struct Redo {
 struct Common {
     /// The run, by its name or the beginning of it [default: the last one]
     run: Option<String>,
+    /// Only this step of the run; `meliora history RUN` lists them
+    #[arg(long, value_name = "N")]
+    step: Option<usize>,
     /// A folder of the project
     #[arg(long, value_name = "PATH", default_value = ".")]
     project: PathBuf,
@@ -87,6 +91,7 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
     let wanted = Wanted {
         direction,
         which: arguments.run.clone().map_or(Which::Last, Which::Named),
+        step: arguments.step,
         conflicts: if arguments.leave_changed {
             Conflicts::Leave
         } else {
@@ -99,10 +104,10 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         &session.project.root,
     );
     let result = undo::revert(&session.services.host, &policy, &session.run, &wanted);
-    record(&session, direction, &result);
+    record(&session, &wanted, &result);
     match result {
         Ok(reverted) => {
-            let shown = show(&session, direction, &reverted, arguments.json);
+            let shown = show(&session, &wanted, &reverted, arguments.json);
             match shown {
                 Ok(()) if reverted.applied.left.is_empty() => ExitCode::from(EXIT_DONE),
                 Ok(()) => ExitCode::from(EXIT_PROBLEMS),
@@ -121,25 +126,33 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
                 | UndoError::Unknown(_)
                 | UndoError::Ambiguous(_)
                 | UndoError::AlreadyUndone(_)
-                | UndoError::NotUndone(_) => EXIT_MISSING,
+                | UndoError::NotUndone(_)
+                | UndoError::NoStep { .. }
+                | UndoError::StepUndone(..)
+                | UndoError::StepNotUndone(..) => EXIT_MISSING,
             })
         }
     }
 }
 
 /// Writes the run into the journal. A run that was not even begun is none.
-fn record(session: &Session, direction: Direction, result: &Result<Reverted, UndoError>) {
+fn record(session: &Session, wanted: &Wanted, result: &Result<Reverted, UndoError>) {
+    let direction = wanted.direction;
     let (title, outcome, events) = match result {
         Ok(reverted) => {
             let files = reverted.applied.files.clone();
             let outcome = Outcome::Applied { files: files.len() };
             let mut events = reverted.applied.decisions.clone();
-            events.push(RunEvent::Undone {
-                run: reverted.reverts.clone(),
-                files,
+            // A step that is taken back leaves the run in effect.
+            events.push(match wanted.step {
+                Some(_) => RunEvent::Applied { files },
+                None => RunEvent::Undone {
+                    run: reverted.reverts.clone(),
+                    files,
+                },
             });
             (
-                format!("{} {}", name(direction), reverted.run),
+                format!("{} {}", name(direction), meant(wanted, &reverted.run)),
                 outcome,
                 events,
             )
@@ -173,12 +186,8 @@ fn record(session: &Session, direction: Direction, result: &Result<Reverted, Und
     }
 }
 
-fn show(
-    session: &Session,
-    direction: Direction,
-    reverted: &Reverted,
-    json: bool,
-) -> anyhow::Result<()> {
+fn show(session: &Session, wanted: &Wanted, reverted: &Reverted, json: bool) -> anyhow::Result<()> {
+    let direction = wanted.direction;
     let applied = &reverted.applied;
     for notice in &applied.notices {
         paint::remark(notice);
@@ -197,10 +206,14 @@ fn show(
         Direction::Undo => ("undone", "redo"),
         Direction::Redo => ("made again", "undo"),
     };
-    let run = &reverted.run;
+    let run = meant(wanted, &reverted.run);
     let files = paint::count(applied.files.len(), "file");
     let done = paint(paint::GOOD, format!("{run} {done}"));
-    let back = paint(paint::THING, format!("meliora {back} {run}"));
+    let of = match wanted.step {
+        Some(step) => format!("{} --step {step}", reverted.run),
+        None => reverted.run.to_string(),
+    };
+    let back = paint(paint::THING, format!("meliora {back} {of}"));
     paint::say(format!("{done}  {files}; the other way: {back}"));
     for file in &applied.files {
         let kept = if applied.merged.contains(file) {
@@ -217,6 +230,14 @@ fn show(
         ));
     }
     Ok(())
+}
+
+/// The run, and the step if only one is meant.
+fn meant(wanted: &Wanted, run: &RunId) -> String {
+    match wanted.step {
+        Some(step) => format!("step {step} of {run}"),
+        None => run.to_string(),
+    }
 }
 
 /// Says what can be done about a contradiction.

@@ -3,6 +3,20 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+/// `[undo]`: how much is kept of what files looked like.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+pub struct Undo {
+    /// MB of old texts that are kept for a workspace; the oldest runs go first, and that is said.
+    pub megabytes_max: u64,
+}
+
+impl Default for Undo {
+    fn default() -> Self {
+        Self { megabytes_max: 256 }
+    }
+}
+
 /// `[audit]`: how far the journal goes back. What goes is said in the journal itself, which stays checkable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default)]

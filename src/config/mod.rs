@@ -53,6 +53,8 @@ pub struct Config {
     pub tools: tools::Tools,
     /// How far the journal goes back.
     pub audit: keeping::Audit,
+    /// How much is kept of what files looked like.
+    pub undo: keeping::Undo,
 }
 
 /// `[agent]`: the agent itself.

@@ -4,6 +4,7 @@
 //! action into the [`Permit`] that the doing code demands. What is compiled in is denied whatever anyone says; what
 //! is configured makes an action ask.
 
+pub mod approvals;
 pub mod commands;
 mod files;
 mod names;
@@ -11,6 +12,7 @@ mod network;
 pub mod paths;
 pub mod proposals;
 pub mod rules;
+pub mod taint;
 
 use std::path::{Path, PathBuf};
 

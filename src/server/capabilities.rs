@@ -13,12 +13,14 @@ use crate::text::position::Encoding;
 pub const COMMAND_PREFIX: &str = "meliora.";
 
 /// The commands we carry out.
-pub const COMMANDS: [&str; 7] = [
+pub const COMMANDS: [&str; 9] = [
     "meliora.fix",
     "meliora.fixAll",
     "meliora.do",
     "meliora.undo",
     "meliora.cancel",
+    "meliora.approve",
+    "meliora.reject",
     "meliora.restart",
     "meliora.status",
 ];

@@ -177,6 +177,7 @@ impl Session {
             },
             Some(ToEditor::ApplyEdit(run)) => self.edit_answered(&run, &body),
             Some(ToEditor::Progress(run)) => self.progress_answered(&run, &body),
+            Some(ToEditor::Approval(number)) => self.approval_answered(number, &body),
             Some(ToEditor::Silence { server, attempt }) => {
                 self.silence_answered(server, attempt, &body);
             }

@@ -47,6 +47,7 @@ use crate::downstream::connection::{Feed, Incoming};
 use crate::downstream::queue::{Load, Queue};
 use crate::event::RunId;
 use crate::redact::Redactor;
+use crate::safety::approvals::Asked;
 use crate::text::documents::Documents;
 use crate::text::position::Span;
 
@@ -87,6 +88,13 @@ pub enum Event {
         run: RunId,
         /// What.
         report: Box<Report>,
+    },
+    /// A run needs a person to approve something.
+    Asked {
+        /// The run.
+        run: RunId,
+        /// What is asked.
+        asked: Box<Asked>,
     },
     /// A run has nothing more to report.
     RunEnded(RunId),
@@ -293,6 +301,7 @@ impl Session {
             } => self.server_event(server, attempt, incoming),
             Event::Ask(ask) => self.ask(ask),
             Event::Report { run, report } => self.run_reported(&run, *report),
+            Event::Asked { run, asked } => self.run_asked(run, *asked),
             Event::RunEnded(run) => self.run_ended(&run),
             Event::UndoPlanned { run, plan } => self.undo_planned(&run, *plan),
             Event::Knock(knock) => self.knocked(*knock),
@@ -386,6 +395,7 @@ impl Session {
         self.guests_tick(now);
         self.holders_tick(now);
         self.silence_tick(now);
+        self.questions_tick(now);
         self.advance_all();
     }
 

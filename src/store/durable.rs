@@ -21,13 +21,17 @@ pub fn make_folder(folder: &Path) -> io::Result<()> {
 
 /// Creates or replaces a file of ours: written beside its place, flushed to the disk, moved into place.
 pub fn write(path: &Path, content: &[u8]) -> io::Result<()> {
+    write_one_of_many(path, content)?;
+    sync_parent(path)
+}
+
+/// [`write`] of one of many files in a folder, which whoever writes them flushes at the end with [`sync_parent`].
+pub fn write_one_of_many(path: &Path, content: &[u8]) -> io::Result<()> {
     let scratch = write_beside(path, content)?;
-    std::fs::rename(&scratch, path)
-        .and_then(|()| sync_parent(path))
-        .inspect_err(|_| {
-            // The rename's own error is the one to tell.
-            let _ = std::fs::remove_file(&scratch);
-        })
+    std::fs::rename(&scratch, path).inspect_err(|_| {
+        // The rename's own error is the one to tell.
+        let _ = std::fs::remove_file(&scratch);
+    })
 }
 
 /// Creates a file of ours unless it exists; whoever came first decides the content. Says whether it was us.

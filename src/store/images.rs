@@ -22,10 +22,12 @@ use crate::event::RunId;
 
 /// Format of the documents. A newer one is left alone.
 const FORMAT: u32 = 1;
-/// Bytes of texts that are kept; the oldest finished runs go first.
-pub const BYTES_MAX: u64 = 256 << 20;
+/// Bytes of texts that are kept where nothing else was set; the oldest finished runs go first.
+const BYTES_MAX: u64 = 256_000_000;
 /// Runs that are kept.
 pub const RUNS_MAX: usize = 2_000;
+/// Name of the file that says how many bytes of texts are kept.
+const LIMIT_FILE: &str = "limit";
 /// How long another process may hold the lock before we give up.
 const LOCK_PATIENCE: Duration = Duration::from_secs(20);
 /// How long to wait between two looks at the lock.
@@ -63,6 +65,18 @@ pub enum Stage {
     Intended,
     /// All files changed.
     Done,
+}
+
+/// Sets how many bytes of texts are kept of a workspace, for every process that changes its files.
+pub fn limit(host: &Host, workspace: &Path, bytes_max: u64) -> Result<(), Error> {
+    let folder = host.state_of(workspace).join("images");
+    let path = folder.join(LIMIT_FILE);
+    let text = bytes_max.to_string();
+    if std::fs::read_to_string(&path).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    durable::make_folder(&folder).map_err(at(&folder))?;
+    durable::write(&path, text.as_bytes()).map_err(at(&path))
 }
 
 /// Who changed the files.
@@ -118,12 +132,31 @@ pub struct RunRecord {
     pub files: Vec<FileRecord>,
     /// Folders that were made for new files, parents first, relative to the workspace.
     pub folders: Vec<PathBuf>,
+    /// Its single steps, where there is more than one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<StepRecord>,
+    /// The run and the step that this one takes back, if that is what it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reverts_step: Option<(RunId, usize)>,
+}
+
+/// What one step of a run did to the files. Modes are those of the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StepRecord {
+    /// Counts from 1.
+    pub number: usize,
+    /// One line for people.
+    pub title: String,
+    /// The files.
+    pub files: Vec<FileRecord>,
 }
 
 /// The images of one workspace, locked: one process at a time changes files.
 #[derive(Debug)]
 pub struct Images {
     folder: PathBuf,
+    /// Bytes of texts that are kept.
+    pub bytes_max: u64,
     /// Held until drop.
     _lock: File,
 }
@@ -154,8 +187,11 @@ impl Images {
                 Err(TryLockError::Error(error)) => return Err(at(&path)(error)),
             }
         }
+        let limit = std::fs::read_to_string(folder.join(LIMIT_FILE));
+        let limit = limit.ok().and_then(|text| text.trim().parse().ok());
         Ok(Self {
             folder,
+            bytes_max: limit.unwrap_or(BYTES_MAX),
             _lock: lock,
         })
     }
@@ -181,8 +217,10 @@ impl Images {
         Ok(runs)
     }
 
-    /// Writes a run's document, durably.
+    /// Writes a run's document, durably, after the texts that it names.
     pub fn save(&self, record: &RunRecord) -> Result<(), Error> {
+        let texts = self.text_file("any");
+        durable::sync_parent(&texts).map_err(at(&texts))?;
         let path = self.document(&record.run);
         let text = serde_json::to_vec_pretty(record).map_err(|error| Error::Damaged {
             path: path.clone(),
@@ -206,12 +244,12 @@ impl Images {
         std::fs::rename(&path, path.with_extension("unusable")).map_err(at(&path))
     }
 
-    /// Keeps a text and gives its digest.
+    /// Keeps a text and gives its digest. It lasts once a document that names it was saved.
     pub fn keep(&self, text: &str) -> Result<String, Error> {
         let digest = digest(text);
         let path = self.text_file(&digest);
         if !path.exists() {
-            durable::write(&path, text.as_bytes()).map_err(at(&path))?;
+            durable::write_one_of_many(&path, text.as_bytes()).map_err(at(&path))?;
         }
         Ok(digest)
     }
@@ -309,6 +347,8 @@ impl RunRecord {
             reverts: None,
             files: Vec::new(),
             folders: Vec::new(),
+            steps: Vec::new(),
+            reverts_step: None,
         }
     }
 
@@ -320,7 +360,10 @@ impl RunRecord {
 
 fn needed_texts(runs: &[RunRecord]) -> BTreeSet<String> {
     runs.iter()
-        .flat_map(|run| &run.files)
+        .flat_map(|run| {
+            let steps = run.steps.iter().flat_map(|step| &step.files);
+            run.files.iter().chain(steps)
+        })
         .flat_map(|file| [&file.before, &file.after])
         .flatten()
         .map(|image| image.digest.clone())

@@ -25,7 +25,7 @@ use crate::redact::Redactor;
 /// Events that may wait for the writer.
 const QUEUE_MAX: usize = 8_192;
 /// Events written in one transaction.
-const BATCH_MAX: usize = 512;
+const BATCH_MAX: usize = 4_096;
 /// How long an event waits for others to be written with.
 const GATHER: Duration = Duration::from_millis(200);
 

@@ -8,6 +8,7 @@
 pub mod arguments;
 pub mod build;
 pub mod code;
+pub mod consent;
 pub mod edit;
 pub mod execute;
 pub mod fs;

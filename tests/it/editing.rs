@@ -202,7 +202,7 @@ fn changed_before(peer: &Peer, run: u16, files: &[&str]) {
         std::fs::write(peer.root.join(file), "new\n").expect("written");
         edits.record(file.into(), Some("old\n".into()), Some("new\n".into()));
     }
-    record_applied(&host, &peer.root, &RunId::new(1, run), &edits, None).expect("recorded");
+    record_applied(&host, &peer.root, &RunId::new(1, run), (&edits, &[]), None).expect("recorded");
 }
 
 #[test]

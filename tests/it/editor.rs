@@ -318,10 +318,14 @@ async fn an_edit_of_a_protected_file_never_reaches_the_editor() {
         ("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]"),
     ];
     let mut editor = ground.editor(profile("headless"), &protected).await;
+    editor.clicks = Some("Refuse");
     let outcome = carried_out(&mut editor, "meliora.fixAll", json!([])).await;
     assert_eq!(outcome["outcome"], "failed", "{outcome}");
     let message = outcome["message"].as_str().expect("it says why");
-    assert!(message.contains("src/lib.rs is protected"), "{message}");
+    assert!(
+        message.contains("src/lib.rs is protected; you refused it"),
+        "{message}"
+    );
     let buffer = &editor.buffers[Path::new("src/lib.rs")];
     assert_eq!((&*buffer.text, buffer.version), (BROKEN, 1));
     assert_eq!(ground.on_disk(), BROKEN);
@@ -332,6 +336,76 @@ async fn an_edit_of_a_protected_file_never_reaches_the_editor() {
     });
     assert!(asked, "{:#?}", editor.heard);
     editor.shutdown().await.expect("an orderly end");
+}
+
+/// What the editor was asked, and what the journal was told of the answers.
+fn questions(editor: &HeadlessEditor) -> (usize, Vec<Value>) {
+    let asked = |(method, _): &&(String, Value)| method == "window/showMessageRequest";
+    let answered = editor.heard.iter().filter_map(|(method, parameters)| {
+        let event = &parameters["event"];
+        let is_one = method == "meliora/event" && event["event"] == "answered";
+        is_one.then(|| event["reply"].clone())
+    });
+    let answered = answered.collect();
+    (editor.heard.iter().filter(asked).count(), answered)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_person_approves_in_the_editor_is_applied_and_asked_once() {
+    for clicks in [Some("Approve once"), None] {
+        let ground = Ground::new(GREETING);
+        let server = Server::start(script()).await;
+        let mut with = model(&server.url).to_vec();
+        with.push(("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]"));
+        let mut editor = ground.editor(profile("headless"), &with).await;
+        editor.clicks = clicks;
+        let run = start(&mut editor, "meliora.do", json!(["make greet() say hello"])).await;
+        if clicks.is_none() {
+            let told = |(_, parameters): &(String, Value)| {
+                let message = parameters["message"].as_str().unwrap_or_default();
+                message.contains("waits for you: change ")
+            };
+            let waited = editor.wait(PATIENCE, |editor| editor.heard.iter().any(told));
+            assert!(
+                waited.await.expect("the server lives"),
+                "{:#?}",
+                editor.heard
+            );
+            assert_eq!(text(&editor), GREETING, "nothing happens before the answer");
+            let approved = editor.execute("meliora.approve", json!([])).await;
+            assert_eq!(approved.expect("answered")["approved"], true);
+            let more = editor.execute("meliora.approve", json!([])).await;
+            assert!(more.is_err(), "nothing else waits: {more:?}");
+        }
+        let ended = outcome(&mut editor, &run).await;
+        assert_eq!(ended["outcome"], "applied", "{ended}");
+        assert_eq!(text(&editor), GREETING.replace("hi {name}", "hello {name}"));
+        let (asked, answers) = questions(&editor);
+        assert_eq!(asked, 1, "the approval of the call counts for its delivery");
+        assert_eq!(answers, ["approved", "approved"], "given, and used up");
+        editor.shutdown().await.expect("an orderly end");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_nobody_can_be_asked_what_needs_approval_is_refused() {
+    let ground = Ground::new(GREETING);
+    let server = Server::start(script()).await;
+    let url = server.url.clone();
+    let (ground, ran, shown) = tokio::task::spawn_blocking(move || {
+        let mut with = model(&url).to_vec();
+        with.push(("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]"));
+        let ran = ground.meliora(&["run", "make greet() say hello", "--apply"], &with);
+        let shown = ground.meliora(&["audit", "show", "--kind", "approval"], &with);
+        (ground, ran, shown)
+    })
+    .await
+    .expect("it does not panic");
+    assert_eq!(ground.on_disk(), GREETING, "{ran:?}");
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    for part in ["asked whether it may: change ", "nobody could be asked"] {
+        assert!(shown.contains(part), "{part}: {shown}");
+    }
 }
 
 impl Ground {

@@ -12,6 +12,7 @@ use meliora::llm::message::ToolCall;
 use meliora::redact::Redactor;
 use meliora::safety::Policy;
 use meliora::text::staging::Staging;
+use meliora::tools::consent::Consent;
 use meliora::tools::execute::{Desk, Executed, execute, execute_all};
 use meliora::tools::outputs::Outputs;
 use meliora::tools::{Checker, registry};
@@ -102,6 +103,7 @@ impl Scene {
             outputs: &self.outputs,
             settings: &config.tools,
             watch: None,
+            consent: &Consent::default(),
         };
         let mut copy = Copy::new(&task, &self.services);
         let working = Box::pin(async {
@@ -401,6 +403,7 @@ async fn tools_without_work_are_neither_told_of_nor_run() {
             outputs: &Outputs::default(),
             settings: &config.tools,
             watch: None,
+            consent: &Consent::default(),
         };
         let specs = registry::offered(&desk.context(&scene.staging));
         specs.into_iter().map(|spec| spec.name).collect::<Vec<_>>()

@@ -6,6 +6,8 @@
 
 #[cfg(unix)]
 mod again;
+#[cfg(unix)]
+mod approvals;
 mod asking;
 #[cfg(unix)]
 mod audit;
@@ -71,6 +73,8 @@ mod small_model;
 mod source;
 #[cfg(unix)]
 mod status;
+#[cfg(unix)]
+mod steps;
 mod store;
 #[cfg(target_os = "linux")]
 mod terminal;

@@ -105,6 +105,7 @@ impl Ground {
         let wanted = Wanted {
             direction,
             which,
+            step: None,
             conflicts,
         };
         revert(&self.host, &self.policy, &id(run), &wanted)
@@ -390,7 +391,7 @@ fn what_an_editor_must_not_change_is_refused_by_where_it_really_is() {
         ("../outside.txt", b, "is outside", "is outside"),
     ] {
         for (consent, reason) in [(Consent::Policy, by_policy), (Consent::User, by_user)] {
-            let judged = judge_edit(&ground.policy, consent, &edits(&[(file, a, to)]));
+            let judged = judge_edit(&ground.policy, consent, None, &edits(&[(file, a, to)]));
             let said = judged.reasons.join("; ");
             assert!(said.contains(reason), "{file}: {said}");
             assert_eq!(said.is_empty(), reason.is_empty(), "{file}: {said}");
@@ -542,7 +543,7 @@ fn an_editor_gets_the_edit_that_takes_its_run_back() {
         ("closed", Some("old\n"), Some("new\n")),
         ("made", None, Some("made\n")),
     ]);
-    record_applied(&ground.host, &ground.workspace, &id(1), &set, None).expect("recorded");
+    record_applied(&ground.host, &ground.workspace, &id(1), (&set, &[]), None).expect("recorded");
     assert_eq!(ground.read("closed"), "old\n");
     ground.write("closed", "new\n");
     ground.write("made", "made\n");
@@ -551,6 +552,7 @@ fn an_editor_gets_the_edit_that_takes_its_run_back() {
     let wanted = |direction| Wanted {
         direction,
         which: Which::Last,
+        step: None,
         conflicts: Conflicts::Refuse,
     };
     let plan = plan_undo(
@@ -573,7 +575,7 @@ fn an_editor_gets_the_edit_that_takes_its_run_back() {
         &ground.host,
         &ground.workspace,
         &id(2),
-        &plan.edits,
+        (&plan.edits, &[]),
         Some(&plan.reverts),
     )
     .expect("recorded");

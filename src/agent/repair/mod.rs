@@ -17,7 +17,8 @@ mod wording;
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use super::task::{Focus, Repair, Scope};
+use super::steps;
+use super::task::{Focus, Repair, Scope, Step};
 use super::verify::{self, Verifier, is_error};
 use crate::event::{RunEvent, Verdict};
 use crate::semantics;
@@ -44,6 +45,8 @@ pub struct Repaired {
     pub edits: EditSet,
     /// What was repaired, in order.
     pub repairs: Vec<Repair>,
+    /// The edits one after the other.
+    pub steps: Vec<Step>,
     /// The check of the workspace with the accepted edits.
     pub after: Report,
     /// Errors that were hidden by repaired ones and then found, repaired or not.
@@ -336,8 +339,10 @@ impl<Tell: FnMut(RunEvent)> Search<'_, Tell> {
         self.reached
             .revealed
             .extend(change.revealed.iter().map(Problem::identity));
-        self.reached.edits = edits;
-        self.reached.after = after;
+        let reached = &mut self.reached;
+        steps::add(&mut reached.steps, &reached.edits, &edits, &candidate.title);
+        reached.edits = edits;
+        reached.after = after;
     }
 
     fn report(

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use serde_json::Value;
 
 use crate::agent::task::{Focus, Kind, Scope};
+use crate::safety::approvals::Answer;
 use crate::server::session::Session;
 use crate::text::json::{at, text};
 use crate::text::location;
@@ -20,6 +21,7 @@ pub(in crate::server) struct Arguments {
     pub(in crate::server) uri: Option<String>,
     pub(in crate::server) span: Option<Span>,
     pub(in crate::server) run: Option<String>,
+    pub(in crate::server) step: Option<usize>,
 }
 
 impl Arguments {
@@ -39,6 +41,9 @@ impl Arguments {
                     uri: of("/uri"),
                     span: serde_json::from_value(at(object, "/range").clone()).ok(),
                     run: of("/runId").or_else(|| of("/run")),
+                    step: at(object, "/step")
+                        .as_u64()
+                        .and_then(|step| usize::try_from(step).ok()),
                 }
             }
             None => Self::default(),
@@ -82,6 +87,8 @@ impl Session {
             }
             "meliora.undo" => self.undo(&arguments, token),
             "meliora.cancel" => Ok(self.cancel_runs(&arguments)),
+            "meliora.approve" => self.answer_question(&arguments, Answer::Yes),
+            "meliora.reject" => self.answer_question(&arguments, Answer::No),
             "meliora.restart" => self.restart(&arguments.text),
             _ => Err(format!("there is no command {name}")),
         }

@@ -11,15 +11,17 @@ use super::commands::Arguments;
 use super::delivery::{Delivery, Turn};
 use super::journal::Entry;
 use crate::agent::edit::{Conflicts, Consent, judge_edit};
-use crate::agent::task::{self, Control, Proposal};
+use crate::agent::task::{self, Control, Proposal, Step};
 use crate::agent::undo::{self, Direction, Plan, Wanted, Which};
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::Policy;
+use crate::safety::approvals::Approvals;
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
 use crate::text::edit::EditSet;
 use crate::text::json::{is_true, text};
+use crate::tools::consent::unapproved;
 
 /// Time for the journal to have written what happened before an undo.
 const JOURNAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
@@ -43,14 +45,28 @@ impl Session {
             .map(|check| check.summary.as_str())
             .collect();
         let checked = passed.join(", ");
+        let policy = Policy::new(&self.host, &self.config, &self.root);
+        let approvals = Approvals::of(&self.host, &self.root);
+        let open = unapproved(&policy, &approvals, &self.redactor, &proposal.edits);
+        if let Some(open) = open {
+            return self.ask_before_delivery(id, open, proposal);
+        }
+        self.deliver_approved(id, checked, proposal);
+    }
+
+    /// Brings a proposal into the editor of which all was allowed or approved.
+    fn deliver_approved(&mut self, id: &RunId, checked: String, proposal: Proposal) {
         match self.judge_delivery(id, Consent::Policy, &proposal.edits) {
-            Ok(()) => self.begin_delivery(id, &proposal.title, checked, proposal.edits),
+            Ok(()) => {
+                let change = (proposal.edits, proposal.steps);
+                self.begin_delivery(id, &proposal.title, checked, change);
+            }
             Err(reason) => self.refuse_delivery(id, &reason),
         }
     }
 
-    /// Asks the policy about every file of an edit before the editor hears of any. What would ask a person is refused
-    /// here, as it is on the command line: the reason names the file, which the user can change by hand.
+    /// Asks the policy about every file of an edit before the editor hears of any. What was approved is used up; what
+    /// needs approval and has none is refused.
     fn judge_delivery(
         &mut self,
         id: &RunId,
@@ -58,7 +74,8 @@ impl Session {
         edits: &EditSet,
     ) -> Result<(), String> {
         let policy = Policy::new(&self.host, &self.config, &self.root);
-        let judged = judge_edit(&policy, consent, edits);
+        let approvals = Approvals::of(&self.host, &self.root);
+        let judged = judge_edit(&policy, consent, Some(&approvals), edits);
         for decided in judged.decisions {
             self.publish_event(id, &decided);
             self.note(Entry::Event(id.clone(), decided));
@@ -72,7 +89,13 @@ impl Session {
         ))
     }
 
-    fn begin_delivery(&mut self, id: &RunId, title: &str, checked: String, edits: EditSet) {
+    fn begin_delivery(
+        &mut self,
+        id: &RunId,
+        title: &str,
+        checked: String,
+        (edits, steps): (EditSet, Vec<Step>),
+    ) {
         let label = format!("{}: {title} ({id})", self.config.agent.name);
         let delivery = Delivery::new(&self.root, label, edits, Instant::now());
         if !self.profile.apply_edit {
@@ -84,6 +107,7 @@ impl Session {
             return self.refuse_delivery(id, &format!("nothing was changed: {reason}"));
         }
         if let Some(run) = self.runs.working.get_mut(id) {
+            run.steps = steps;
             title.clone_into(&mut run.title);
             run.checked = checked;
             run.delivery = Some(delivery);
@@ -187,16 +211,19 @@ impl Session {
         edits: EditSet,
         reverts: Option<&RunId>,
     ) {
+        let run = self.runs.working.get_mut(id);
+        let steps = run.map(|run| std::mem::take(&mut run.steps));
         if !edits.is_empty() {
             self.note(Entry::Applied {
                 run: id.clone(),
                 edits,
+                steps: steps.unwrap_or_default(),
                 reverts: reverts.cloned(),
             });
         }
     }
 
-    fn refuse_delivery(&mut self, id: &RunId, reason: &str) {
+    pub(super) fn refuse_delivery(&mut self, id: &RunId, reason: &str) {
         let Some(run) = self.runs.working.get_mut(id) else {
             return;
         };
@@ -237,6 +264,7 @@ impl Session {
             } else {
                 Which::Named(named)
             },
+            step: arguments.step,
             conflicts: Conflicts::Refuse,
         };
         let id = self.new_run("undo", token, None)?;
@@ -283,7 +311,7 @@ impl Session {
                     run.reverts = Some(plan.reverts);
                 }
                 let title = format!("undid {}", plan.run);
-                self.begin_delivery(id, &title, String::new(), plan.edits);
+                self.begin_delivery(id, &title, String::new(), (plan.edits, Vec::new()));
             }
             Err(reason) => self.refuse_delivery(id, &reason),
         }

@@ -10,17 +10,28 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use crate::agent::task::Step;
 use crate::agent::{edit, undo};
 use crate::config::host::Host;
 use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::server::session::Event;
 use crate::store::Store;
+use crate::store::images;
 use crate::store::retention::Retention;
 use crate::text::edit::EditSet;
 
 /// Entries that may wait for the disk.
 const ENTRIES_MAX: usize = 1024;
+
+/// How much is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Of the journal.
+    pub retention: Retention,
+    /// Of old texts.
+    pub undo_bytes_max: u64,
+}
 
 /// Something to be written.
 #[derive(Debug)]
@@ -33,6 +44,8 @@ pub enum Entry {
         run: RunId,
         /// What changed, file by file.
         edits: EditSet,
+        /// The same, one step after the other.
+        steps: Vec<Step>,
         /// The run that it took back.
         reverts: Option<RunId>,
     },
@@ -53,12 +66,12 @@ impl Journal {
         host: Arc<Host>,
         redactor: Arc<Redactor>,
         workspace: PathBuf,
-        retention: Retention,
+        limits: Limits,
         events: mpsc::Sender<Event>,
     ) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
         let thread = std::thread::spawn(move || {
-            write(&host, &redactor, &workspace, retention, &events, &receiver);
+            write(&host, &redactor, &workspace, limits, &events, &receiver);
         });
         Self { sender, thread }
     }
@@ -82,7 +95,7 @@ fn write(
     host: &Host,
     redactor: &Arc<Redactor>,
     workspace: &std::path::Path,
-    retention: Retention,
+    limits: Limits,
     events: &mpsc::Sender<Event>,
     entries: &Receiver<Entry>,
 ) {
@@ -94,6 +107,9 @@ fn write(
         Ok(notices) => notices.into_iter().for_each(tell),
         Err(error) => tell(error.to_string()),
     }
+    if let Err(error) = images::limit(host, workspace, limits.undo_bytes_max) {
+        tell(error.to_string());
+    }
     let mut store: Option<Store> = None;
     for entry in entries {
         match entry {
@@ -101,7 +117,7 @@ fn write(
                 let store = store.get_or_insert_with(|| {
                     let store = Store::open(host, workspace, Arc::clone(redactor));
                     store.notices().iter().cloned().for_each(tell);
-                    if let Err(error) = store.keep_up_to(retention) {
+                    if let Err(error) = store.keep_up_to(limits.retention) {
                         tell(format!(
                             "old entries of the journal were not removed: {error}"
                         ));
@@ -120,9 +136,11 @@ fn write(
             Entry::Applied {
                 run,
                 edits,
+                steps,
                 reverts,
             } => {
-                let kept = undo::record_applied(host, workspace, &run, &edits, reverts.as_ref());
+                let kept =
+                    undo::record_applied(host, workspace, &run, (&edits, &steps), reverts.as_ref());
                 if let Err(error) = kept {
                     tell(format!("run {run} cannot be undone later: {error}"));
                 }

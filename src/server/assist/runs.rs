@@ -11,14 +11,16 @@ use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc;
 
+use super::approvals::{self, Questions};
 use super::commands::Arguments;
 use super::delivery::Delivery;
-use super::journal::{Entry, Journal};
+use super::journal::{Entry, Journal, Limits};
 use super::progress::Progress;
 use crate::agent::keeper::Keeper;
-use crate::agent::task::{Control, Kind, Proposal, Report, Services, Task};
+use crate::agent::task::{Control, Kind, Proposal, Report, Services, Step, Task};
 use crate::agent::verify;
 use crate::event::{Outcome, RunEvent, RunId};
+use crate::safety::approvals::Approver;
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
@@ -42,6 +44,8 @@ pub struct Runs {
     runtime: Option<Runtime>,
     journal: Option<Journal>,
     pub(in crate::server) looked: Option<Instant>,
+    /// What a person is asked.
+    pub(in crate::server) questions: Questions,
 }
 
 /// A run that works.
@@ -55,6 +59,8 @@ pub(in crate::server) struct Run {
     pub(in crate::server) checked: String,
     pub(in crate::server) delivery: Option<Delivery>,
     pub(in crate::server) reverts: Option<RunId>,
+    /// What its proposal changes, one after the other.
+    pub(in crate::server) steps: Vec<Step>,
     /// What the user was told about its delivery already.
     pub(in crate::server) told: bool,
 }
@@ -74,7 +80,8 @@ impl Runs {
     pub(in crate::server) fn deadline(&self) -> Option<Instant> {
         let waits = self.working.values().any(|run| run.delivery.is_some());
         let looked = self.looked.unwrap_or_else(Instant::now);
-        waits.then(|| looked + LOOK_EVERY)
+        let look = waits.then(|| looked + LOOK_EVERY);
+        look.into_iter().chain(self.questions.deadline()).min()
     }
 
     /// The delivery of a run that works.
@@ -108,8 +115,11 @@ impl Session {
     pub(in crate::server) fn start_journal(&mut self) {
         let (host, redactor) = (Arc::clone(&self.host), Arc::clone(&self.redactor));
         let (root, events) = (self.root.clone(), self.events.clone());
-        let retention = Retention::of(&self.config);
-        self.runs.journal = Some(Journal::start(host, redactor, root, retention, events));
+        let limits = Limits {
+            retention: Retention::of(&self.config),
+            undo_bytes_max: self.config.undo.megabytes_max.saturating_mul(1_000_000),
+        };
+        self.runs.journal = Some(Journal::start(host, redactor, root, limits, events));
     }
 
     pub(in crate::server) fn services(&mut self) -> Services {
@@ -118,6 +128,7 @@ impl Session {
             config: Arc::clone(&self.config),
             redactor: Arc::clone(&self.redactor),
             keeper: Keeper::default(),
+            approver: None,
         });
         services.clone()
     }
@@ -156,10 +167,13 @@ impl Session {
             focus,
             problems: Vec::new(),
         };
-        let services = self.services();
+        let mut services = self.services();
+        let (approver, questions) = Approver::new();
+        services.approver = Some(approver);
         let events = self.events.clone();
         let run = id.clone();
         let runtime = self.runtime()?;
+        runtime.spawn(approvals::pass_on(run.clone(), questions, events.clone()));
         let entered = runtime.enter();
         let mut handle = crate::agent::start(task, services);
         drop(entered);
@@ -204,6 +218,7 @@ impl Session {
             checked: String::new(),
             delivery: None,
             reverts,
+            steps: Vec::new(),
             told: false,
         };
         self.runs.working.insert(id.clone(), run);
@@ -421,6 +436,7 @@ impl Session {
 
     /// Ends what is left of a run: its progress always has an end.
     pub(in crate::server) fn run_ended(&mut self, id: &RunId) {
+        self.drop_questions(id);
         let ended = self
             .runs
             .working

@@ -231,6 +231,8 @@ pub enum ToEditor {
     ApplyEdit(RunId),
     /// The progress display of a run.
     Progress(RunId),
+    /// Whether something of a run is approved; the number of the question.
+    Approval(u64),
     /// What is to become of a silent server.
     Silence {
         /// Which one.
@@ -555,6 +557,7 @@ impl Requests {
                 ToEditor::Unheeded
                 | ToEditor::ApplyEdit(_)
                 | ToEditor::Progress(_)
+                | ToEditor::Approval(_)
                 | ToEditor::Silence { .. } => None,
             })
     }

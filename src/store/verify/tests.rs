@@ -15,6 +15,8 @@ use crate::store::retention::Retention;
 
 const RUN: u64 = 1_700_000_000;
 
+type MetaTable<'transaction> = Table<'transaction, &'static str, &'static [u8]>;
+
 fn host(folder: &Path) -> Host {
     let home = folder.display().to_string();
     Host::from_environment(
@@ -78,7 +80,7 @@ fn a_pruned_journal_is_whole_and_its_cut_head_is_proven() {
     let found = (verdict.entries, verdict.removed, verdict.fault);
     assert_eq!(found, (103, 154, None));
     // Without the mark, with one of another time, or with one made without the key, the head is missing.
-    let meta = |change: &dyn Fn(&mut Table<'_, &'static str, &'static [u8]>)| {
+    let meta = |change: &dyn Fn(&mut MetaTable<'_>)| {
         let files = store.files().expect("the store is open");
         let transaction = files.database.begin_write().expect("a transaction");
         change(&mut transaction.open_table(META).expect("the table"));
@@ -93,11 +95,11 @@ fn a_pruned_journal_is_whole_and_its_cut_head_is_proven() {
         sequence: 180,
         hash: [1; 32],
     };
-    let forger = chain::Seal::new([7; 32], [0; 16]);
+    let stranger = chain::Seal::new([7; 32], [0; 16]);
     let head = table.get(META_HEAD).expect("readable").expect("there");
     let head = head.value().to_vec();
     let forgeries = [
-        forged.encode(&forger, Purpose::Base),
+        forged.encode(&stranger, Purpose::Base),
         forged.encode(&files.seal, Purpose::Head),
         forged.encode(&files.seal, Purpose::Base),
         head,

@@ -1,23 +1,24 @@
 //! The one way to run a tool: validate, judge, run, redact, cut (spec: Execution Engine).
 
-use std::path::Path;
 use std::time::Instant;
 
 use serde_json::{Value, json};
 
+use super::consent::{self, Consent};
 use super::outputs::Outputs;
 use super::{
-    Change, Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Settings, Tool,
-    ToolResult, registry,
+    Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Settings, Tool, ToolResult,
+    registry,
 };
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
-use crate::permit::{Action, Decision};
 use crate::process::Watch;
 use crate::prompt::{escape, fence};
 use crate::redact::Redactor;
-use crate::safety::{self, Policy};
+use crate::safety::Policy;
+use crate::safety::taint::Source;
 use crate::text::bases::Seen;
+use crate::text::edit::EditSet;
 use crate::text::staging::Staging;
 
 /// Bytes of text that one call may give to the model.
@@ -44,6 +45,8 @@ pub struct Desk<'run> {
     pub settings: &'run Settings,
     /// Sees what programs print while they run, if anybody does.
     pub watch: Option<&'run Watch>,
+    /// Who can be asked, and what the run has read.
+    pub consent: &'run Consent,
 }
 
 impl<'run> Desk<'run> {
@@ -69,6 +72,10 @@ pub struct Executed {
     pub text: String,
     /// What the journal is told: every decision, then the call.
     pub events: Vec<RunEvent>,
+    /// What came into the run that nobody vouches for.
+    pub sources: Vec<Source>,
+    /// All that is proposed after it; nothing for a call that only looks.
+    pub proposed: Option<EditSet>,
 }
 
 /// Calls that run side by side.
@@ -107,7 +114,8 @@ pub async fn execute_all(
 pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) -> Executed {
     let started = Instant::now();
     let mut events = Vec::new();
-    let outcome = run(call, staging, desk, &mut events).await;
+    let mut sources = Vec::new();
+    let outcome = run(call, staging, desk, &mut events, &mut sources).await;
     let outcome = outcome.and_then(|output| {
         for change in &output.changes {
             staging.propose(change.path.clone(), change.after.clone())?;
@@ -117,16 +125,26 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
         }
         Ok(output)
     });
-    report(call, desk, started, outcome, events)
+    let proposed = Some(staging.proposed().clone());
+    Executed {
+        sources,
+        proposed,
+        ..report(call, desk, started, outcome, events)
+    }
 }
 
 /// Carries a call out that only looks; also gives what it saw.
 async fn look(call: &ToolCall, staging: &Staging, desk: &Desk<'_>) -> (Executed, Option<Seen>) {
     let started = Instant::now();
     let mut events = Vec::new();
-    let outcome = run(call, staging, desk, &mut events).await;
+    let mut sources = Vec::new();
+    let outcome = run(call, staging, desk, &mut events, &mut sources).await;
     let seen = outcome.as_ref().ok().and_then(|output| output.read.clone());
-    (report(call, desk, started, outcome, events), seen)
+    let executed = Executed {
+        sources,
+        ..report(call, desk, started, outcome, events)
+    };
+    (executed, seen)
 }
 
 fn report(
@@ -159,6 +177,8 @@ fn report(
         },
         text,
         events,
+        sources: Vec::new(),
+        proposed: None,
     }
 }
 
@@ -183,6 +203,7 @@ async fn run(
     staging: &Staging,
     desk: &Desk<'_>,
     events: &mut Vec<RunEvent>,
+    sources: &mut Vec<Source>,
 ) -> Result<Output, Error> {
     let tool = registry::find(&call.name).ok_or_else(|| {
         let names: Vec<&str> = registry::tools().iter().map(|tool| tool.name()).collect();
@@ -203,74 +224,13 @@ async fn run(
         return Err(Error::Unavailable(reason));
     }
     let actions = tool.actions(&arguments, &context);
-    judge(&actions, desk.policy, events)?;
-    let output = tool.execute(&context, &arguments).await?;
-    let also = changing(&output.changes, &actions, staging.root());
-    judge(&also, desk.policy, events)?;
-    look_at(&output.changes, staging, events)?;
+    consent::judge_actions(&actions, desk, events).await?;
+    // Also what a call that fails was told has been read.
+    let output = tool.execute(&context, &arguments).await;
+    sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));
+    let output = output?;
+    consent::judge_changes(&output.changes, &actions, staging, desk, events).await?;
     Ok(output)
-}
-
-/// What changes of a result mean, where that was not known before the call.
-fn changing(changes: &[Change], known: &[Action], root: &Path) -> Vec<Action> {
-    let actions = changes.iter().map(|change| {
-        let path = root.join(&change.path);
-        match &change.after {
-            Some(text) => Action::WriteFile {
-                path,
-                bytes: text.len() as u64,
-            },
-            None => Action::DeleteFile { path },
-        }
-    });
-    let is_known = |action: &Action| {
-        known.iter().any(|known| match (known, action) {
-            (Action::WriteFile { path: known, .. }, Action::WriteFile { path, .. })
-            | (Action::DeleteFile { path: known }, Action::DeleteFile { path }) => known == path,
-            _ => false,
-        })
-    };
-    actions.filter(|action| !is_known(action)).collect()
-}
-
-fn judge(actions: &[Action], policy: &Policy, events: &mut Vec<RunEvent>) -> Result<(), Error> {
-    for action in actions {
-        settle(action.clone(), safety::decide(policy, action), events)?;
-    }
-    Ok(())
-}
-
-/// Looks at proposed text before anything takes it over: what would run by itself, or looks other than it is.
-fn look_at(changes: &[Change], staging: &Staging, events: &mut Vec<RunEvent>) -> Result<(), Error> {
-    for change in changes {
-        let Some(text) = &change.after else { continue };
-        let before = staging.read(&change.path).ok();
-        let Some(decision) = safety::proposals::judge(&change.path, before.as_deref(), text) else {
-            continue;
-        };
-        let action = Action::WriteFile {
-            path: staging.root().join(&change.path),
-            bytes: text.len() as u64,
-        };
-        settle(action, decision, events)?;
-    }
-    Ok(())
-}
-
-/// Notes a decision, and stops at one that is no allowance.
-fn settle(action: Action, decision: Decision, events: &mut Vec<RunEvent>) -> Result<(), Error> {
-    events.push(RunEvent::Decided {
-        action,
-        decision: decision.clone(),
-    });
-    match decision {
-        Decision::Allow { .. } => Ok(()),
-        Decision::Deny { rule, reason } => Err(Error::Refused { rule, reason }),
-        Decision::Ask { rule, reason } => {
-            let reason = format!("{reason}; only the user can change that, by hand");
-            Err(Error::Refused { rule, reason })
-        }
-    }
 }
 
 /// The result as data and as text for the model.

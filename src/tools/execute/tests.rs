@@ -18,6 +18,7 @@ struct Room {
     redactor: Redactor,
     checker: Option<Checker>,
     outputs: Outputs,
+    consent: Consent,
 }
 
 const CODE: &str = "fn a() {\n    one();\n}\n\nfn b() {\n    two();\n}\n";
@@ -56,6 +57,7 @@ fn room() -> Room {
         redactor: Redactor::new(["hunter2-is-long".to_owned()]),
         checker: None,
         outputs: Outputs::default(),
+        consent: Consent::default(),
     }
 }
 
@@ -72,6 +74,7 @@ async fn call(room: &mut Room, name: &str, arguments: Value) -> Executed {
         outputs: &room.outputs,
         settings: &Settings::default(),
         watch: None,
+        consent: &room.consent,
     };
     execute(&call, &mut room.staging, &desk).await
 }

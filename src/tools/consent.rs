@@ -1,0 +1,377 @@
+//! What a call may do, and who is asked where the rules leave it open (spec: Safety & Security, execution validation).
+//!
+//! Every action of a call is judged before the call, and what the run has read weighs in. Changes of files that need a
+//! person are asked about when their content is known: the yes is for exactly that content, and counts when it is
+//! written. Other actions are asked about before they happen.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use super::execute::Desk;
+use super::{Change, Error, Output};
+use crate::event::{Reply, RunEvent};
+use crate::permit::{Action, Decision};
+use crate::redact::Redactor;
+use crate::safety::approvals::{Approvals, Approver, Matter, Prefix, Question, plain_words};
+use crate::safety::taint::{self, Source, Taint};
+use crate::safety::{self, Policy, paths, proposals};
+use crate::text::edit::{EditSet, FileEdit};
+use crate::text::staging::Staging;
+
+/// Lines of a diff that a question shows.
+const DIFF_LINES_MAX: usize = 60;
+
+/// Who can be asked, and what the run has read.
+#[derive(Debug, Default)]
+pub struct Consent {
+    /// The way to a person, if there is one.
+    pub approver: Option<Approver>,
+    /// Where approvals are kept.
+    pub approvals: Option<Approvals>,
+    /// What the run has read that nobody vouches for.
+    pub taint: Taint,
+    /// Whether the user stands for the tasks that came with the repository.
+    pub trusts_tasks: bool,
+}
+
+/// Judges what a call would do. Changes of files that need a person are left to [`judge_changes`].
+pub(super) async fn judge_actions(
+    actions: &[Action],
+    desk: &Desk<'_>,
+    events: &mut Vec<RunEvent>,
+) -> Result<(), Error> {
+    for action in actions {
+        match decide(action, desk, events) {
+            Decision::Allow { .. } => {}
+            Decision::Deny { rule, reason } => return Err(Error::Refused { rule, reason }),
+            Decision::Ask { .. } if changes_a_file(action) => {}
+            Decision::Ask { rule, reason } => {
+                let matter = Matter::of(action.clone());
+                let mut wanted = Wanted::new(rule, reason);
+                wanted.add(action, matter);
+                ask(&wanted, desk, events).await?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Judges the changes that a call proposes, with their content: one question for all of them.
+pub(super) async fn judge_changes(
+    changes: &[Change],
+    known: &[Action],
+    staging: &Staging,
+    desk: &Desk<'_>,
+    events: &mut Vec<RunEvent>,
+) -> Result<(), Error> {
+    let mut wanted: Option<Wanted> = None;
+    for change in changes {
+        let path = staging.root().join(&change.path);
+        let (before, after) = (base(change, staging), change.after.clone());
+        let (action, matter) = of_change(&path, before.as_deref(), after.as_deref());
+        let mut decision = if is_known(&path, &action, known) {
+            weigh(&action, desk)
+        } else {
+            decide(&action, desk, events)
+        };
+        // What would run by itself, or looks other than it is.
+        if let (Decision::Allow { .. }, Some(text)) = (&decision, after.as_deref())
+            && let Some(judged) = proposals::judge(&change.path, before.as_deref(), text)
+        {
+            events.push(RunEvent::Decided {
+                action: action.clone(),
+                decision: judged.clone(),
+            });
+            decision = judged;
+        }
+        match decision {
+            Decision::Allow { .. } => {}
+            Decision::Deny { rule, reason } => return Err(Error::Refused { rule, reason }),
+            Decision::Ask { rule, reason } => {
+                let wanted = wanted.get_or_insert_with(|| Wanted::new(rule, reason));
+                wanted.add(&action, matter);
+                let edit = FileEdit { before, after };
+                wanted.show(&edit.unified_diff(&change.path), desk.redactor);
+            }
+        }
+    }
+    match wanted {
+        Some(wanted) => ask(&wanted, desk, events).await,
+        None => Ok(()),
+    }
+}
+
+/// What has to be approved before an edit may be delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unapproved {
+    /// The question that is to be asked.
+    pub question: Question,
+    /// What a yes approves: each counts once.
+    pub digests: Vec<String>,
+    /// The decisions that want it asked.
+    decisions: Vec<RunEvent>,
+}
+
+impl Unapproved {
+    /// What was decided, and that somebody is asked, for the journal.
+    pub fn asked(&self) -> Vec<RunEvent> {
+        let asked = asked(&self.question);
+        self.decisions.iter().cloned().chain([asked]).collect()
+    }
+
+    /// What came of it, for the journal.
+    pub fn answered(&self, reply: Reply) -> RunEvent {
+        let digest = self.question.digest.clone();
+        RunEvent::Answered { digest, reply }
+    }
+
+    /// Keeps a yes until the files are written.
+    pub fn grant(&self, approvals: &Approvals) -> std::io::Result<()> {
+        let mut digests = self.digests.iter();
+        digests.try_for_each(|digest| approvals.grant(digest, self.question.expires))
+    }
+}
+
+/// What has to be approved of an edit, and was not yet: nothing where the rules allow or deny it all.
+pub fn unapproved(
+    policy: &Policy,
+    approvals: &Approvals,
+    redactor: &Redactor,
+    edits: &EditSet,
+) -> Option<Unapproved> {
+    let mut wanted: Option<Wanted> = None;
+    let mut decisions = Vec::new();
+    for (path, edit) in &edits.files {
+        let target = policy.workspace().join(path);
+        let (before, after) = (edit.before.as_deref(), edit.after.as_deref());
+        let (action, matter) = of_change(&target, before, after);
+        let decision = safety::decide(policy, &action);
+        let Decision::Ask { rule, reason } = decision.clone() else {
+            continue;
+        };
+        let is_open = matter
+            .digest()
+            .is_some_and(|digest| !approvals.is_granted(&digest));
+        if is_open {
+            let wanted = wanted.get_or_insert_with(|| Wanted::new(rule, reason));
+            wanted.add(&action, matter);
+            wanted.show(&edit.unified_diff(path), redactor);
+            decisions.push(RunEvent::Decided { action, decision });
+        }
+    }
+    let wanted = wanted?;
+    let digests: Vec<String> = wanted.matters.iter().filter_map(Matter::digest).collect();
+    Some(Unapproved {
+        question: wanted.question(&digests, redactor),
+        digests,
+        decisions,
+    })
+}
+
+/// The action that a change of a file is, and exactly what it is about.
+fn of_change(path: &Path, before: Option<&str>, after: Option<&str>) -> (Action, Matter) {
+    let path = paths::resolve(path);
+    let [before, after] = [before, after].map(|text| text.map(str::as_bytes));
+    let matter = Matter::of_change(&path, before, after);
+    let action = match after {
+        Some(after) => Action::WriteFile {
+            path,
+            bytes: after.len() as u64,
+        },
+        None => Action::DeleteFile { path },
+    };
+    (action, matter)
+}
+
+/// What a call brought into the run that nobody vouches for.
+pub(super) fn sources(actions: &[Action], output: Option<&Output>, desk: &Desk<'_>) -> Vec<Source> {
+    let trusts_tasks = desk.consent.trusts_tasks;
+    let root = desk.policy.workspace();
+    let of_files = actions.iter().filter_map(|action| match action {
+        Action::ReadFile { path } => taint::of_path(path.strip_prefix(root).ok()?, trusts_tasks),
+        other => taint::of_action(other),
+    });
+    let quoted = output.and_then(|output| output.text.as_ref());
+    let quoted = quoted.and_then(|(_, text)| taint::of_lines(text, trusts_tasks));
+    of_files.chain(quoted).collect()
+}
+
+/// What the rules say of an action, with what the run has read.
+fn weigh(action: &Action, desk: &Desk<'_>) -> Decision {
+    let decision = safety::decide(desk.policy, action);
+    let decision = desk.consent.taint.weigh(action, decision);
+    let (Decision::Ask { rule, .. }, Action::Shell { command, .. }) = (&decision, action) else {
+        return decision;
+    };
+    let is_clean = desk.consent.taint.is_clean() || taint::effect(action).is_none();
+    let approvals = desk.consent.approvals.as_ref().filter(|_| is_clean);
+    let always = approvals.and_then(|approvals| approvals.always(command, rule));
+    always.map_or(decision, |prefix| Decision::Allow {
+        rule: format!("always `{prefix}`"),
+    })
+}
+
+fn decide(action: &Action, desk: &Desk<'_>, events: &mut Vec<RunEvent>) -> Decision {
+    let decision = weigh(action, desk);
+    events.push(RunEvent::Decided {
+        action: action.clone(),
+        decision: decision.clone(),
+    });
+    decision
+}
+
+fn changes_a_file(action: &Action) -> bool {
+    matches!(action, Action::WriteFile { .. } | Action::DeleteFile { .. })
+}
+
+/// Whether a change was judged, and told, before the call.
+fn is_known(path: &Path, action: &Action, known: &[Action]) -> bool {
+    known.iter().any(|known| match (known, action) {
+        (Action::WriteFile { path: known, .. }, Action::WriteFile { .. })
+        | (Action::DeleteFile { path: known }, Action::DeleteFile { .. }) => known == path,
+        _ => false,
+    })
+}
+
+/// The text that the workspace has where the change would be written.
+fn base(change: &Change, staging: &Staging) -> Option<Arc<str>> {
+    match staging.proposed().files.get(&change.path) {
+        Some(edit) => edit.before.clone(),
+        None => staging.read(&change.path).ok(),
+    }
+}
+
+/// What a person has to be asked.
+struct Wanted {
+    rule: String,
+    reason: String,
+    what: Vec<String>,
+    diff: Vec<String>,
+    irreversible: Vec<String>,
+    always: Option<Prefix>,
+    matters: Vec<Matter>,
+    /// Whether the yes is kept until the files are written.
+    is_for_later: bool,
+}
+
+impl Wanted {
+    fn new(rule: String, reason: String) -> Self {
+        Self {
+            rule,
+            reason,
+            what: Vec::new(),
+            diff: Vec::new(),
+            irreversible: Vec::new(),
+            always: None,
+            matters: Vec::new(),
+            is_for_later: false,
+        }
+    }
+
+    fn add(&mut self, action: &Action, matter: Matter) {
+        self.what.push(said(action));
+        self.irreversible.extend(taint::irreversible(action));
+        self.is_for_later |= changes_a_file(action);
+        if let Action::Shell { command, .. } = action {
+            let words = plain_words(command);
+            self.always = words.and_then(|words| Prefix::new(&words).ok());
+        }
+        self.matters.push(matter);
+    }
+
+    fn question(&self, digests: &[String], redactor: &Redactor) -> Question {
+        let clean = |lines: &[String]| -> Vec<String> {
+            let lines = lines.iter();
+            lines
+                .map(|line| redactor.clean(line).into_owned())
+                .collect()
+        };
+        let (rule, reason) = (self.rule.clone(), self.reason.clone());
+        Question {
+            what: clean(&self.what),
+            diff: clean(&self.diff),
+            irreversible: clean(&self.irreversible),
+            always: self.always.clone(),
+            ..Question::new(digests.join("+"), rule, reason)
+        }
+    }
+
+    fn show(&mut self, diff: &str, redactor: &Redactor) {
+        let diff = redactor.clean(diff);
+        let lines = diff.lines().count();
+        let shown = diff.lines().take(DIFF_LINES_MAX);
+        self.diff.extend(shown.map(str::to_owned));
+        if lines > DIFF_LINES_MAX {
+            let more = lines - DIFF_LINES_MAX;
+            self.diff.push(format!("… and {more} more lines"));
+        }
+    }
+}
+
+/// That somebody is asked, for the journal.
+fn asked(question: &Question) -> RunEvent {
+    RunEvent::Asked {
+        digest: question.digest.clone(),
+        rule: question.rule.clone(),
+        what: question.what.clone(),
+        irreversible: question.irreversible.clone(),
+        expires: question.expires,
+    }
+}
+
+/// An action in words.
+fn said(action: &Action) -> String {
+    match action {
+        Action::ReadFile { path } => format!("read {}", path.display()),
+        Action::WriteFile { path, .. } => format!("change {}", path.display()),
+        Action::DeleteFile { path } => format!("delete {}", path.display()),
+        Action::Spawn {
+            program, arguments, ..
+        } => format!("run {} {}", program.display(), arguments.join(" ")),
+        Action::Shell { command, .. } => format!("run `{command}`"),
+        Action::Connect { url } => format!("connect to {url}"),
+        Action::Request { method, url, bytes } => format!("send {method} {url} ({bytes} bytes)"),
+    }
+}
+
+/// Asks a person, and keeps the yes where it counts later.
+async fn ask(wanted: &Wanted, desk: &Desk<'_>, events: &mut Vec<RunEvent>) -> Result<(), Error> {
+    let refused = |reason: &str| Error::Refused {
+        rule: wanted.rule.clone(),
+        reason: format!("{}; {reason}", wanted.reason),
+    };
+    let digests: Option<Vec<String>> = wanted.matters.iter().map(Matter::digest).collect();
+    let Some(digests) = digests else {
+        return Err(refused("its name is not text, so nobody can be asked"));
+    };
+    let question = wanted.question(&digests, desk.redactor);
+    let (digest, expires) = (question.digest.clone(), question.expires);
+    events.push(asked(&question));
+    let reply = match &desk.consent.approver {
+        Some(approver) => approver.ask(question).await,
+        None => Reply::Nobody,
+    };
+    events.push(RunEvent::Answered { digest, reply });
+    match reply {
+        Reply::Approved | Reply::Always => {}
+        Reply::Refused => return Err(refused("the user said no: do not try it again")),
+        Reply::Expired => return Err(refused("nobody answered in time")),
+        Reply::Nobody | Reply::Changed => {
+            return Err(refused(
+                "nobody could be asked: it needs a person at a terminal or in an editor, or a change by hand",
+            ));
+        }
+    }
+    let Some(approvals) = &desk.consent.approvals else {
+        return Ok(());
+    };
+    let kept = match (&wanted.always, reply) {
+        (Some(prefix), Reply::Always) => approvals.allow_always(prefix, &wanted.rule),
+        _ => Ok(()),
+    };
+    let kept = kept.and_then(|()| {
+        let mut digests = digests.iter().filter(|_| wanted.is_for_later);
+        digests.try_for_each(|digest| approvals.grant(digest, expires))
+    });
+    kept.map_err(|error| refused(&format!("the approval could not be kept: {error}")))
+}
