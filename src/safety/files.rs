@@ -2,9 +2,10 @@
 //!
 //! The same rules hold for the tools and for commands; a command may also read what every system has.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use super::paths::{self, Place};
+use super::names::folded;
+use super::paths::{self, Place, Spot};
 use super::{Policy, allow, ask, deny, worse};
 use crate::config::Approval;
 use crate::permit::Decision;
@@ -117,37 +118,29 @@ const CRITICAL: [&str; 34] = [
 const LICENCES: [&str; 5] = ["license", "licence", "copying", "notice", "unlicense"];
 
 /// Whether the agent may read a file.
-pub(super) fn read(policy: &Policy, path: &Path) -> Decision {
-    match policy.places.classify(path) {
+pub(super) fn read(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    match spot.place {
         Place::Workspace | Place::Protected | Place::Shadow => {
-            let rule = inside(policy, path).and_then(|inside| policy.rules.of_reading(&inside));
+            let rule = inside(policy, spot).and_then(|inside| policy.rules.of_reading(inside));
             worse(allow("workspace"), rule)
         }
-        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
+        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, spot.shown),
     }
 }
 
-/// A path relative to the workspace, where it really is; `None` when no rule could be about it.
-fn inside(policy: &Policy, path: &Path) -> Option<PathBuf> {
-    if policy.rules.is_empty() {
-        return None;
-    }
-    let resolved = paths::resolve(path);
-    resolved
-        .strip_prefix(policy.workspace())
-        .ok()
-        .map(Path::to_owned)
+/// A path relative to the workspace, where it really is.
+fn inside<'spot>(policy: &Policy, spot: &'spot Spot<'_>) -> Option<&'spot Path> {
+    spot.resolved.strip_prefix(policy.workspace()).ok()
 }
 
 /// Whether a command may read a file.
-pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
-    let place = policy.places.classify(path);
-    if place != Place::Outside {
-        return read(policy, path);
+pub(super) fn read_by_command(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    if spot.place != Place::Outside {
+        return read(policy, spot);
     }
-    let path = paths::resolve(path);
-    if paths::may_hold_secrets(&path) || is_home_secret(policy, &path) {
-        return closed(Place::Secret, &path);
+    let path = spot.resolved.as_path();
+    if paths::may_hold_secrets(path) || is_home_secret(policy, path) {
+        return closed(Place::Secret, path);
     }
     let is_below = |folder: &&str| path.starts_with(*folder);
     if SYSTEM_FOLDERS.iter().any(is_below)
@@ -155,8 +148,8 @@ pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
     {
         return allow("system-files");
     }
-    if SYSTEM_SECRETS.iter().any(is_below) || is_of_a_process(&path) {
-        return closed(Place::Secret, &path);
+    if SYSTEM_SECRETS.iter().any(is_below) || is_of_a_process(path) {
+        return closed(Place::Secret, path);
     }
     ask(
         "outside",
@@ -165,48 +158,45 @@ pub(super) fn read_by_command(policy: &Policy, path: &Path) -> Decision {
 }
 
 /// Whether the agent may create or change a file.
-pub(super) fn write(policy: &Policy, path: &Path) -> Decision {
-    let rule = inside(policy, path).and_then(|inside| policy.rules.of_writing(&inside));
-    worse(write_by_place(policy, path), rule)
+pub(super) fn write(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    let rule = inside(policy, spot).and_then(|inside| policy.rules.of_writing(inside));
+    worse(write_by_place(policy, spot), rule)
 }
 
-fn write_by_place(policy: &Policy, path: &Path) -> Decision {
-    match policy.places.classify(path) {
-        Place::Workspace if policy.approvals.contains(&Approval::Write) => {
-            ask("write", format!("{} would change", path.display()))
+fn write_by_place(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    let shown = spot.shown.display();
+    match spot.place {
+        Place::Protected
+            if policy.approvals.contains(&Approval::ModifyProtected)
+                || policy.places.is_always_protected(&spot.resolved) =>
+        {
+            ask("modify_protected", format!("{shown} is protected"))
         }
-        Place::Workspace | Place::Shadow => allow("workspace"),
-        Place::Protected => ask(
-            "modify_protected",
-            format!("{} is protected", path.display()),
-        ),
-        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, path),
+        Place::Workspace | Place::Protected if policy.approvals.contains(&Approval::Write) => {
+            ask("write", format!("{shown} would change"))
+        }
+        Place::Workspace | Place::Protected | Place::Shadow => allow("workspace"),
+        place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, spot.shown),
     }
 }
 
 /// Whether a command may create or change a file.
-pub(super) fn write_by_command(policy: &Policy, path: &Path) -> Decision {
-    match (policy.places.classify(path), paths::resolve(path)) {
-        (Place::Outside, path)
-            if SCRATCH_FOLDERS
-                .iter()
-                .any(|folder| path.starts_with(folder)) =>
-        {
-            ask(
-                "outside",
-                format!("{} is outside the workspace", path.display()),
-            )
-        }
-        (_, path) => {
-            let alias = has_other_names(&path).then(|| {
-                ask(
-                    "hard-link",
-                    format!("{} is known under other names too", path.display()),
-                )
-            });
-            worse(write(policy, &path), alias)
-        }
+pub(super) fn write_by_command(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    let path = spot.resolved.as_path();
+    let mut scratch = SCRATCH_FOLDERS.iter();
+    if spot.place == Place::Outside && scratch.any(|folder| path.starts_with(folder)) {
+        return ask(
+            "outside",
+            format!("{} is outside the workspace", path.display()),
+        );
     }
+    let alias = has_other_names(path).then(|| {
+        ask(
+            "hard-link",
+            format!("{} is known under other names too", path.display()),
+        )
+    });
+    worse(write(policy, spot), alias)
 }
 
 /// Whether a file has more than one name: what is written to it in place arrives wherever the others are. The tools
@@ -224,31 +214,35 @@ fn has_other_names(_: &Path) -> bool {
 }
 
 /// Whether a file, or a folder with everything in it, may be removed.
-pub(super) fn delete(policy: &Policy, path: &Path) -> Decision {
-    let rule = inside(policy, path).and_then(|inside| policy.rules.of_writing(&inside));
-    worse(delete_by_place(policy, path), rule)
+pub(super) fn delete(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    let rule = inside(policy, spot).and_then(|inside| policy.rules.of_writing(inside));
+    worse(delete_by_place(policy, spot), rule)
 }
 
-fn delete_by_place(policy: &Policy, path: &Path) -> Decision {
-    let (resolved, place) = policy.places.classify_entry(path);
-    if policy.workspace().starts_with(&resolved) {
+fn delete_by_place(policy: &Policy, spot: &Spot<'_>) -> Decision {
+    let Spot {
+        shown,
+        resolved,
+        place,
+    } = spot;
+    if policy.workspace().starts_with(resolved) {
         return deny(
             "workspace-root",
             format!("{} holds the whole workspace", resolved.display()),
         );
     }
     match place {
-        Place::Secret | Place::Core | Place::Outside => closed(place, path),
-        Place::Protected | Place::Workspace if is_critical(&resolved) => ask(
+        Place::Secret | Place::Core | Place::Outside => closed(*place, shown),
+        Place::Protected | Place::Workspace if is_critical(resolved) => ask(
             "critical-files",
             format!("the project needs {}", resolved.display()),
         ),
         Place::Protected => ask(
             "modify_protected",
-            format!("{} is protected", path.display()),
+            format!("{} is protected", shown.display()),
         ),
         Place::Workspace if policy.approvals.contains(&Approval::Delete) => {
-            ask("delete", format!("{} would be deleted", path.display()))
+            ask("delete", format!("{} would be deleted", shown.display()))
         }
         Place::Workspace | Place::Shadow => allow("workspace"),
     }
@@ -270,7 +264,7 @@ fn is_critical(path: &Path) -> bool {
     let Some(name) = path.file_name() else {
         return true;
     };
-    let name = name.to_string_lossy().to_lowercase();
+    let name = folded(&name.to_string_lossy());
     let folders = [".git", ".hg", ".svn", ".agent"];
     CRITICAL.contains(&name.as_str())
         || folders.contains(&name.as_str())

@@ -78,7 +78,8 @@ impl Policy {
 
     /// Whether the agent may show this path to tools, searches and prompts at all.
     pub fn is_readable(&self, path: &Path) -> bool {
-        matches!(files::read(self, path), Decision::Allow { .. })
+        let spot = self.places.locate(path);
+        matches!(files::read(self, &spot), Decision::Allow { .. })
     }
 }
 
@@ -102,7 +103,7 @@ fn severity(decision: &Decision) -> u8 {
 /// Judges an action.
 pub fn decide(policy: &Policy, action: &Action) -> Decision {
     match action {
-        Action::ReadFile { path } => files::read(policy, path),
+        Action::ReadFile { path } => files::read(policy, &policy.places.locate(path)),
         Action::WriteFile { path, bytes } => {
             if *bytes > policy.file_bytes_max {
                 let megabytes = policy.file_bytes_max / 1_000_000;
@@ -111,9 +112,9 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
                     format!("{} would exceed {megabytes} MB", path.display()),
                 );
             }
-            files::write(policy, path)
+            files::write(policy, &policy.places.locate(path))
         }
-        Action::DeleteFile { path } => files::delete(policy, path),
+        Action::DeleteFile { path } => files::delete(policy, &policy.places.locate_entry(path)),
         Action::Spawn {
             purpose,
             program,

@@ -60,6 +60,17 @@ pub enum Place {
     Outside,
 }
 
+/// A path that was followed to where it leads.
+#[derive(Debug, Clone)]
+pub(super) struct Spot<'path> {
+    /// The path as it was given.
+    pub(super) shown: &'path Path,
+    /// Where it really is.
+    pub(super) resolved: PathBuf,
+    /// What kind of place that is.
+    pub(super) place: Place,
+}
+
 /// The places of one workspace.
 #[derive(Debug, Clone)]
 pub struct Places {
@@ -96,22 +107,40 @@ impl Places {
 
     /// The kind of place that `path` really is, after links in it were followed.
     pub fn classify(&self, path: &Path) -> Place {
-        self.classify_resolved(resolve(path))
+        self.locate(path).place
     }
 
-    /// The same for an entry of a folder that is to be removed, and where it is: of a link it is the link that goes,
-    /// not what it leads to.
-    pub fn classify_entry(&self, path: &Path) -> (PathBuf, Place) {
+    /// Where a path really leads, and what kind of place that is.
+    pub(super) fn locate<'path>(&self, path: &'path Path) -> Spot<'path> {
+        let resolved = resolve(path);
+        Spot {
+            shown: path,
+            place: self.classify_resolved(&resolved),
+            resolved,
+        }
+    }
+
+    /// Whether a path of the workspace is protected whatever is configured.
+    pub(super) fn is_always_protected(&self, resolved: &Path) -> bool {
+        let inside = resolved.strip_prefix(&self.workspace);
+        inside.is_ok_and(is_in_protected_folder)
+    }
+
+    /// The same for an entry of a folder that is to be removed: of a link it is the link that goes, not what it leads to.
+    pub(super) fn locate_entry<'path>(&self, path: &'path Path) -> Spot<'path> {
         let ends_in_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
-        let entry = match (path.parent(), path.file_name()) {
+        let resolved = match (path.parent(), path.file_name()) {
             (Some(folder), Some(name)) if !ends_in_folder => resolve(folder).join(name),
             _ => resolve(path),
         };
-        let place = self.classify_resolved(entry.clone());
-        (entry, place)
+        Spot {
+            shown: path,
+            place: self.classify_resolved(&resolved),
+            resolved,
+        }
     }
 
-    fn classify_resolved(&self, path: PathBuf) -> Place {
+    fn classify_resolved(&self, path: &Path) -> Place {
         if path.starts_with(&self.state) || path == self.executable {
             return Place::Core;
         }
@@ -120,18 +149,13 @@ impl Places {
         if inside.is_none() && !in_shadow {
             return Place::Outside;
         }
-        if is_secret(&self.secret, &self.not_secret, &path) {
+        if is_secret(&self.secret, &self.not_secret, path) {
             return Place::Secret;
         }
         let Some(inside) = inside else {
             return Place::Shadow;
         };
-        let folder = inside.components().any(|part| {
-            let name = folded(&part.as_os_str().to_string_lossy());
-            PROTECTED_FOLDERS
-                .iter()
-                .any(|folder| is_same(&name, folder))
-        });
+        let folder = is_in_protected_folder(inside);
         let by_name = || {
             let names = inside.iter().map(|name| folded(&name.to_string_lossy()));
             self.protected.is_match(names.collect::<PathBuf>())
@@ -142,6 +166,15 @@ impl Places {
             Place::Workspace
         }
     }
+}
+
+/// Whether a path leads through a folder that is protected whatever is configured.
+fn is_in_protected_folder(path: &Path) -> bool {
+    path.iter().any(|part| {
+        let name = folded(&part.to_string_lossy());
+        let mut folders = PROTECTED_FOLDERS.iter();
+        folders.any(|folder| is_same(&name, folder))
+    })
 }
 
 /// Whether a file with this name may hold secrets, so that it is neither shown nor copied into a shadow.

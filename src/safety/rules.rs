@@ -52,11 +52,6 @@ impl Rules {
         }
     }
 
-    /// Whether there are none.
-    pub(super) fn is_empty(&self) -> bool {
-        self.rules.is_empty()
-    }
-
     /// What the rules say of a command, by its words; the strictest counts.
     pub(super) fn of_command<'a>(
         &self,

@@ -107,18 +107,19 @@ impl Judge<'_> {
         if path.starts_with("/dev/tcp") || path.starts_with("/dev/udp") {
             return self.deny("network", "a shell would open a connection past every rule");
         }
+        let spot = match access {
+            Access::Delete => self.policy.places.locate_entry(path),
+            Access::Read | Access::Write => self.policy.places.locate(path),
+        };
         let decision = match access {
-            Access::Read => files::read_by_command(self.policy, path),
-            Access::Write => files::write_by_command(self.policy, path),
-            Access::Delete => files::delete(self.policy, path),
+            Access::Read => files::read_by_command(self.policy, &spot),
+            Access::Write => files::write_by_command(self.policy, &spot),
+            Access::Delete => files::delete(self.policy, &spot),
         };
         let target = Target {
             access,
-            path: crate::safety::paths::resolve(path),
-            place: match access {
-                Access::Delete => self.policy.places.classify_entry(path).1,
-                Access::Read | Access::Write => self.policy.places.classify(path),
-            },
+            place: spot.place,
+            path: spot.resolved,
         };
         if self.targets.len() < MATCHES_MAX && !self.targets.contains(&target) {
             self.targets.push(target);

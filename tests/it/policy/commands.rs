@@ -127,6 +127,7 @@ fn what_needs_approval_is_configured() {
     let rule = |approvals: Vec<Approval>, command: &str| {
         let mut config = Config::default();
         config.safety.require_approval_for = approvals;
+        config.safety.protected_paths.push("gen/**".to_owned());
         let ruling = commands::rule(&workspace.policy(&config), command, &workspace.root);
         verdict(&ruling.decision)
     };
@@ -135,6 +136,7 @@ fn what_needs_approval_is_configured() {
         ("git push", Approval::GitPush),
         ("git commit -m x", Approval::GitCommit),
         ("touch src/new.rs", Approval::Write),
+        ("touch gen/a.rs", Approval::ModifyProtected),
     ] {
         assert_eq!(rule(vec![approval], command), "ask", "{command}");
         assert_eq!(rule(Vec::new(), command), "allow", "{command}");
