@@ -193,11 +193,13 @@ pub fn page() -> String {
         for parameter in tool.parameters() {
             let needed = if parameter.required { "" } else { ", optional" };
             let (name, kind) = (&parameter.name, parameter.kind.name());
-            let _ = writeln!(
-                page,
-                "- `{name}` ({kind}{needed}): {}",
-                parameter.description
-            );
+            let colon = if parameter.description.is_empty() {
+                ""
+            } else {
+                ": "
+            };
+            let description = &parameter.description;
+            let _ = writeln!(page, "- `{name}` ({kind}{needed}){colon}{description}");
         }
         let _ = writeln!(page, "\nGives {}.", tool.returns().description);
     }
