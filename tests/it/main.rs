@@ -23,6 +23,7 @@ mod differential;
 mod doctor;
 mod editing;
 mod editor;
+mod edits;
 mod findings;
 #[cfg(unix)]
 mod frames;

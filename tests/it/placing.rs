@@ -24,7 +24,7 @@ enum Misquote {
     CarriageReturns,
     /// One word is another: no edit may land anywhere.
     OutOfDate,
-    /// The first line stands twice: no edit may land anywhere.
+    /// The first line stands twice.
     Doubled,
 }
 
@@ -148,7 +148,7 @@ fn an_edit_never_lands_in_the_wrong_place() {
         match locate(text, &search.join("\n"), &replacement.join("\n")) {
             Ok(located) => {
                 let inside = from <= located.range.start && located.range.end <= to;
-                let nothing_fits = matches!(how, Misquote::OutOfDate | Misquote::Doubled);
+                let nothing_fits = how == Misquote::OutOfDate;
                 assert!(
                     inside && !nothing_fits && is_unique,
                     "{how:?} of\n{}\nlanded in\n{}",

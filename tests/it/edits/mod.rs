@@ -1,0 +1,6 @@
+//! Edits as models write them, from the differences of real packages: none lands in the wrong place.
+
+mod corpus;
+mod misquote;
+mod packages;
+mod stamped;

@@ -1,0 +1,1 @@
+//! Nothing: the manifest beside this file is for `cargo fetch`.
