@@ -8,6 +8,7 @@ pub mod json;
 pub mod listing;
 pub mod locate;
 pub mod location;
+pub mod patch;
 pub mod position;
 pub mod problem;
 pub mod raw;

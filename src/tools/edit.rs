@@ -21,7 +21,7 @@ use crate::text::locate::{Located, NoPlace, locate};
 use crate::text::staging::{ReadError, stamp};
 
 /// The mark that some editors put before a text.
-const BYTE_ORDER_MARK: char = '\u{feff}';
+pub(super) const BYTE_ORDER_MARK: char = '\u{feff}';
 
 /// What stands where a secret was.
 const REDACTED: &str = "[redacted";
@@ -106,7 +106,7 @@ impl Tool for EditFile {
             Err(error) => return Err(error.into()),
         };
         if search.is_empty() {
-            return Ok(output(path, replace.to_owned(), &before));
+            return Ok(edited(path, replace.to_owned(), &before));
         }
         let edit = Edit {
             path: &path,
@@ -123,7 +123,7 @@ impl Tool for EditFile {
             edit.placed_exactly(&before)
         };
         match placed? {
-            Placed::Changed(after) => Ok(output(path, after, &before)),
+            Placed::Changed(after) => Ok(edited(path, after, &before)),
             Placed::Already(line) => Ok(Output {
                 data: json!({ "path": path, "unchanged": format!("already applied at line {line}") }),
                 ..Output::default()
@@ -186,7 +186,7 @@ impl Tool for WriteFile {
             replaced(&path, base, &before, &new)?
         };
         let lines = after.split_inclusive('\n').count();
-        let mut output = output(path.clone(), after, &before);
+        let mut output = edited(path.clone(), after, &before);
         let written = output.changes.first();
         output.read = written
             .and_then(|change| change.after.clone())
@@ -332,7 +332,7 @@ fn moved(path: &Path, before: &str) -> String {
 
 /// The place that a quote means whose marks and unseen characters may stand in it as [`fence`](crate::prompt::fence)
 /// shows them. What the file says itself is no escape, unless nothing else can be meant.
-fn locate_as_shown(body: &str, search: &str, replace: &str) -> Result<Located, NoPlace> {
+pub(super) fn locate_as_shown(body: &str, search: &str, replace: &str) -> Result<Located, NoPlace> {
     let is_shown = |escaped: &str, plain: &str| body.contains(plain) && !body.contains(escaped);
     match locate(
         body,
@@ -356,7 +356,7 @@ fn spliced(before: &str, body: &str, located: &Located) -> String {
 }
 
 /// A text with the byte order mark, the line ends and the final newline of the text that it takes the place of.
-fn like(before: &str, after: &str) -> String {
+pub(super) fn like(before: &str, after: &str) -> String {
     let body = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
     let after = after.strip_prefix(BYTE_ORDER_MARK).unwrap_or(after);
     let mut after = with_line_endings_of(body, after).into_owned();
@@ -373,12 +373,12 @@ fn like(before: &str, after: &str) -> String {
     after
 }
 
-fn parses_worse(path: &Path, before: &str, after: &str) -> bool {
+pub(super) fn parses_worse(path: &Path, before: &str, after: &str) -> bool {
     let count = |text: &str| syntax::error_count(path, text).unwrap_or(0);
     count(after) > count(before)
 }
 
-fn output(path: PathBuf, after: String, before: &str) -> Output {
+pub(super) fn edited(path: PathBuf, after: String, before: &str) -> Output {
     let changed = if before.is_empty() {
         "created".to_owned()
     } else {

@@ -17,11 +17,13 @@ pub mod job;
 pub mod language;
 pub mod outputs;
 mod page;
+pub mod patch;
 pub mod project;
 pub mod registry;
 pub mod sandbox;
 pub mod search;
 pub mod shell;
+pub mod symbol;
 pub mod test;
 
 use std::path::PathBuf;

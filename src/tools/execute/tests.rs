@@ -246,6 +246,101 @@ async fn an_edit_of_an_older_version_is_merged_or_refused() {
 }
 
 #[tokio::test]
+async fn a_patch_changes_every_file_or_none() {
+    let mut room = room();
+    let good = "*** Update File: src/a.rs\n@@ fn b() {\n-    two();\n+    three();\n*** Add File: src/n.rs\n+fn n() {}\n";
+    for (rest, expected) in [
+        (
+            "*** Update File: src/crlf.rs\n@@\n-    four();\n+    five();\n",
+            "src/crlf.rs: hunk 1: the search text is not in the file",
+        ),
+        (
+            "*** Update File: none.rs\n@@\n-x\n+y\n",
+            "none.rs does not exist",
+        ),
+        ("*** Add File: src/long.txt\n+x\n", "exists already"),
+        (
+            "*** Update File: src/crlf.rs\n*** Move to: src/a.rs\n",
+            "cannot move to src/a.rs",
+        ),
+        (
+            "*** Update File: .git/config\n@@\n-x\n+y\n",
+            "modify_protected",
+        ),
+        ("*** Add File: ../x\n+y\n", "workspace-only"),
+        ("*** Delete File: src/long.txt\n", "not allowed (delete)"),
+        (
+            "*** Update File: src/crlf.rs\n*** Move to: .env\n",
+            "secret-files",
+        ),
+    ] {
+        let patch = format!("*** Begin Patch\n{good}{rest}*** End Patch\n");
+        let executed = call(&mut room, "apply_patch", json!({ "patch": patch })).await;
+        assert!(
+            !executed.result.success && executed.text.contains(expected),
+            "{rest}: {}",
+            executed.text
+        );
+        assert!(room.staging.proposed().is_empty());
+    }
+    let crlf = "*** Update File: src/crlf.rs\n@@\n fn b() {\n-    two();\n+    three();\n+    four();\n }\n";
+    let patch = format!("*** Begin Patch\n{good}{crlf}*** End Patch\n");
+    let executed = call(&mut room, "apply_patch", json!({ "patch": patch })).await;
+    assert!(executed.result.success, "{}", executed.text);
+    let read = |room: &Room, path: &str| {
+        room.staging
+            .read(Path::new(path))
+            .expect("it is text")
+            .to_string()
+    };
+    assert_eq!(read(&room, "src/a.rs"), CODE.replace("two", "three"));
+    assert_eq!(read(&room, "src/n.rs"), "fn n() {}\n");
+    let expected = CODE
+        .replace("    two();", "    three();\n    four();")
+        .replace('\n', "\r\n");
+    assert_eq!(
+        read(&room, "src/crlf.rs"),
+        format!("\u{feff}{}", expected.trim_end())
+    );
+    let again = call(&mut room, "apply_patch", json!({ "patch": patch })).await;
+    assert!(
+        again.result.success && again.text.contains("src/a.rs is so already"),
+        "{}",
+        again.text
+    );
+}
+
+#[tokio::test]
+async fn a_definition_is_replaced_by_its_name() {
+    let mut room = room();
+    let replace =
+        |symbol: &str, text: &str| json!({ "path": "src/a.rs", "symbol": symbol, "text": text });
+    for (symbol, text, expected) in [
+        ("c", "fn c() {}", "the file defines no `c`. It defines:"),
+        ("b", "fn c() {}", "would not define `b`"),
+        ("b", "fn b() {}\nfn c() {}", "would not define `b`"),
+        ("b", "fn b() {", "would not define `b`"),
+        ("b", "}\nfn b() {", "would not define `b`"),
+    ] {
+        let executed = call(&mut room, "replace_symbol_body", replace(symbol, text)).await;
+        assert!(
+            executed.text.contains(expected),
+            "{text}: {}",
+            executed.text
+        );
+    }
+    assert!(room.staging.proposed().is_empty());
+    let text = "#[inline]\nfn b(x: u8) -> u8 {\n    x\n}\n";
+    let executed = call(&mut room, "replace_symbol_body", replace("b", text)).await;
+    assert!(executed.result.success, "{}", executed.text);
+    let after = room
+        .staging
+        .read(Path::new("src/a.rs"))
+        .expect("it is text");
+    assert_eq!(&*after, CODE.replace("fn b() {\n    two();\n}\n", text));
+}
+
+#[tokio::test]
 async fn files_and_lines_are_found_page_by_page() {
     let mut room = room();
     for (name, arguments, expected) in [
