@@ -110,6 +110,11 @@ impl Quote<'_> {
             return Err(Unwritable::Nesting);
         };
         let signs = self.signs();
+        // Where the text has both signs, nobody knows which of those that come were meant.
+        let is_mixed = |sign: char| self.text.contains(sign) && self.replacement.contains(sign);
+        if signs.0.iter().any(|(quoted, _)| is_mixed(*quoted)) {
+            return Err(Unwritable::Uncertain);
+        }
         let mend = |row: &str| {
             let row = shift.line(row)?;
             Some(row.chars().map(|sign| signs.plain(sign)).collect())
