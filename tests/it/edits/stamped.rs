@@ -5,12 +5,15 @@ use std::path::Path;
 
 use meliora::config::Config;
 use meliora::config::host::Host;
+use meliora::config::tools::Tools;
 use meliora::llm::message::ToolCall;
 use meliora::redact::Redactor;
 use meliora::safety::Policy;
 use meliora::text::bases::Seen;
 use meliora::text::staging::{Staging, stamp};
+use meliora::tools::consent::Consent;
 use meliora::tools::execute::{Desk, execute};
+use meliora::tools::outputs::Outputs;
 use serde_json::json;
 
 use super::corpus::{cases, difference, drawn, joined, shown, versions};
@@ -79,6 +82,10 @@ impl Room {
             policy: &self.policy,
             redactor: &self.redactor,
             checker: None,
+            outputs: &Outputs::default(),
+            settings: &Tools::default(),
+            watch: None,
+            consent: &Consent::default(),
         };
         let executed = execute(&call, &mut staging, &desk).await;
         let after = staging.read(Path::new(name)).expect("it is text");
