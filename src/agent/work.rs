@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use super::task::{Kind, Report, Services, Step, Task};
 use super::{fix, intent, plan, state, steps, verify};
 use crate::config::spending::Job;
-use crate::config::trust;
 use crate::context::Packed;
 use crate::event::RunEvent;
 use crate::llm;
@@ -22,8 +21,7 @@ use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, 
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
 use crate::redact::Redactor;
-use crate::safety::approvals::Approvals;
-use crate::safety::taint::{self, Source, Taint};
+use crate::safety::taint::{self, Source};
 use crate::safety::{self, Policy, Refusal};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
@@ -189,12 +187,7 @@ impl<'run> Work<'run> {
             cuts: 0,
             seen: BTreeMap::new(),
             changes: Vec::new(),
-            consent: Consent {
-                approver: services.approver.clone(),
-                approvals: Some(Approvals::of(host, &task.workspace)),
-                taint: Taint::default(),
-                trusts_tasks: trust::is_trusted(host, &task.workspace),
-            },
+            consent: Consent::of(host, &task.workspace, services.approver.clone()),
             notices: std::mem::take(&mut book.notices),
             book: Arc::new(book),
             versions: BTreeSet::new(),

@@ -21,13 +21,10 @@ use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
-use crate::config::trust;
 use crate::event::{Outcome, Proof, RunEvent};
 use crate::llm::message::ToolCall;
 use crate::redact::stream::Filter;
 use crate::safety::Policy;
-use crate::safety::approvals::Approvals;
-use crate::safety::taint::Taint;
 use crate::text::edit::EditSet;
 use crate::text::staging::Staging;
 use crate::tools::consent::Consent;
@@ -257,12 +254,10 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
     let (watch, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
     let shown = (!call.json)
         .then(|| tokio::spawn(stream(pieces, Filter::new((*services.redactor).clone()))));
-    let consent = Consent {
-        approver: asking::approver(ProgressBar::hidden()),
-        approvals: Some(Approvals::of(&services.host, &root)),
-        taint: Taint::default(),
-        trusts_tasks: trust::is_trusted(&services.host, &root),
-    };
+    // A program that reads JSON is no person.
+    let approver = shown.as_ref();
+    let approver = approver.and_then(|_| asking::approver(ProgressBar::hidden()));
+    let consent = Consent::of(&services.host, &root, approver);
     let executed = {
         let desk = Desk {
             policy: &policy,

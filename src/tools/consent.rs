@@ -9,6 +9,8 @@ use std::sync::Arc;
 
 use super::execute::Desk;
 use super::{Change, Error, Output};
+use crate::config::host::Host;
+use crate::config::trust;
 use crate::event::{Reply, RunEvent};
 use crate::permit::{Action, Decision};
 use crate::redact::Redactor;
@@ -32,6 +34,18 @@ pub struct Consent {
     pub taint: Taint,
     /// Whether the user stands for the tasks that came with the repository.
     pub trusts_tasks: bool,
+}
+
+impl Consent {
+    /// For a run on a workspace that has read nothing yet.
+    pub fn of(host: &Host, workspace: &Path, approver: Option<Approver>) -> Self {
+        Self {
+            approver,
+            approvals: Some(Approvals::of(host, workspace)),
+            taint: Taint::default(),
+            trusts_tasks: trust::is_trusted(host, workspace),
+        }
+    }
 }
 
 /// Judges what a call would do. Changes of files that need a person are left to [`judge_changes`].
