@@ -86,7 +86,7 @@ impl Tool for ApplyPatch {
             .into_iter()
             .map(|(path, after)| Change { path, after });
         Ok(Output {
-            data: json!({ "files": told }),
+            data: json!({ "files": told.join("; ") }),
             changes: changes.collect(),
             ..Output::default()
         })

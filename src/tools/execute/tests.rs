@@ -248,7 +248,7 @@ async fn an_edit_of_an_older_version_is_merged_or_refused() {
 #[tokio::test]
 async fn a_patch_changes_every_file_or_none() {
     let mut room = room();
-    let good = "*** Update File: src/a.rs\n@@ fn b() {\n-    two();\n+    three();\n*** Add File: src/n.rs\n+fn n() {}\n";
+    let good = "*** Update File: src/a.rs\n@@\n fn b() {\n-    two();\n+    three();\n }\n*** Add File: src/n.rs\n+fn n() {}\n";
     for (rest, expected) in [
         (
             "*** Update File: src/crlf.rs\n@@\n-    four();\n+    five();\n",
@@ -441,7 +441,7 @@ async fn what_a_file_hides_takes_no_more_room_than_other_text() {
         ("\u{1}", "⟨U+0001×20000⟩"),
         ("`", "⟨U+0060×20000⟩"),
         ("\u{1}a", "cut: "),
-        ("\u{1}\u{2}", "⟨U+0001 and 39999 more⟩"),
+        ("\u{1}\u{2}", "⟨U+0001 and 12287 more⟩"),
     ] {
         let path = room.staging.root().join("hidden.txt");
         std::fs::write(path, unit.repeat(20_000)).expect("written");
