@@ -40,7 +40,7 @@ impl Tool for FindCode {
 
     fn description(&self) -> &'static str {
         "Tells what a name in the code means: where it is defined or used, what implements it, who calls it, what it \
-         calls, its type. Better than a search for its letters."
+         calls, its type."
     }
 
     fn parameters(&self) -> Vec<Parameter> {
