@@ -63,8 +63,6 @@ pub(crate) const MISQUOTES: [Misquote; 15] = [
 pub(crate) fn misquoted(hunk: &Hunk, how: Misquote, dice: &mut Dice) -> Option<Hunk> {
     let mut misquoted = hunk.clone();
     let rows = &mut misquoted.rows;
-    let filled = |row: &str| !row.trim().is_empty();
-    let indent = |row: &str| row.len() - row.trim_start_matches(' ').len();
     let kept: Vec<usize> = (0..rows.len())
         .filter(|at| rows[*at].0 == ' ' && filled(&rows[*at].1))
         .collect();
@@ -86,37 +84,7 @@ pub(crate) fn misquoted(hunk: &Hunk, how: Misquote, dice: &mut Dice) -> Option<H
             let at = indent(row) + row.trim_start().find(' ')?;
             row.insert(at, ' ');
         }
-        Misquote::Dedented => {
-            let all = rows.iter().filter(|(_, row)| filled(row));
-            let common = all
-                .map(|(_, row)| indent(row))
-                .min()
-                .filter(|common| *common > 0)?;
-            for (_, row) in rows.iter_mut().filter(|(_, row)| filled(row)) {
-                row.drain(..common);
-            }
-        }
-        Misquote::Indented => {
-            for (_, row) in rows.iter_mut().filter(|(_, row)| filled(row)) {
-                row.insert_str(0, "    ");
-            }
-        }
-        Misquote::Retabbed => {
-            let deep = rows
-                .iter()
-                .any(|(sign, row)| *sign != '+' && indent(row) >= 4);
-            // With two spaces for a level nobody knows what a tab stands for.
-            let odd = rows
-                .iter()
-                .any(|(_, row)| filled(row) && !indent(row).is_multiple_of(4));
-            if !deep || odd {
-                return None;
-            }
-            for (_, row) in rows.iter_mut() {
-                let tabs = indent(row) / 4;
-                row.replace_range(..tabs * 4, &"\t".repeat(tabs));
-            }
-        }
+        Misquote::Dedented | Misquote::Indented | Misquote::Retabbed => reindented(rows, how)?,
         Misquote::Typographic => {
             let old = hunk.before().concat();
             for (plain, sign) in [("\"", "\u{201d}"), ("'", "\u{2019}"), ("-", "\u{2013}")] {
@@ -181,6 +149,53 @@ pub(crate) fn misquoted(hunk: &Hunk, how: Misquote, dice: &mut Dice) -> Option<H
         || how == Misquote::Exact
         || how == Misquote::TextHasCarriageReturns)
         .then_some(misquoted)
+}
+
+fn filled(row: &str) -> bool {
+    !row.trim().is_empty()
+}
+
+fn indent(row: &str) -> usize {
+    row.len() - row.trim_start_matches(' ').len()
+}
+
+/// Moves all lines sideways alike; `None` where they cannot be.
+fn reindented(rows: &mut [(char, String)], how: Misquote) -> Option<()> {
+    match how {
+        Misquote::Dedented => {
+            let all = rows.iter().filter(|(_, row)| filled(row));
+            let common = all
+                .map(|(_, row)| indent(row))
+                .min()
+                .filter(|common| *common > 0)?;
+            for (_, row) in rows.iter_mut().filter(|(_, row)| filled(row)) {
+                row.drain(..common);
+            }
+        }
+        Misquote::Indented => {
+            for (_, row) in rows.iter_mut().filter(|(_, row)| filled(row)) {
+                row.insert_str(0, "    ");
+            }
+        }
+        Misquote::Retabbed => {
+            let deep = rows
+                .iter()
+                .any(|(sign, row)| *sign != '+' && indent(row) >= 4);
+            // With two spaces for a level nobody knows what a tab stands for.
+            let odd = rows
+                .iter()
+                .any(|(_, row)| filled(row) && !indent(row).is_multiple_of(4));
+            if !deep || odd {
+                return None;
+            }
+            for (_, row) in rows.iter_mut() {
+                let tabs = indent(row) / 4;
+                row.replace_range(..tabs * 4, &"\t".repeat(tabs));
+            }
+        }
+        _ => {}
+    }
+    Some(())
 }
 
 /// Whether a line stays, and those beside it: what is lost beside a change, nobody can bring back.

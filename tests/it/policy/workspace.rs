@@ -22,7 +22,9 @@ pub(super) struct Workspace {
 impl Workspace {
     /// Makes one.
     pub(super) fn new() -> Self {
-        let folder = TempDir::new_in(env!("CARGO_TARGET_TMPDIR")).expect("a temporary folder");
+        // Not below `/tmp`, where other rules hold, wherever the checkout is.
+        let home = std::env::var("HOME").expect("a home");
+        let folder = TempDir::new_in(home).expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let root = base.join("work");
         for path in [
