@@ -61,6 +61,21 @@ pub enum Action {
         url: String,
         /// Bytes of the body.
         bytes: u64,
+        /// SHA-256 of the headers and the body; empty where neither is sent.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        digest: String,
+    },
+    /// Call a tool that somebody else brought.
+    Guest {
+        /// The plugin, or the server of tools.
+        from: String,
+        /// The tool, as its owner names it.
+        tool: String,
+        /// SHA-256 of what was brought (the library and its manifest, the command line of the server) and of the
+        /// arguments.
+        digest: String,
+        /// Whether it can reach other machines by itself.
+        reaches_out: bool,
     },
 }
 

@@ -12,6 +12,7 @@ use crate::redact::Redactor;
 use crate::safety::approvals::Approver;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
+use crate::tools::registry::Toolbox;
 
 /// One thing to do.
 #[derive(Debug, Clone)]
@@ -142,6 +143,8 @@ pub struct Services {
     pub keeper: Keeper,
     /// The way to a person, where there is one: without it, what needs approval is refused.
     pub approver: Option<Approver>,
+    /// The tools that a run can call.
+    pub toolbox: Arc<Toolbox>,
 }
 
 impl Services {
@@ -153,6 +156,7 @@ impl Services {
             redactor: Arc::new(redactor),
             keeper: Keeper::default(),
             approver: None,
+            toolbox: Arc::default(),
         }
     }
 }

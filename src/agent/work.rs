@@ -26,11 +26,11 @@ use crate::safety::{self, Policy, Refusal};
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::text::staging::Staging;
+use crate::tools::Checker;
 use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, execute_all};
 use crate::tools::language::listed;
 use crate::tools::outputs::Outputs;
-use crate::tools::{Checker, registry};
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
 const REPEATS_TOLD: usize = 2;
@@ -164,6 +164,7 @@ impl<'run> Work<'run> {
         let policy = Policy::new(host, config, &task.workspace);
         let outputs = Outputs::default();
         let desk = Desk {
+            toolbox: &services.toolbox,
             policy: &policy,
             redactor: &services.redactor,
             checker: None,
@@ -173,7 +174,7 @@ impl<'run> Work<'run> {
             consent: &Consent::default(),
         };
         // The same for the whole conversation, so that its beginning stays the same.
-        let tools = registry::offered(&desk.context(&staging));
+        let tools = services.toolbox.offered(&desk.context(&staging));
         Ok(Self {
             staging,
             policy,
@@ -410,6 +411,7 @@ impl<'run> Work<'run> {
         let mut before = self.staging.proposed().clone();
         let all = {
             let desk = Desk {
+                toolbox: &self.services.toolbox,
                 policy: &self.policy,
                 redactor: &self.services.redactor,
                 checker,

@@ -124,7 +124,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn list(json: bool, markdown: bool) -> anyhow::Result<u8> {
-    let tools = registry::tools().iter();
+    let tools = registry::shipped().iter();
     if json {
         paint::say_json(&tools.map(|tool| told(*tool)).collect::<Vec<_>>())?;
     } else if markdown {
@@ -163,7 +163,9 @@ fn show(name: &str, json: bool) -> anyhow::Result<u8> {
 }
 
 fn find(name: &str) -> anyhow::Result<&'static dyn Tool> {
-    registry::find(name)
+    let mut tools = registry::shipped().iter().copied();
+    tools
+        .find(|tool| tool.name() == name)
         .with_context(|| format!("there is no tool `{name}`; `meliora tool list` shows them"))
 }
 
@@ -183,7 +185,7 @@ pub fn page() -> String {
                     is what `meliora tool list --markdown` prints. A model is told only of the tools that have something \
                     to work on in the workspace and are not switched off.\n"
         .to_owned();
-    for tool in registry::tools() {
+    for tool in registry::shipped() {
         let description = tool.description();
         // Writing to a string cannot fail.
         let _ = write!(page, "\n## `{}`\n\n{description}\n\n", tool.name());
@@ -260,6 +262,7 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
     let consent = Consent::of(&services.host, &root, approver);
     let executed = {
         let desk = Desk {
+            toolbox: &services.toolbox,
             policy: &policy,
             redactor: &services.redactor,
             checker: Some(&checker),

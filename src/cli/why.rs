@@ -124,6 +124,7 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
                 method: "GET".to_owned(),
                 url,
                 bytes: 0,
+                digest: String::new(),
             }
         };
         let decision = safety::decide(&policy, &action);

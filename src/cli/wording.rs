@@ -156,6 +156,7 @@ pub fn describe_action(action: &Action) -> String {
         Action::Shell { command, .. } => format!("run `{command}`"),
         Action::Connect { url } => format!("connect to {url}"),
         Action::Request { method, url, .. } => format!("send {method} {url}"),
+        Action::Guest { from, tool, .. } => format!("call {tool} of {from}"),
     }
 }
 

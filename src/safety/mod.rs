@@ -122,7 +122,10 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             directory,
         } => spawn(policy, *purpose, (program, arguments), directory),
         Action::Shell { command, directory } => shell(policy, command, directory),
-        Action::Request { method, url, bytes } => {
+        Action::Guest { from, tool, .. } => ask("guest", format!("{from} would run its {tool}")),
+        Action::Request {
+            method, url, bytes, ..
+        } => {
             let asks_only = *bytes == 0 && matches!(method.as_str(), "GET" | "HEAD");
             let sent = if asks_only {
                 network::Sent::Nothing

@@ -123,6 +123,9 @@ impl Taint {
 pub fn effect(action: &Action) -> Option<&'static str> {
     match action {
         Action::Request { .. } => Some("a request leaves this machine"),
+        Action::Guest { reaches_out, .. } => {
+            reaches_out.then_some("a tool of others would be told something")
+        }
         Action::DeleteFile { .. } => Some("a file would be deleted"),
         Action::Shell { command, .. } if reaches_out(command) => {
             Some("a command would use the network or delete files")
@@ -159,11 +162,18 @@ pub fn irreversible(action: &Action) -> Option<String> {
         Action::Shell { command, .. } if reaches_out(command) => {
             Some("what the command sends or changes elsewhere".to_owned())
         }
+        Action::Guest {
+            from,
+            tool,
+            reaches_out: true,
+            ..
+        } => Some(format!("what {tool} of {from} sends or changes elsewhere")),
         Action::ReadFile { .. }
         | Action::WriteFile { .. }
         | Action::DeleteFile { .. }
         | Action::Spawn { .. }
         | Action::Shell { .. }
+        | Action::Guest { .. }
         | Action::Connect { .. } => None,
     }
 }
@@ -241,6 +251,10 @@ pub fn of_action(action: &Action) -> Option<Source> {
                 what: url.get(..end).unwrap_or_default().to_owned(),
             })
         }
+        Action::Guest { from, tool, .. } => Some(Source {
+            origin: Origin::Plugin,
+            what: format!("{tool} of {from}"),
+        }),
         Action::ReadFile { .. }
         | Action::WriteFile { .. }
         | Action::DeleteFile { .. }
@@ -280,6 +294,7 @@ mod tests {
             method: "GET".to_owned(),
             url: "https://docs.rs/?q=secret".to_owned(),
             bytes: 0,
+            digest: String::new(),
         };
         let delete = Action::DeleteFile {
             path: "/work/a".into(),
@@ -361,6 +376,7 @@ mod tests {
                     method: "POST".to_owned(),
                     url: "https://x".to_owned(),
                     bytes: 1,
+                    digest: String::new(),
                 },
                 true,
             ),

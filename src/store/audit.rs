@@ -192,6 +192,7 @@ pub fn kind(event: &RunEvent) -> Kind {
             (Action::Spawn { .. } | Action::Shell { .. }, _) => Kind::Command,
             (Action::Connect { .. }, _) => Kind::Model,
             (Action::Request { .. }, _) => Kind::Network,
+            (Action::Guest { .. }, _) => Kind::Tool,
         },
         RunEvent::Applied { .. } | RunEvent::Undone { .. } => Kind::File,
         RunEvent::ModelCalled { .. } | RunEvent::FellBack { .. } => Kind::Model,

@@ -12,7 +12,7 @@ use super::{Change, Error, Output};
 use crate::config::host::Host;
 use crate::config::trust;
 use crate::event::{Reply, RunEvent};
-use crate::permit::{Action, Decision};
+use crate::permit::{Action, Decision, Permit};
 use crate::redact::Redactor;
 use crate::safety::approvals::{Approvals, Approver, Matter, Prefix, Question, plain_words};
 use crate::safety::taint::{self, Source, Taint};
@@ -48,12 +48,15 @@ impl Consent {
     }
 }
 
-/// Judges what a call would do. Changes of files that need a person are left to [`judge_changes`].
+/// Judges what a call would do, and gives the permits for it. Changes of files that need a person are left to
+/// [`judge_changes`].
 pub(super) async fn judge_actions(
     actions: &[Action],
+    preview: Option<&str>,
     desk: &Desk<'_>,
     events: &mut Vec<RunEvent>,
-) -> Result<(), Error> {
+) -> Result<Vec<Permit>, Error> {
+    let mut permits = Vec::new();
     for action in actions {
         match decide(action, desk, events) {
             Decision::Allow { .. } => {}
@@ -63,11 +66,16 @@ pub(super) async fn judge_actions(
                 let matter = Matter::of(action.clone());
                 let mut wanted = Wanted::new(rule, reason);
                 wanted.add(action, matter);
+                wanted.show(preview.unwrap_or_default(), desk.redactor);
                 ask(&wanted, desk, events).await?;
             }
         }
+        if !changes_a_file(action) {
+            // Whoever had to be asked has said yes to exactly this.
+            permits.extend(safety::permit_approved(desk.policy, action.clone()));
+        }
     }
-    Ok(())
+    Ok(permits)
 }
 
 /// Judges the changes that a call proposes, with their content: one question for all of them.
@@ -344,7 +352,10 @@ fn said(action: &Action) -> String {
         } => format!("run {} {}", program.display(), arguments.join(" ")),
         Action::Shell { command, .. } => format!("run `{command}`"),
         Action::Connect { url } => format!("connect to {url}"),
-        Action::Request { method, url, bytes } => format!("send {method} {url} ({bytes} bytes)"),
+        Action::Request {
+            method, url, bytes, ..
+        } => format!("send {method} {url} ({bytes} bytes)"),
+        Action::Guest { from, tool, .. } => format!("call {tool} of {from}"),
     }
 }
 

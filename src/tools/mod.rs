@@ -37,7 +37,7 @@ use tokio::sync::{mpsc, oneshot};
 use self::job::{Job, Ran};
 use self::outputs::Outputs;
 use crate::config::tools::Tools as Settings;
-use crate::permit::{Action, Decision};
+use crate::permit::{Action, Decision, Permit};
 use crate::process::Watch;
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
@@ -66,6 +66,11 @@ pub trait Tool: Send + Sync {
 
     /// Everything that a call with these arguments would do to the world, for `safety` to judge.
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action>;
+
+    /// What a person who is asked sees beside the actions, such as the body of a request.
+    fn preview(&self, _arguments: &Value) -> Option<String> {
+        None
+    }
 
     /// Checks arguments before anything is decided.
     fn validate(&self, arguments: &Value) -> Result<(), Error> {
@@ -152,6 +157,20 @@ pub struct Context<'run> {
     pub settings: &'run Settings,
     /// Sees what programs print while they run, if anybody does.
     pub watch: Option<&'run Watch>,
+    /// The permits for the actions of this very call that are not changes of files.
+    pub permits: &'run [Permit],
+}
+
+impl Context<'_> {
+    /// The permit for an action that [`Tool::actions`] named.
+    pub fn permit(&self, action: &Action) -> Result<&Permit, Error> {
+        let mut permits = self.permits.iter();
+        let permit = permits.find(|permit| permit.action() == action);
+        permit.ok_or_else(|| Error::Refused {
+            rule: "permit".to_owned(),
+            reason: "nobody allowed exactly this".to_owned(),
+        })
+    }
 }
 
 /// Looks at exactly the proposed text: its problems, and what its names mean. What does that lives above the tools: it

@@ -1,4 +1,7 @@
-//! The tools that ship, in one list (spec: Plugin Registry).
+//! The tools that a run can call: those that ship, in one list, and those that others brought (spec: Plugin Registry).
+
+use std::fmt;
+use std::sync::Arc;
 
 use super::build::commands::BuildCommand;
 use super::code::{FindCode, RenameSymbol, SymbolSearch};
@@ -47,25 +50,66 @@ static TOOLS: &[&dyn Tool] = &[
     &ReadOutput,
 ];
 
-/// Every tool.
-pub fn tools() -> &'static [&'static dyn Tool] {
+/// What stands between the name of a guest's owner and its own.
+const BETWEEN: &str = "__";
+
+/// The tools that a run can call.
+#[derive(Clone, Default)]
+pub struct Toolbox {
+    guests: Vec<Arc<dyn Tool>>,
+}
+
+impl Toolbox {
+    /// The tools that ship, and those of others. A guest has a name such as `owner__tool`, so that it can take no place
+    /// but its own; any other, and the second of one name, is left out.
+    pub fn with(guests: Vec<Arc<dyn Tool>>) -> Self {
+        let mut toolbox = Self::default();
+        for guest in guests {
+            let is_named = guest.name().contains(BETWEEN);
+            if is_named && toolbox.find(guest.name()).is_none() {
+                toolbox.guests.push(guest);
+            }
+        }
+        toolbox
+    }
+
+    /// Every tool, in the order in which models are told of them.
+    pub fn tools(&self) -> impl Iterator<Item = &dyn Tool> {
+        let guests = self.guests.iter().map(AsRef::as_ref);
+        TOOLS
+            .iter()
+            .copied()
+            .map(|tool| tool as &dyn Tool)
+            .chain(guests)
+    }
+
+    /// The tool of that name.
+    pub fn find(&self, name: &str) -> Option<&dyn Tool> {
+        self.tools().find(|tool| tool.name() == name)
+    }
+
+    /// All of them as a model is told of them.
+    pub fn specs(&self) -> Vec<ToolSpec> {
+        self.tools().map(spec).collect()
+    }
+
+    /// The tools that have something to work on, as a model is told of them.
+    pub fn offered(&self, context: &Context<'_>) -> Vec<ToolSpec> {
+        let tools = self.tools().filter(|tool| tool.is_offered(context));
+        tools.map(spec).collect()
+    }
+}
+
+impl fmt::Debug for Toolbox {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let names = self.guests.iter().map(|guest| guest.name());
+        formatter.debug_list().entries(names).finish()
+    }
+}
+
+/// The tools that ship.
+pub fn shipped() -> &'static [&'static dyn Tool] {
     TOOLS
-}
-
-/// The tool of that name.
-pub fn find(name: &str) -> Option<&'static dyn Tool> {
-    TOOLS.iter().copied().find(|tool| tool.name() == name)
-}
-
-/// The tools that have something to work on, as a model is told of them.
-pub fn offered(context: &Context<'_>) -> Vec<ToolSpec> {
-    let tools = TOOLS.iter().filter(|tool| tool.is_offered(context));
-    tools.map(|tool| spec(*tool)).collect()
-}
-
-/// All tools as a model is told of them.
-pub fn specs() -> Vec<ToolSpec> {
-    TOOLS.iter().map(|tool| spec(*tool)).collect()
 }
 
 fn spec(tool: &dyn Tool) -> ToolSpec {
@@ -78,17 +122,23 @@ fn spec(tool: &dyn Tool) -> ToolSpec {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
+    use crate::permit::Action;
+    use crate::tools::{Error, Output, Parameter, ReturnType};
 
     #[test]
     fn tools_have_different_names_and_small_schemas() {
-        let specs = specs();
+        let toolbox = Toolbox::default();
+        let specs = toolbox.specs();
         for spec in &specs {
             assert_eq!(
                 specs.iter().filter(|other| other.name == spec.name).count(),
                 1
             );
-            assert_eq!(find(&spec.name).map(Tool::name), Some(spec.name.as_str()));
+            let found = toolbox.find(&spec.name).map(Tool::name);
+            assert_eq!(found, Some(spec.name.as_str()));
         }
         let bytes: usize = specs
             .iter()
@@ -99,5 +149,39 @@ mod tests {
             bytes < 10 * 1024 + 512,
             "{bytes} bytes of tool schemas in every request"
         );
+    }
+
+    #[test]
+    fn a_guest_takes_no_place_but_its_own() {
+        #[derive(Debug)]
+        struct Guest(&'static str);
+        #[async_trait::async_trait]
+        impl Tool for Guest {
+            fn name(&self) -> &str {
+                self.0
+            }
+            fn description(&self) -> &'static str {
+                ""
+            }
+            fn parameters(&self) -> Vec<Parameter> {
+                Vec::new()
+            }
+            fn returns(&self) -> ReturnType {
+                ReturnType {
+                    description: String::new(),
+                }
+            }
+            async fn execute(&self, _: &Context<'_>, _: &Value) -> Result<Output, Error> {
+                Ok(Output::default())
+            }
+            fn actions(&self, _: &Value, _: &Context<'_>) -> Vec<Action> {
+                Vec::new()
+            }
+        }
+        let guests = ["read_file", "a__b", "a__b", "a__c"];
+        let guests = guests.map(|name| Arc::new(Guest(name)) as Arc<dyn Tool>);
+        let toolbox = Toolbox::with(guests.to_vec());
+        assert_eq!(format!("{toolbox:?}"), r#"["a__b", "a__c"]"#);
+        assert_eq!(toolbox.tools().count(), shipped().len() + 2);
     }
 }

@@ -12,10 +12,11 @@ use meliora::llm::message::ToolCall;
 use meliora::redact::Redactor;
 use meliora::safety::Policy;
 use meliora::text::staging::Staging;
+use meliora::tools::Checker;
 use meliora::tools::consent::Consent;
 use meliora::tools::execute::{Desk, Executed, execute, execute_all};
 use meliora::tools::outputs::Outputs;
-use meliora::tools::{Checker, registry};
+use meliora::tools::registry::Toolbox;
 use serde_json::{Value, json};
 
 use crate::servers::tool;
@@ -97,6 +98,7 @@ impl Scene {
         let policy = Policy::new(host, config, &self.root);
         let (checker, questions) = Checker::new();
         let desk = Desk {
+            toolbox: &Toolbox::default(),
             policy: &policy,
             redactor,
             checker: Some(&checker),
@@ -397,6 +399,7 @@ async fn tools_without_work_are_neither_told_of_nor_run() {
         } = &scene.services;
         let policy = Policy::new(host, config, &scene.root);
         let desk = Desk {
+            toolbox: &Toolbox::default(),
             policy: &policy,
             redactor,
             checker: None,
@@ -405,7 +408,7 @@ async fn tools_without_work_are_neither_told_of_nor_run() {
             watch: None,
             consent: &Consent::default(),
         };
-        let specs = registry::offered(&desk.context(&scene.staging));
+        let specs = Toolbox::default().offered(&desk.context(&scene.staging));
         specs.into_iter().map(|spec| spec.name).collect::<Vec<_>>()
     };
     let has = |names: &[String], name: &str| names.iter().any(|known| known == name);

@@ -8,7 +8,7 @@ use meliora::llm::tokens;
 use meliora::prompt::book::Book;
 use meliora::prompt::{Frame, Part, Slot, shipped};
 use meliora::redact::Redactor;
-use meliora::tools::registry;
+use meliora::tools::registry::Toolbox;
 use serde_json::{Value, json};
 
 use crate::model::scripted::{Server, says};
@@ -241,7 +241,8 @@ fn nothing_hides(prompt: &str) {
 #[test]
 fn what_is_always_sent_is_at_most_12_kilobytes() {
     let prompts: usize = shipped().iter().map(|template| template.body.len()).sum();
-    let tools: usize = registry::specs()
+    let tools: usize = Toolbox::default()
+        .specs()
         .iter()
         .map(|tool| tool.name.len() + tool.description.len() + tool.parameters.to_string().len())
         .sum();

@@ -129,6 +129,7 @@ impl Session {
             redactor: Arc::clone(&self.redactor),
             keeper: Keeper::default(),
             approver: None,
+            toolbox: Arc::default(),
         });
         services.clone()
     }

@@ -6,9 +6,9 @@ use serde_json::{Value, json};
 
 use super::consent::{self, Consent};
 use super::outputs::Outputs;
+use super::registry::Toolbox;
 use super::{
     Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Settings, Tool, ToolResult,
-    registry,
 };
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
@@ -33,6 +33,8 @@ const SUMMARY_CHARACTERS_MAX: usize = 160;
 /// What every call of a run shares.
 #[derive(Debug)]
 pub struct Desk<'run> {
+    /// What can be called.
+    pub toolbox: &'run Toolbox,
     /// What is allowed.
     pub policy: &'run Policy,
     /// Takes secrets out of results.
@@ -59,6 +61,7 @@ impl<'run> Desk<'run> {
             outputs: self.outputs,
             settings: self.settings,
             watch: self.watch,
+            permits: &[],
         }
     }
 }
@@ -87,7 +90,8 @@ pub async fn execute_all(
     staging: &mut Staging,
     desk: &Desk<'_>,
 ) -> Vec<Executed> {
-    let only_looks = |call: &ToolCall| registry::find(&call.name).is_some_and(Tool::only_looks);
+    let tool = |call: &ToolCall| desk.toolbox.find(&call.name);
+    let only_looks = |call: &ToolCall| tool(call).is_some_and(Tool::only_looks);
     let mut executed = Vec::with_capacity(calls.len());
     let mut rest = calls;
     while let Some(first) = rest.first() {
@@ -205,8 +209,8 @@ async fn run(
     events: &mut Vec<RunEvent>,
     sources: &mut Vec<Source>,
 ) -> Result<Output, Error> {
-    let tool = registry::find(&call.name).ok_or_else(|| {
-        let names: Vec<&str> = registry::tools().iter().map(|tool| tool.name()).collect();
+    let tool = desk.toolbox.find(&call.name).ok_or_else(|| {
+        let names: Vec<&str> = desk.toolbox.tools().map(Tool::name).collect();
         Error::Arguments(format!(
             "there is no tool `{}`; the tools are {}",
             call.name,
@@ -224,7 +228,12 @@ async fn run(
         return Err(Error::Unavailable(reason));
     }
     let actions = tool.actions(&arguments, &context);
-    consent::judge_actions(&actions, desk, events).await?;
+    let preview = tool.preview(&arguments);
+    let permits = consent::judge_actions(&actions, preview.as_deref(), desk, events).await?;
+    let context = Context {
+        permits: &permits,
+        ..context
+    };
     // Also what a call that fails was told has been read.
     let output = tool.execute(&context, &arguments).await;
     sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));

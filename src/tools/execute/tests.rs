@@ -68,6 +68,7 @@ async fn call(room: &mut Room, name: &str, arguments: Value) -> Executed {
         arguments: arguments.to_string(),
     };
     let desk = Desk {
+        toolbox: &Toolbox::default(),
         policy: &room.policy,
         redactor: &room.redactor,
         checker: room.checker.as_ref(),

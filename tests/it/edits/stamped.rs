@@ -14,6 +14,7 @@ use meliora::text::staging::{Staging, stamp};
 use meliora::tools::consent::Consent;
 use meliora::tools::execute::{Desk, execute};
 use meliora::tools::outputs::Outputs;
+use meliora::tools::registry::Toolbox;
 use serde_json::json;
 
 use super::corpus::{cases, difference, drawn, joined, shown, versions};
@@ -79,6 +80,7 @@ impl Room {
             .to_string(),
         };
         let desk = Desk {
+            toolbox: &Toolbox::default(),
             policy: &self.policy,
             redactor: &self.redactor,
             checker: None,

@@ -30,7 +30,7 @@ use meliora::llm::message::{Answer, Message, Request, ToolSpec};
 use meliora::permit::Action;
 use meliora::redact::Redactor;
 use meliora::safety::{self, Policy};
-use meliora::tools::registry;
+use meliora::tools::registry::Toolbox;
 use serde_json::json;
 
 use self::scripted::{Reply, Server};
@@ -74,7 +74,7 @@ fn saying(text: &str) -> Request {
     };
     Request {
         messages: vec![system, user],
-        tools: registry::specs(),
+        tools: Toolbox::default().specs(),
     }
 }
 

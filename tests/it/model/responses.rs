@@ -3,7 +3,7 @@
 use meliora::config::{ActionStyle, Config, Wire};
 use meliora::llm::Error;
 use meliora::llm::message::{Answer, Finish, Message, Thoughts};
-use meliora::tools::registry;
+use meliora::tools::registry::Toolbox;
 use serde_json::{Value, json};
 
 use super::anthropic::streams;
@@ -92,7 +92,10 @@ async fn a_thought_goes_back_encrypted_with_what_it_led_to() {
         (&json!(false), &json!(true))
     );
     assert_eq!(first["include"], json!(["reasoning.encrypted_content"]));
-    assert_eq!(first["tools"][0]["name"], registry::specs()[0].name);
+    assert_eq!(
+        first["tools"][0]["name"],
+        Toolbox::default().specs()[0].name
+    );
 
     // After the words of the system.
     let said = |number: usize| {
