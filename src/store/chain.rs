@@ -53,6 +53,11 @@ impl Seal {
         Self { key, journal }
     }
 
+    /// Name of the journal.
+    pub(super) fn journal(&self) -> [u8; 16] {
+        self.journal
+    }
+
     /// The bytes with their code behind them.
     fn close(&self, purpose: Purpose, mut bytes: Vec<u8>) -> Vec<u8> {
         let code = self.mac(purpose, &bytes).finalize().into_bytes();

@@ -3,7 +3,8 @@
 //! One thread writes, fed by a bounded queue. Events of one moment go to the disk together, and at once when a run
 //! begins or ends. Three things tell how far the journal goes: its last record, a head written with it, and an anchor
 //! in a file of its own; a journal that was cut at its end disagrees with them. The next record always follows the
-//! *head*, so that a cut leaves a gap for ever.
+//! *head*, so that a cut leaves a gap for ever. The anchor also knows the journal's name: where the whole file is gone or
+//! damaged, the journal goes on after what the anchor says was written, and the gap shows as well.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -149,7 +150,6 @@ fn open_files(folder: PathBuf) -> Result<(Files, Option<String>), Error> {
         move |source| Error::Io { path, source }
     };
     durable::make_folder(&folder).map_err(at(&folder))?;
-    let opened = tables::open(&folder.join(FILE))?;
     let key_path = folder.join(KEY_FILE);
     let made = durable::write_once(&key_path, &super::random::<32>()?).map_err(at(&key_path))?;
     let key: Digest = std::fs::read(&key_path)
@@ -161,13 +161,17 @@ fn open_files(folder: PathBuf) -> Result<(Files, Option<String>), Error> {
                 key_path.display()
             ))
         })?;
-    let anchored = folder.join(ANCHOR_FILE).exists();
-    let incident = match (&opened.set_aside, opened.fresh && anchored) {
+    let anchored = anchored_name(&folder, key);
+    let opened = tables::open(&folder.join(FILE), anchored)?;
+    let has_anchor = folder.join(ANCHOR_FILE).exists();
+    let incident = match (&opened.set_aside, opened.fresh && has_anchor) {
         (Some(aside), _) => Some(format!(
-            "the store was damaged: it was kept as {} and a new one begun",
+            "the store was damaged: it was kept as {}, and its entries are missing from the journal from here on",
             aside.display()
         )),
-        (None, true) => Some("the journal of earlier runs is gone: a new one was begun".to_owned()),
+        (None, true) => Some(
+            "the journal of earlier runs is gone: its entries are missing from here on".to_owned(),
+        ),
         (None, false) if made && !opened.fresh => {
             Some("the journal's key was lost: entries before this one cannot be checked".to_owned())
         }
@@ -178,7 +182,7 @@ fn open_files(folder: PathBuf) -> Result<(Files, Option<String>), Error> {
         seal: Seal::new(key, opened.journal),
         folder,
     };
-    if opened.fresh {
+    if opened.fresh && anchored.is_none() {
         write_anchor(&files, Position::START)?;
     }
     Ok((files, incident))
@@ -192,7 +196,7 @@ fn incident_events(incident: &str, folder: &Path) -> [RunEvent; 3] {
             workspace: folder.to_owned(),
         },
         RunEvent::Step {
-            what: "begin a new journal".to_owned(),
+            what: "begin a new file".to_owned(),
             reason: incident.to_owned(),
         },
         RunEvent::Finished(Outcome::Nothing {
@@ -389,11 +393,24 @@ fn end_of_journal(
 
 pub(super) fn write_anchor(files: &Files, position: Position) -> Result<(), Error> {
     let path = files.folder.join(ANCHOR_FILE);
-    let bytes = position.encode(&files.seal, Purpose::Anchor);
+    let mut bytes = files.seal.journal().to_vec();
+    bytes.extend(position.encode(&files.seal, Purpose::Anchor));
     durable::write(&path, &bytes).map_err(|source| Error::Io { path, source })
 }
 
+/// How far the anchor says that this journal goes; `None` where there is none that this journal wrote.
 pub(super) fn read_anchor(files: &Files) -> Option<Position> {
     let bytes = std::fs::read(files.folder.join(ANCHOR_FILE)).ok()?;
-    Position::decode(&files.seal, Purpose::Anchor, &bytes)
+    let (name, sealed) = bytes.split_first_chunk::<16>()?;
+    let is_ours = *name == files.seal.journal();
+    let position = Position::decode(&files.seal, Purpose::Anchor, sealed);
+    position.filter(|_| is_ours)
+}
+
+/// Name of the journal that the anchor is of, if it was written with this key.
+fn anchored_name(folder: &Path, key: Digest) -> Option<[u8; 16]> {
+    let bytes = std::fs::read(folder.join(ANCHOR_FILE)).ok()?;
+    let (name, sealed) = bytes.split_first_chunk::<16>()?;
+    let position = Position::decode(&Seal::new(key, *name), Purpose::Anchor, sealed);
+    position.map(|_| *name)
 }

@@ -46,12 +46,13 @@ pub(super) struct Opened {
     pub fresh: bool,
 }
 
-/// Opens the file and brings its tables to the present format. A damaged file is renamed and a fresh one begun.
-pub(super) fn open(path: &Path) -> Result<Opened, Error> {
-    match open_sound(path) {
+/// Opens the file and brings its tables to the present format. A damaged file is renamed and a fresh one begun, which
+/// goes on with the journal of that name if there is one.
+pub(super) fn open(path: &Path, journal: Option<[u8; 16]>) -> Result<Opened, Error> {
+    match open_sound(path, journal) {
         Err(Error::Damaged(_)) => {
             let aside = put_aside(path)?;
-            let opened = open_sound(path)?;
+            let opened = open_sound(path, journal)?;
             Ok(Opened {
                 set_aside: Some(aside),
                 ..opened
@@ -61,7 +62,7 @@ pub(super) fn open(path: &Path) -> Result<Opened, Error> {
     }
 }
 
-fn open_sound(path: &Path) -> Result<Opened, Error> {
+fn open_sound(path: &Path, journal: Option<[u8; 16]>) -> Result<Opened, Error> {
     let mut builder = Builder::new();
     builder
         .set_cache_size(CACHE_BYTES_MAX)
@@ -74,7 +75,7 @@ fn open_sound(path: &Path) -> Result<Opened, Error> {
         DatabaseError::Storage(error) => storage(path, error),
         other => Error::Damaged(other.to_string()),
     })?;
-    let (journal, fresh) = prepare(&database)?;
+    let (journal, fresh) = prepare(&database, journal)?;
     Ok(Opened {
         database,
         journal,
@@ -102,7 +103,7 @@ fn storage(path: &Path, error: StorageError) -> Error {
 }
 
 /// Makes the tables of a fresh file, or brings those of an older format up to date.
-fn prepare(database: &Database) -> Result<([u8; 16], bool), Error> {
+fn prepare(database: &Database, name: Option<[u8; 16]>) -> Result<([u8; 16], bool), Error> {
     let transaction = database.begin_write()?;
     let (journal, fresh) = {
         let mut meta = transaction.open_table(META)?;
@@ -122,7 +123,7 @@ fn prepare(database: &Database) -> Result<([u8; 16], bool), Error> {
         let known: Option<[u8; 16]> = meta
             .get(META_JOURNAL)?
             .and_then(|value| value.value().try_into().ok());
-        let journal = known.map_or_else(super::random, Ok)?;
+        let journal = known.or(name).map_or_else(super::random, Ok)?;
         if known.is_none() {
             meta.insert(META_JOURNAL, journal.as_slice())?;
         }
@@ -169,7 +170,7 @@ mod tests {
     fn a_file_of_a_newer_format_is_left_alone() {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let path = folder.path().join("store.redb");
-        let opened = open(&path).expect("opened");
+        let opened = open(&path, None).expect("opened");
         assert!(opened.fresh);
         let transaction = opened.database.begin_write().expect("a transaction");
         transaction
@@ -180,7 +181,7 @@ mod tests {
         transaction.commit().expect("committed");
         drop(opened);
         for _ in 0..2 {
-            let error = open(&path).expect_err("a newer format");
+            let error = open(&path, None).expect_err("a newer format");
             assert!(matches!(error, Error::Newer { found } if found == FORMAT + 1));
         }
         let names = std::fs::read_dir(folder.path()).expect("readable").count();

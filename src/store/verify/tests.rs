@@ -412,6 +412,45 @@ fn a_missing_anchor_or_file_is_noticed() {
         store.notices()
     );
     assert_eq!(store.runs(9).expect("readable")[0].kind, "store");
+    for _ in 0..2 {
+        // Also when it was told once, and more was written.
+        store.append(&RunId::new(RUN, 3), &RunEvent::Finished(Outcome::Cancelled));
+        let fault = store.verify().expect("readable").fault.expect("a fault");
+        assert_eq!(fault, Fault::new(1, missing(1, 11)));
+    }
+}
+
+#[test]
+fn a_file_that_was_damaged_in_any_place_is_named_with_the_entries_that_are_missing() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let state = host(folder.path()).state_of(folder.path());
+    let path = state.join(crate::store::FILE);
+    drop(filled(folder.path()));
+    let anchor = std::fs::read(state.join(ANCHOR_FILE)).expect("readable");
+    let whole = std::fs::read(&path).expect("readable");
+    let used = whole
+        .iter()
+        .enumerate()
+        .filter(|(_, byte)| !matches!(**byte, 0 | 0xff));
+    let used: Vec<usize> = used.map(|(place, _)| place).collect();
+    let mut found = 0;
+    for number in 0..40 {
+        std::fs::write(state.join(ANCHOR_FILE), &anchor).expect("written");
+        let mut altered = whole.clone();
+        altered[used[used.len() * number / 40]] ^= 0x10;
+        std::fs::write(&path, &altered).expect("written");
+        let store = open(folder.path());
+        let verdict = store.verify().expect("readable");
+        match verdict.fault {
+            Some(fault) => {
+                assert_eq!(fault, Fault::new(1, missing(1, 10)));
+                found += 1;
+            }
+            // A byte of the file that holds nothing.
+            None => assert_eq!((verdict.entries, store.notices()), (10, [].as_slice())),
+        }
+    }
+    assert!(found > 20, "{found}");
 }
 
 #[test]
