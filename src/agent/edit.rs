@@ -10,7 +10,7 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use super::disk::{self, Found};
-pub use super::interrupted::recover;
+pub use super::interrupted::{Recovered, recover};
 use super::interrupted::{settle_interrupted, take_back};
 use super::steps;
 use super::task::Step;
@@ -22,6 +22,10 @@ use crate::safety::{self, Policy};
 use crate::store::durable;
 use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage, StepRecord};
 use crate::text::edit::{EditSet, Merge, merge};
+
+/// Is told what has to stand in the journal before the first file changes: how the policy judged every change, and how
+/// runs ended that were interrupted.
+pub type Witness<'run> = &'run mut dyn FnMut(&RunId, &[RunEvent]);
 
 /// What a delivery did.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -126,7 +130,7 @@ pub fn apply_to_disk(
     run: &RunId,
     edits: &EditSet,
 ) -> Result<Applied, ApplyError> {
-    apply_steps_to_disk(host, workspace, policy, run, (edits, &[]))
+    apply_steps_to_disk(host, workspace, policy, run, (edits, &[]), &mut |_, _| {})
 }
 
 /// [`apply_to_disk`] of an edit that was made in steps, each of which can be taken back alone.
@@ -136,9 +140,10 @@ pub fn apply_steps_to_disk(
     policy: &Policy,
     run: &RunId,
     (edits, steps): (&EditSet, &[Step]),
+    witness: Witness<'_>,
 ) -> Result<Applied, ApplyError> {
     let images = Images::lock(host, workspace)?;
-    let mut notices = settle_interrupted(&images, host, workspace)?;
+    let mut notices = settle_interrupted(&images, host, workspace)?.told(witness);
     let order = Order {
         run,
         consent: Consent::Policy,
@@ -150,7 +155,7 @@ pub fn apply_steps_to_disk(
         wishes: wishes(edits),
         folders: Vec::new(),
     };
-    let mut applied = deliver(&images, policy, order)?;
+    let mut applied = deliver(&images, policy, order, witness)?;
     notices.append(&mut applied.notices);
     applied.notices = notices;
     Ok(applied)
@@ -204,6 +209,7 @@ pub(super) fn deliver(
     images: &Images,
     policy: &Policy,
     order: Order<'_>,
+    witness: Witness<'_>,
 ) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
     let changes = plan(images, policy, &order, &mut applied)?;
@@ -219,6 +225,7 @@ pub(super) fn deliver(
     record.files = changes.iter().map(|change| change.record.clone()).collect();
     record.folders = missing_folders(root, &changes);
     images.save(&record)?;
+    witness(order.run, &applied.decisions);
     let written = carry_out(root, &record, &changes).and_then(|()| {
         remove_empty(root, &order.folders);
         Ok(mark_done(images, &record)?)

@@ -6,26 +6,41 @@
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Found};
-use super::edit::{ApplyError, Consent, Settled, judge, locate, remove_empty, settle, text_of};
+use super::edit::{
+    ApplyError, Consent, Settled, Witness, judge, locate, remove_empty, settle, text_of,
+};
 use crate::config::Config;
 use crate::config::host::Host;
+use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::Policy;
 use crate::store::durable;
 use crate::store::images::{self, FileRecord, Images, RunRecord, Stage};
 
+/// What was settled.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Recovered {
+    /// Sentences for people.
+    pub notices: Vec<String>,
+    /// What the journal has to be told of the runs that were interrupted.
+    pub events: Vec<(RunId, RunEvent)>,
+}
+
 /// Settles what a killed process left behind: a run whose files had all changed is marked done, any other is taken
-/// back. Gives sentences for people. Called at the start of everything that reads or changes a workspace.
-pub fn recover(host: &Host, workspace: &Path) -> Result<Vec<String>, ApplyError> {
+/// back. Called at the start of everything that reads or changes a workspace.
+pub fn recover(host: &Host, workspace: &Path) -> Result<Recovered, ApplyError> {
     if !host.state_of(workspace).join("images").exists() {
-        return Ok(Vec::new());
+        return Ok(Recovered::default());
     }
     match Images::lock(host, workspace) {
         Ok(images) => settle_interrupted(&images, host, workspace),
         // Without its state folder the program still works; it only cannot change files.
-        Err(images::Error::Io { path, source }) => Ok(vec![format!(
-            "files cannot be changed this time: cannot use {}: {source}",
-            path.display()
-        )]),
+        Err(images::Error::Io { path, source }) => Ok(Recovered {
+            notices: vec![format!(
+                "files cannot be changed this time: cannot use {}: {source}",
+                path.display()
+            )],
+            events: Vec::new(),
+        }),
         Err(error) => Err(error.into()),
     }
 }
@@ -34,43 +49,75 @@ pub(super) fn settle_interrupted(
     images: &Images,
     host: &Host,
     workspace: &Path,
-) -> Result<Vec<String>, ApplyError> {
+) -> Result<Recovered, ApplyError> {
     let mut config = Config::default();
     // What was written under a larger limit can be taken back as well.
     config.safety.max_file_size_mb = u64::MAX;
     let policy = Policy::new(host, &config, workspace);
-    let mut notices = Vec::new();
+    let mut recovered = Recovered::default();
     for mut record in images.runs()? {
         if record.stage == Stage::Done {
             continue;
         }
         let Ok(complete) = is_complete(images, policy.workspace(), &record) else {
             images.give_up(&record.run)?;
-            notices.push(format!(
-                "run {} was interrupted and its old texts are damaged: look at {}",
-                record.run,
-                list(&record.paths())
-            ));
+            recovered.failed(
+                &record.run,
+                format!(
+                    "was interrupted and its old texts are damaged: look at {}",
+                    list(&record.paths())
+                ),
+            );
             continue;
         };
         if complete {
             record.stage = Stage::Done;
             images.save(&record)?;
             sweep(policy.workspace(), &record);
-            notices.push(format!(
-                "run {} was interrupted after its last file: it is complete",
-                record.run
-            ));
+            recovered.completed(&record);
         } else {
             let left = take_back(images, &policy, &record)?;
-            notices.push(format!(
-                "run {} was interrupted while it changed files: its changes were taken back",
-                record.run
-            ));
-            notices.extend(left);
+            let what = "was interrupted while it changed files: its changes were taken back";
+            recovered.failed(&record.run, what.to_owned());
+            recovered.notices.extend(left);
         }
     }
-    Ok(notices)
+    Ok(recovered)
+}
+
+impl Recovered {
+    fn failed(&mut self, run: &RunId, what: String) {
+        self.notices.push(format!("run {run} {what}"));
+        let outcome = Outcome::Failed {
+            message: format!("it {what}"),
+        };
+        self.events.push((run.clone(), RunEvent::Finished(outcome)));
+    }
+
+    fn completed(&mut self, record: &RunRecord) {
+        let run = &record.run;
+        let notice = format!("run {run} was interrupted after its last file: it is complete");
+        self.notices.push(notice);
+        let files = record.paths();
+        let outcome = Outcome::Applied { files: files.len() };
+        let changed = match &record.reverts {
+            Some(reverted) => RunEvent::Undone {
+                run: reverted.clone(),
+                files,
+            },
+            None => RunEvent::Applied { files },
+        };
+        let events = [changed, RunEvent::Finished(outcome)];
+        self.events.extend(events.map(|event| (run.clone(), event)));
+    }
+
+    /// Tells the journal, and gives the sentences for people.
+    pub(super) fn told(self, witness: Witness<'_>) -> Vec<String> {
+        for (run, event) in &self.events {
+            witness(run, std::slice::from_ref(event));
+        }
+        self.notices
+    }
 }
 
 /// Whether every file is as the run meant to leave it.

@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use super::disk::{self, Found};
 use super::edit::{
-    Applied, ApplyError, Conflicts, Consent, Order, Settled, Wish, deliver, locate, make_room,
-    settle, text_of,
+    Applied, ApplyError, Conflicts, Consent, Order, Settled, Wish, Witness, deliver, locate,
+    make_room, settle, text_of,
 };
 use super::interrupted::settle_interrupted;
 use super::steps;
@@ -64,13 +64,24 @@ pub struct Reverted {
     pub applied: Applied,
 }
 
+/// What the changes of an undo reverse.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reverses {
+    /// The run: the one that is taken back, or the undo that a redo reverses.
+    pub run: RunId,
+    /// The step of it; without one, all of it.
+    pub step: Option<usize>,
+}
+
 /// What an editor has to apply.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Plan {
     /// The run that is taken back or made again.
     pub run: RunId,
-    /// The run whose changes the edit reverses: `run` itself, or the undo that a redo reverses.
-    pub reverts: RunId,
+    /// The step of it that is meant; without one, all of it.
+    pub step: Option<usize>,
+    /// What the edit reverses.
+    pub reverts: Reverses,
     /// The edit, computed for the texts as they are now.
     pub edits: EditSet,
     /// Files that keep other changes beside.
@@ -125,16 +136,18 @@ impl From<images::Error> for UndoError {
     }
 }
 
-/// Takes a run back, or makes it again, on the disk. `run` is the name of this run itself.
+/// Takes a run back, or makes it again, on the disk. `run` is the name of this run itself; `witness` is told of what was
+/// decided before anything changes.
 pub fn revert(
     host: &Host,
     policy: &Policy,
     run: &RunId,
     wanted: &Wanted,
+    witness: Witness<'_>,
 ) -> Result<Reverted, UndoError> {
     let workspace = policy.workspace();
     let images = Images::lock(host, workspace)?;
-    let notices = settle_interrupted(&images, host, workspace)?;
+    let notices = settle_interrupted(&images, host, workspace)?.told(witness);
     let Choice {
         origin,
         target,
@@ -152,7 +165,7 @@ pub fn revert(
         wishes: wishes(&images, &target)?,
         folders: target.folders.clone(),
     };
-    let mut applied = deliver(&images, policy, order)?;
+    let mut applied = deliver(&images, policy, order, witness)?;
     applied.notices.splice(0..0, notices);
     Ok(Reverted {
         run: origin,
@@ -170,10 +183,18 @@ pub fn plan_undo(
     open: &BTreeMap<PathBuf, Arc<str>>,
 ) -> Result<Plan, UndoError> {
     let images = Images::lock(host, workspace)?;
-    let Choice { origin, target, .. } = choose(&images.runs()?, wanted)?;
+    let Choice {
+        origin,
+        target,
+        step,
+    } = choose(&images.runs()?, wanted)?;
     let mut plan = Plan {
         run: origin,
-        reverts: target.run.clone(),
+        step: wanted.step,
+        reverts: Reverses {
+            run: target.run.clone(),
+            step: step.map(|(_, step)| step),
+        },
         edits: EditSet::default(),
         merged: Vec::new(),
         left: Vec::new(),
@@ -209,19 +230,26 @@ pub fn plan_undo(
     Ok(plan)
 }
 
-/// Keeps what an editor applied for a run, so that it can be taken back. `reverts` names the run that it took back, if
-/// that is what the edit was for. Gives what should be said.
+/// Keeps what an editor applied for a run, so that it can be taken back. `reverts` names what it took back, if that is
+/// what the edit was for. Gives what should be said.
 pub fn record_applied(
     host: &Host,
     workspace: &Path,
     run: &RunId,
     (edits, steps): (&EditSet, &[Step]),
-    reverts: Option<&RunId>,
+    reverts: Option<Reverses>,
 ) -> Result<Option<String>, images::Error> {
     let images = Images::lock(host, workspace)?;
     let mut record = RunRecord::begin(run, Hand::Editor, &images.runs()?);
     record.stage = Stage::Done;
-    record.reverts = reverts.cloned();
+    match reverts {
+        Some(Reverses {
+            run,
+            step: Some(step),
+        }) => record.reverts_step = Some((run, step)),
+        Some(Reverses { run, step: None }) => record.reverts = Some(run),
+        None => {}
+    }
     record.steps = steps::keep(&images, steps)?;
     let image = |text: &Option<Arc<str>>| -> Result<Option<Image>, images::Error> {
         let Some(text) = text else {

@@ -55,9 +55,8 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     for notice in telemetry::start(host, config, Arc::clone(redactor)) {
         paint::remark(notice);
     }
-    for notice in edit::recover(host, &project.root)? {
-        paint::remark(notice);
-    }
+    let recovered = edit::recover(host, &project.root)?;
+    recovered.notices.iter().for_each(paint::remark);
     let store = Store::open(host, &project.root, Arc::clone(redactor));
     for notice in store.notices() {
         paint::remark(notice);
@@ -65,6 +64,9 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     let undo_bytes_max = config.undo.megabytes_max.saturating_mul(1_000_000);
     if let Err(error) = images::limit(host, &project.root, undo_bytes_max) {
         paint::remark(error);
+    }
+    for (run, event) in &recovered.events {
+        store.append(run, event);
     }
     if let Err(error) = store.keep_up_to(Retention::of(config)) {
         paint::remark(format!(
@@ -132,9 +134,9 @@ impl Session {
             &policy,
             &self.run,
             (&proposal.edits, &proposal.steps),
+            &mut |run, events| self.witness(run, events),
         ) {
             Ok(applied) => {
-                self.record(applied.decisions);
                 for notice in applied.left.iter().chain(&applied.notices) {
                     paint::remark(notice);
                 }
@@ -176,6 +178,16 @@ impl Session {
             Reply::Always | Reply::Expired | Reply::Nobody | Reply::Changed => Err(format!(
                 "nothing was changed: {reason}; nobody could be asked: run it in a terminal"
             )),
+        }
+    }
+
+    /// Writes into the journal what has to stand there before files change.
+    pub fn witness(&self, run: &RunId, events: &[RunEvent]) {
+        for event in events {
+            self.store.append(run, event);
+        }
+        if let Err(error) = self.store.flush() {
+            paint::remark(format!("the journal could not be written: {error}"));
         }
     }
 

@@ -103,8 +103,21 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         &session.services.config,
         &session.project.root,
     );
-    let result = undo::revert(&session.services.host, &policy, &session.run, &wanted);
-    record(&session, &wanted, &result);
+    let mut begun = false;
+    let result = undo::revert(
+        &session.services.host,
+        &policy,
+        &session.run,
+        &wanted,
+        &mut |run, events| {
+            if *run == session.run {
+                begun = true;
+                session.record(vec![started(&session, &wanted)]);
+            }
+            session.witness(run, events);
+        },
+    );
+    record(&session, &wanted, &result, begun);
     match result {
         Ok(reverted) => {
             let shown = show(&session, &wanted, &reverted, arguments.json);
@@ -135,27 +148,27 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
     }
 }
 
-/// Writes the run into the journal. A run that was not even begun is none.
-fn record(session: &Session, wanted: &Wanted, result: &Result<Reverted, UndoError>) {
-    let direction = wanted.direction;
-    let (title, outcome, events) = match result {
+/// Writes how the run ended into the journal, and that it began if that was not written before. A run that was not even
+/// begun is none.
+fn record(
+    session: &Session,
+    wanted: &Wanted,
+    result: &Result<Reverted, UndoError>,
+    is_begun: bool,
+) {
+    let (outcome, events) = match result {
         Ok(reverted) => {
             let files = reverted.applied.files.clone();
             let outcome = Outcome::Applied { files: files.len() };
-            let mut events = reverted.applied.decisions.clone();
             // A step that is taken back leaves the run in effect.
-            events.push(match wanted.step {
+            let changed = match wanted.step {
                 Some(_) => RunEvent::Applied { files },
                 None => RunEvent::Undone {
                     run: reverted.reverts.clone(),
                     files,
                 },
-            });
-            (
-                format!("{} {}", name(direction), meant(wanted, &reverted.run)),
-                outcome,
-                events,
-            )
+            };
+            (outcome, vec![changed])
         }
         Err(UndoError::Apply(error)) => {
             let events = match error {
@@ -165,24 +178,33 @@ fn record(session: &Session, wanted: &Wanted, result: &Result<Reverted, UndoErro
                 }
             };
             let message = error.to_string();
-            (
-                name(direction).to_owned(),
-                Outcome::Failed { message },
-                events,
-            )
+            (Outcome::Failed { message }, events)
         }
         Err(_) => return,
     };
-    let started = RunEvent::Started {
-        kind: name(direction).to_owned(),
-        title,
-        workspace: session.project.root.clone(),
-    };
-    session.record(vec![started]);
+    if !is_begun {
+        session.record(vec![started(session, wanted)]);
+    }
     session.record(events);
     session.record(vec![RunEvent::Finished(outcome)]);
     if let Err(error) = session.store.flush() {
         paint::remark(format!("the journal could not be written: {error}"));
+    }
+}
+
+/// That the run begins, as it was asked for.
+fn started(session: &Session, wanted: &Wanted) -> RunEvent {
+    let kind = name(wanted.direction);
+    let step = wanted.step.map(|step| format!("step {step} of"));
+    let run = match &wanted.which {
+        Which::Named(name) => name.as_str(),
+        Which::Last => "the last run",
+    };
+    let words = [kind].into_iter().chain(step.as_deref()).chain([run]);
+    RunEvent::Started {
+        kind: kind.to_owned(),
+        title: words.collect::<Vec<_>>().join(" "),
+        workspace: session.project.root.clone(),
     }
 }
 

@@ -133,7 +133,7 @@ fn an_approval_lets_exactly_the_approved_content_through_once() {
         conflicts: meliora::agent::edit::Conflicts::Refuse,
     };
     let run = RunId::new(1_700_000_000, 4);
-    revert(&ground.host, &ground.policy, &run, &undo).expect("the user wants it");
+    revert(&ground.host, &ground.policy, &run, &undo, &mut |_, _| {}).expect("the user wants it");
     assert_eq!(ground.read("guarded/a.txt").as_deref(), Some(OLD));
     ground.refused(5, &change);
 }

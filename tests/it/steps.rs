@@ -17,7 +17,9 @@ use std::time::Instant;
 
 use meliora::agent::edit::{Conflicts, apply_steps_to_disk};
 use meliora::agent::task::Step;
-use meliora::agent::undo::{Direction, Reverted, UndoError, Wanted, Which, revert, steps_of};
+use meliora::agent::undo::{
+    Direction, Reverted, UndoError, Wanted, Which, plan_undo, record_applied, revert, steps_of,
+};
 use meliora::config::Config;
 use meliora::config::host::Host;
 use meliora::event::{Outcome, RunEvent, RunId};
@@ -71,8 +73,15 @@ impl Ground {
         if let Some(open) = unapproved(&self.policy, &approvals, &Redactor::default(), edits) {
             open.grant(&approvals).expect("kept");
         }
-        apply_steps_to_disk(&self.host, &self.work, &self.policy, &run, (edits, steps))
-            .expect("applied");
+        apply_steps_to_disk(
+            &self.host,
+            &self.work,
+            &self.policy,
+            &run,
+            (edits, steps),
+            &mut |_, _| {},
+        )
+        .expect("applied");
         run
     }
 
@@ -89,7 +98,7 @@ impl Ground {
             step,
             conflicts: Conflicts::Refuse,
         };
-        revert(&self.host, &self.policy, &run, &wanted)
+        revert(&self.host, &self.policy, &run, &wanted, &mut |_, _| {})
     }
 
     fn step(
@@ -219,6 +228,41 @@ fn a_step_is_taken_back_alone_and_later_work_stays() {
     assert_eq!(ground.read("a"), TEN.replace("7\n", "sieben\n"));
     let gone = ground.step(Direction::Undo, &run, 4);
     assert!(matches!(gone, Err(UndoError::AlreadyUndone(_))), "{gone:?}");
+}
+
+#[test]
+fn a_step_that_an_editor_took_back_leaves_the_others_in_effect() {
+    let mut ground = Ground::new();
+    let path = ground.work.join("a");
+    fs::write(&path, TEN).expect("written");
+    let one = TEN.replace("2\n", "two\n");
+    let two = one.replace("9\n", "nine\n");
+    let (all, made) = steps(&[("a", TEN, &one), ("a", &one, &two)]);
+    let run = ground.apply(&all, &made);
+    let wanted = Wanted {
+        direction: Direction::Undo,
+        which: Which::Named(run.0.clone()),
+        step: Some(2),
+        conflicts: Conflicts::Refuse,
+    };
+    let (open, undo) = (BTreeMap::new(), ground.next());
+    let plan = plan_undo(&ground.host, &ground.work, &wanted, &open).expect("planned");
+    fs::write(&path, &one).expect("the editor writes it");
+    let change = (&plan.edits, [].as_slice());
+    record_applied(
+        &ground.host,
+        &ground.work,
+        &undo,
+        change,
+        Some(plan.reverts),
+    )
+    .expect("kept");
+    ground.step(Direction::Redo, &run, 2).expect("redone");
+    assert_eq!(ground.read("a"), two);
+    ground.step(Direction::Undo, &run, 1).expect("undone");
+    let named = Which::Named(run.0.clone());
+    ground.revert(Direction::Undo, named, None).expect("undone");
+    assert_eq!(ground.read("a"), TEN);
 }
 
 #[test]

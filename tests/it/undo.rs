@@ -13,14 +13,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meliora::agent::edit::{
-    Applied, ApplyError, Conflicts, Consent, apply_to_disk, judge_edit, recover,
+    Applied, ApplyError, Conflicts, Consent, apply_steps_to_disk, apply_to_disk, judge_edit,
+    recover,
 };
 use meliora::agent::undo::{
     Direction, Reverted, UndoError, Wanted, Which, plan_undo, record_applied, revert,
 };
 use meliora::config::Config;
 use meliora::config::host::Host;
-use meliora::event::RunId;
+use meliora::event::{RunEvent, RunId};
 use meliora::safety::Policy;
 use meliora::store::images::{Images, Stage};
 use meliora::text::edit::EditSet;
@@ -108,7 +109,7 @@ impl Ground {
             step: None,
             conflicts,
         };
-        revert(&self.host, &self.policy, &id(run), &wanted)
+        revert(&self.host, &self.policy, &id(run), &wanted, &mut |_, _| {})
     }
 
     fn undo(&self, run: u16) -> Reverted {
@@ -474,13 +475,49 @@ fn every_half_done_state_is_finished_or_taken_back() {
         }
         images.save(&record).expect("saved");
         drop(images);
-        let notices = recover(&ground.host, &ground.workspace).expect("recovered");
-        assert_eq!(notices.len(), 1, "{notices:?}");
+        let recovered = recover(&ground.host, &ground.workspace).expect("recovered");
+        assert_eq!(recovered.notices.len(), 1, "{recovered:?}");
+        // The journal hears how it ended, under the name of the run that could not say it.
+        let changed =
+            |event: &RunEvent| matches!(event, RunEvent::Applied { files } if files.len() == 3);
+        let events = recovered.events.iter();
+        assert!(
+            events.clone().all(|(run, _)| *run == id(1)),
+            "{recovered:?}"
+        );
+        assert_eq!(events.clone().any(|(_, event)| changed(event)), state == 7);
+        assert!(matches!(events.last(), Some((_, RunEvent::Finished(_)))));
         let expected = if state == 7 { &after } else { &before };
         assert_eq!(ground.tree(), *expected, "state {state:03b}");
-        let again = recover(&ground.host, &ground.workspace).expect("recovered");
+        let again = recover(&ground.host, &ground.workspace)
+            .expect("recovered")
+            .notices;
         assert_eq!(again, Vec::<String>::new());
     }
+}
+
+#[test]
+fn what_was_decided_is_told_before_the_first_file_changes() {
+    let ground = Ground::new();
+    ground.write("a", "old\n");
+    let set = edits(&[("a", Some("old\n"), Some("new\n"))]);
+    let mut told = 0;
+    let mut witness = |run: &RunId, events: &[RunEvent]| {
+        assert_eq!(*run, id(1));
+        assert_eq!(ground.read("a"), "old\n");
+        told += events.len();
+    };
+    let change = (&set, [].as_slice());
+    apply_steps_to_disk(
+        &ground.host,
+        &ground.workspace,
+        &ground.policy,
+        &id(1),
+        change,
+        &mut witness,
+    )
+    .expect("applied");
+    assert_eq!((told, ground.read("a")), (1, "new\n".to_owned()));
 }
 
 #[test]
@@ -501,7 +538,9 @@ fn what_the_user_typed_after_a_kill_is_kept() {
     drop(images);
     ground.write("a", edited.replace("9\n", "nine\n"));
     ground.write("b", "the user's\n");
-    let notices = recover(&ground.host, &ground.workspace).expect("recovered");
+    let notices = recover(&ground.host, &ground.workspace)
+        .expect("recovered")
+        .notices;
     assert!(
         notices.join(" ").contains("b was left as it is"),
         "{notices:?}"
@@ -576,7 +615,7 @@ fn an_editor_gets_the_edit_that_takes_its_run_back() {
         &ground.workspace,
         &id(2),
         (&plan.edits, &[]),
-        Some(&plan.reverts),
+        Some(plan.reverts),
     )
     .expect("recorded");
     ground.write("closed", "old\n");
@@ -628,7 +667,9 @@ fn check_read_only_folder(ground: &Ground) {
         assert_eq!(ground.tree(), before);
     }
     ground.mode("closed", 0o755);
-    let notices = recover(&ground.host, &ground.workspace).expect("recovered");
+    let notices = recover(&ground.host, &ground.workspace)
+        .expect("recovered")
+        .notices;
     assert_eq!(notices, Vec::<String>::new());
 }
 
@@ -751,7 +792,9 @@ fn a_kill_at_any_moment_leaves_all_files_or_none() {
         std::thread::sleep(Duration::from_micros(scatter(round) % 60_000));
         child.kill().expect("killed");
         child.wait().expect("ended");
-        let notices = recover(&ground.host, &ground.workspace).expect("recovered");
+        let notices = recover(&ground.host, &ground.workspace)
+            .expect("recovered")
+            .notices;
         interrupted += usize::from(!notices.is_empty());
         let tree = ground.tree();
         assert!(trees.contains(&tree), "round {round}: {notices:?}");

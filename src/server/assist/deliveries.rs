@@ -12,7 +12,7 @@ use super::delivery::{Delivery, Turn};
 use super::journal::Entry;
 use crate::agent::edit::{Conflicts, Consent, judge_edit};
 use crate::agent::task::{self, Control, Proposal, Step};
-use crate::agent::undo::{self, Direction, Plan, Wanted, Which};
+use crate::agent::undo::{self, Direction, Plan, Reverses, Wanted, Which};
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::Policy;
 use crate::safety::approvals::Approvals;
@@ -195,7 +195,7 @@ impl Session {
         );
         let (reverts, control) = (run.reverts.clone(), run.control.clone());
         let files = edits.files.keys().cloned().collect();
-        self.note_applied(id, edits, reverts.as_ref());
+        self.note_applied(id, edits, reverts.clone());
         match control {
             Some(control) => drop(control.try_send(Control::Delivered(task::Delivery::Applied))),
             None => self.undo_finished(id, reverts, files),
@@ -203,13 +203,13 @@ impl Session {
         self.say(Loudness::Info, &line);
     }
 
-    /// Notes what arrived for a run. `reverts` names the run that it took back as a whole: a part of an undo is a run
-    /// like any other, so that the next undo takes back that part and leaves earlier runs alone.
+    /// Notes what arrived for a run. `reverts` names what it took back as a whole: a part of an undo is a run like any
+    /// other, so that the next undo takes back that part and leaves earlier runs alone.
     pub(in crate::server) fn note_applied(
         &mut self,
         id: &RunId,
         edits: EditSet,
-        reverts: Option<&RunId>,
+        reverts: Option<Reverses>,
     ) {
         let run = self.runs.working.get_mut(id);
         let steps = run.map(|run| std::mem::take(&mut run.steps));
@@ -218,7 +218,7 @@ impl Session {
                 run: id.clone(),
                 edits,
                 steps: steps.unwrap_or_default(),
-                reverts: reverts.cloned(),
+                reverts,
             });
         }
     }
@@ -267,7 +267,7 @@ impl Session {
             step: arguments.step,
             conflicts: Conflicts::Refuse,
         };
-        let id = self.new_run("undo", token, None)?;
+        let id = self.new_run("undo", token)?;
         let started = RunEvent::Started {
             kind: "undo".to_owned(),
             title: "undo".to_owned(),
@@ -310,17 +310,24 @@ impl Session {
                 if let Some(run) = self.runs.working.get_mut(id) {
                     run.reverts = Some(plan.reverts);
                 }
-                let title = format!("undid {}", plan.run);
+                let title = match plan.step {
+                    Some(step) => format!("undid step {step} of {}", plan.run),
+                    None => format!("undid {}", plan.run),
+                };
                 self.begin_delivery(id, &title, String::new(), (plan.edits, Vec::new()));
             }
             Err(reason) => self.refuse_delivery(id, &reason),
         }
     }
 
-    fn undo_finished(&mut self, id: &RunId, reverts: Option<RunId>, files: Vec<PathBuf>) {
+    fn undo_finished(&mut self, id: &RunId, reverts: Option<Reverses>, files: Vec<PathBuf>) {
         let outcome = Outcome::Applied { files: files.len() };
-        if let Some(run) = reverts {
-            let undone = RunEvent::Undone { run, files };
+        if let Some(Reverses { run, step }) = reverts {
+            // A step that is taken back leaves the run in effect.
+            let undone = match step {
+                Some(_) => RunEvent::Applied { files },
+                None => RunEvent::Undone { run, files },
+            };
             self.publish_event(id, &undone);
             self.note(Entry::Event(id.clone(), undone));
         }

@@ -10,7 +10,9 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use crate::agent::edit::Recovered;
 use crate::agent::task::Step;
+use crate::agent::undo::Reverses;
 use crate::agent::{edit, undo};
 use crate::config::host::Host;
 use crate::event::{RunEvent, RunId};
@@ -46,8 +48,8 @@ pub enum Entry {
         edits: EditSet,
         /// The same, one step after the other.
         steps: Vec<Step>,
-        /// The run that it took back.
-        reverts: Option<RunId>,
+        /// What it took back.
+        reverts: Option<Reverses>,
     },
     /// Somebody wants to read what was written: told once everything before this is.
     CaughtUp(SyncSender<()>),
@@ -103,15 +105,18 @@ fn write(
         // A session that is gone shows nothing.
         let _ = events.blocking_send(Event::Notice(notice));
     };
-    match edit::recover(host, workspace) {
-        Ok(notices) => notices.into_iter().for_each(tell),
-        Err(error) => tell(error.to_string()),
-    }
+    let recovered = edit::recover(host, workspace).unwrap_or_else(|error| {
+        tell(error.to_string());
+        Recovered::default()
+    });
+    recovered.notices.into_iter().for_each(tell);
+    let settled = recovered.events.into_iter();
+    let settled = settled.map(|(run, event)| Entry::Event(run, event));
     if let Err(error) = images::limit(host, workspace, limits.undo_bytes_max) {
         tell(error.to_string());
     }
     let mut store: Option<Store> = None;
-    for entry in entries {
+    for entry in settled.chain(entries) {
         match entry {
             Entry::Event(run, event) => {
                 let store = store.get_or_insert_with(|| {
@@ -139,8 +144,7 @@ fn write(
                 steps,
                 reverts,
             } => {
-                let kept =
-                    undo::record_applied(host, workspace, &run, (&edits, &steps), reverts.as_ref());
+                let kept = undo::record_applied(host, workspace, &run, (&edits, &steps), reverts);
                 if let Err(error) = kept {
                     tell(format!("run {run} cannot be undone later: {error}"));
                 }

@@ -18,6 +18,7 @@ use super::journal::{Entry, Journal, Limits};
 use super::progress::Progress;
 use crate::agent::keeper::Keeper;
 use crate::agent::task::{Control, Kind, Proposal, Report, Services, Step, Task};
+use crate::agent::undo::Reverses;
 use crate::agent::verify;
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::approvals::Approver;
@@ -58,7 +59,7 @@ pub(in crate::server) struct Run {
     /// One line about what was checked.
     pub(in crate::server) checked: String,
     pub(in crate::server) delivery: Option<Delivery>,
-    pub(in crate::server) reverts: Option<RunId>,
+    pub(in crate::server) reverts: Option<Reverses>,
     /// What its proposal changes, one after the other.
     pub(in crate::server) steps: Vec<Step>,
     /// What the user was told about its delivery already.
@@ -159,7 +160,7 @@ impl Session {
         token: Option<Value>,
     ) -> Result<Value, String> {
         let focus = self.place(arguments)?;
-        let id = self.new_run(title, token, None)?;
+        let id = self.new_run(title, token)?;
         let task = Task {
             run: id.clone(),
             kind,
@@ -202,7 +203,6 @@ impl Session {
         &mut self,
         title: &str,
         token: Option<Value>,
-        reverts: Option<RunId>,
     ) -> Result<RunId, String> {
         let limit = self.config.agent.max_concurrent_tasks.max(1);
         if self.runs.working.len() >= limit {
@@ -218,7 +218,7 @@ impl Session {
             title: title.to_owned(),
             checked: String::new(),
             delivery: None,
-            reverts,
+            reverts: None,
             steps: Vec::new(),
             told: false,
         };
