@@ -430,7 +430,11 @@ impl Verifier {
         let passed = introduced.is_empty();
         let summary = match introduced.first() {
             None => "0 new errors".to_owned(),
-            Some(first) => format!("{} new errors: {}", introduced.len(), first.message),
+            Some(first) => {
+                let (number, message) = (introduced.len(), &first.message);
+                let errors = if number == 1 { "error" } else { "errors" };
+                format!("{number} new {errors}: {message}")
+            }
         };
         proof
             .checks
@@ -563,12 +567,11 @@ fn record(name: &str, passed: bool, summary: String, milliseconds: u64) -> Check
 
 fn describe(after: &Report, introduced: &[Problem]) -> String {
     match introduced.first() {
-        Some(first) => format!(
-            "{} new problems: {}: {}",
-            introduced.len(),
-            first.label(),
-            first.message
-        ),
+        Some(first) => {
+            let (number, label, message) = (introduced.len(), first.label(), &first.message);
+            let problems = if number == 1 { "problem" } else { "problems" };
+            format!("{number} new {problems}: {label}: {message}")
+        }
         None => match errors(after) {
             0 => "0 errors".to_owned(),
             1 => "1 error remains, none is new".to_owned(),

@@ -229,10 +229,11 @@ fn print_outcome(run: &RunId, ended: &Ended) {
                 "{} would change, nothing was written",
                 paint::count(*files, "file")
             );
-            paint::say(format!(
-                "{}  {seconds}  write it with --apply",
-                paint(paint::STRONG, what)
-            ));
+            let next = match &ended.proposal {
+                Some(proposal) if !proposal.proof.holds => "what it breaks stands above",
+                Some(_) | None => "write it with --apply",
+            };
+            paint::say(format!("{}  {seconds}  {next}", paint(paint::STRONG, what)));
         }
         Outcome::Nothing { reason } => paint::say(format!("{reason}  {seconds}")),
         Outcome::Cancelled => paint::complain("cancelled; nothing was changed"),

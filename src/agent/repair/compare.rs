@@ -127,24 +127,40 @@ fn edited_ranges(edits: &EditSet) -> BTreeMap<PathBuf, Vec<Range<usize>>> {
     let mut result = BTreeMap::new();
     for (path, edit) in &edits.files {
         let mut shift: isize = 0;
-        let ranges = edit
-            .replacements()
-            .iter()
-            .map(|replacement| {
-                let start = replacement.start.saturating_add_signed(shift);
-                let removed = replacement.end - replacement.start;
-                shift += replacement.text.len().cast_signed() - removed.cast_signed();
-                let old = edit
-                    .before
-                    .as_deref()
-                    .and_then(|text| text.get(replacement.start..replacement.end));
-                let (prefix, suffix) = common_ends(old.unwrap_or_default(), &replacement.text);
-                start + prefix..start + replacement.text.len() - suffix
-            })
-            .collect();
+        let mut ranges = Vec::new();
+        for replacement in edit.replacements() {
+            let start = replacement.start.saturating_add_signed(shift);
+            let removed = replacement.end - replacement.start;
+            shift += replacement.text.len().cast_signed() - removed.cast_signed();
+            let old = edit.before.as_deref().unwrap_or_default();
+            let old = old.get(replacement.start..replacement.end);
+            ranges.extend(changed(old.unwrap_or_default(), &replacement.text, start));
+        }
         result.insert(path.clone(), ranges);
     }
     result
+}
+
+/// Bytes that changed between two texts of which the second begins at `start`: line by line where lines took the place
+/// of as many others, for what stands between two edits of neighbouring lines was not edited.
+fn changed(old: &str, new: &str, start: usize) -> Vec<Range<usize>> {
+    let (old_lines, new_lines) = (old.split_inclusive('\n'), new.split_inclusive('\n'));
+    if old_lines.clone().count() != new_lines.clone().count() {
+        return [changed_within(old, new, start)].into();
+    }
+    let mut at = start;
+    let pairs = old_lines.zip(new_lines).map(|(old, new)| {
+        let range = changed_within(old, new, at);
+        at += new.len();
+        range
+    });
+    pairs.collect()
+}
+
+/// From the first to the last byte that changed between two texts of which the second begins at `start`.
+fn changed_within(old: &str, new: &str, start: usize) -> Range<usize> {
+    let (prefix, suffix) = common_ends(old, new);
+    start + prefix..start + new.len() - suffix
 }
 
 /// Lengths of what two texts share at their starts and, beyond that, at their ends.
@@ -291,5 +307,14 @@ mod tests {
             &[finding("E0425", "no `y`", 9, "tests")],
             (1, 1, 0),
         );
+    }
+
+    #[test]
+    fn what_stands_between_edits_of_neighbouring_lines_was_not_edited() {
+        let old = "let v: S = \"a\";\nlet w = y;\n";
+        let new = "let v: S = \"a\".into();\nlet w = x;\n";
+        assert_eq!(changed(old, new, 100), [114..121, 131..132]);
+        // A line more: where it belongs is not known.
+        assert_eq!(changed("a\nb\n", "x\na2\nb\n", 0).len(), 1);
     }
 }
