@@ -222,7 +222,9 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
     if let Err(error) = session.store.flush() {
         paint::remark(format!("the journal could not be written: {error}"));
     }
-    let is_done = executed.result.success && !matches!(outcome, Outcome::Failed { .. });
+    let is_done = executed.result.success
+        && executed.result.holds != Some(false)
+        && !matches!(outcome, Outcome::Failed { .. });
     if call.json {
         paint::say_json(&Document {
             run: session.run.to_string(),

@@ -45,7 +45,7 @@ impl Default for Git {
 pub struct Test {
     /// Whether tests run at all; `proof.tests` says it for proofs alone, and both have to be on.
     pub enabled: bool,
-    /// The test runner, such as `cargo`, `nextest`, `pytest` or `vitest`; empty: that of the project.
+    /// The test runner, such as `cargo`, `nextest`, `pytest`, `vitest` or `npm` (the script `test`); empty: that of the project.
     pub framework: String,
     /// Whether the tests that a change may concern run by themselves, to prove it.
     pub auto_run: bool,

@@ -57,11 +57,18 @@ impl Tool for Diagnostics {
         let checker = context.checker.ok_or_else(|| {
             Error::Unavailable("nothing here can check this workspace".to_owned())
         })?;
+        let only = match text(arguments, "path") {
+            "" => None,
+            path => {
+                let missing = || Error::Arguments(format!("{path} is not in the workspace"));
+                let file = context.staging.relative(std::path::Path::new(path));
+                let file = file.ok_or_else(missing)?;
+                context.staging.read(&file)?;
+                Some(file)
+            }
+        };
         let edits = context.staging.proposed().clone();
         let mut problems = checker.problems(edits).await.map_err(Error::Unavailable)?;
-        let only = context
-            .staging
-            .relative(std::path::Path::new(text(arguments, "path")));
         if let Some(only) = only {
             problems.retain(|problem| problem.place.file == only);
         }
@@ -79,6 +86,7 @@ impl Tool for Diagnostics {
         );
         Ok(Output {
             data: json!({ "errors": count(Severity::Error), "warnings": count(Severity::Warning) }),
+            holds: Some(count(Severity::Error) == 0),
             text: (!problems.is_empty()).then(|| ("problems".to_owned(), listed(&problems))),
             more: (problems.len() > PROBLEMS_MAX).then_some(more),
             ..Output::default()

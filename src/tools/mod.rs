@@ -248,6 +248,8 @@ impl Checker {
 pub struct Output {
     /// Facts about the result, for the model.
     pub data: Value,
+    /// Whether what was run or looked at is as it should be; `None` where that is no question.
+    pub holds: Option<bool>,
     /// Text that the tool read somewhere, with a label saying where: it is fenced before a model sees it.
     pub text: Option<(String, String)>,
     /// How to see what was left out, if anything was.
@@ -272,6 +274,9 @@ pub struct Change {
 pub struct ToolResult {
     /// Whether the tool did what it was asked.
     pub success: bool,
+    /// Whether what it ran or looked at is as it should be: tests passed, a program ended with 0, there are no errors.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub holds: Option<bool>,
     /// Facts about the result, or the error.
     pub data: Value,
     /// What happened on the way.

@@ -31,6 +31,8 @@ pub enum Ecosystem {
 pub struct Project<'run> {
     /// Relative to the workspace; empty for the workspace itself.
     pub folder: PathBuf,
+    /// The folder that was asked for, relative to that of the project; empty for the project itself.
+    pub within: PathBuf,
     /// What kind it is.
     pub ecosystem: Ecosystem,
     staging: &'run Staging,
@@ -73,6 +75,7 @@ impl<'run> Project<'run> {
             let ecosystem = kind(staging, folder)?;
             Some(Self {
                 folder: folder.to_owned(),
+                within: given.strip_prefix(folder).unwrap_or(given).to_owned(),
                 ecosystem,
                 staging,
             })

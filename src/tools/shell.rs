@@ -109,10 +109,19 @@ pub(super) fn folder(context: &Context<'_>, given: &str) -> Result<PathBuf, Erro
     if given.as_os_str().is_empty() || given == Path::new(".") || given == context.staging.root() {
         return Ok(PathBuf::new());
     }
-    context
+    let folder = context
         .staging
         .relative(given)
-        .ok_or_else(|| Error::Arguments(format!("{} is not in the workspace", given.display())))
+        .ok_or_else(|| Error::Arguments(format!("{} is not in the workspace", given.display())))?;
+    let mut proposed = context.staging.proposed().files.keys();
+    let is_there = context.staging.root().join(&folder).is_dir()
+        || proposed.any(|path| path.starts_with(&folder));
+    if is_there {
+        Ok(folder)
+    } else {
+        let reason = format!("there is no folder {} in the workspace", folder.display());
+        Err(Error::Arguments(reason))
+    }
 }
 
 fn told(ran: Ran, seconds: usize) -> Output {
@@ -138,6 +147,7 @@ fn told(ran: Ran, seconds: usize) -> Output {
     let label = "output of the command".to_owned();
     Output {
         data,
+        holds: Some(finished.success()),
         text: (!output.is_empty()).then_some((label, output)),
         changes: ran.changes,
         ..Output::default()

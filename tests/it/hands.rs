@@ -179,6 +179,88 @@ async fn tests_of_cargo_run_on_the_proposed_text_by_either_runner() {
 }
 
 #[tokio::test]
+async fn what_is_listed_can_be_run_and_what_matches_nothing_is_said() {
+    let python = "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        pass\n    def test_b(self):\n        \
+                  self.fail()\n";
+    let node = "const { test } = require('node:test');\nconst assert = require('assert');\ntest('works', () => {});\n\
+                test('fails here', () => assert.equal(1, 2));\n";
+    let go = "package g\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestAB(t *testing.T) { t.Fatal(1) }\n";
+    let scenes = [
+        (
+            vec![("test_calc.py", python)],
+            "test_calc.py test_b",
+            "failed",
+        ),
+        (
+            vec![("package.json", "{}"), ("a.test.js", node)],
+            "a.test.js fails here",
+            "failed",
+        ),
+        (
+            vec![
+                ("go.mod", "module example.com/g\n\ngo 1.19\n"),
+                ("g_test.go", go),
+            ],
+            "example.com/g TestA",
+            "passed",
+        ),
+        (CARGO.to_vec(), "tests::adds", "failed"),
+    ];
+    for (files, name, outcome) in scenes {
+        let mut scene = Scene::new(&files);
+        let listed = scene.call("discover_tests", json!({})).await;
+        let text = listed.result.data["text"].as_str().unwrap_or_default();
+        assert!(text.lines().any(|line| line == name), "{name}: {text}");
+        let ran = scene.call("run_tests", json!({ "name": name })).await;
+        assert_eq!(ran.result.data[outcome], 1, "{name}: {}", ran.text);
+        assert_eq!(ran.result.holds, Some(outcome == "passed"), "{name}");
+        let nothing = scene
+            .call("run_tests", json!({ "name": "nothing_like" }))
+            .await;
+        assert!(nothing.text.contains("no test matches"), "{}", nothing.text);
+    }
+}
+
+#[tokio::test]
+async fn a_script_that_is_no_known_runner_is_run_and_a_broken_manifest_is_said() {
+    let manifest = "{\"scripts\": {\"test\": \"node spec/run.js\"}}";
+    let script = "console.log('3 of 4');\nprocess.exit(1);\n";
+    let mut scene = Scene::new(&[("package.json", manifest), ("spec/run.js", script)]);
+    let ran = scene.call("run_tests", json!({})).await;
+    assert_eq!(ran.result.holds, Some(false), "{}", ran.text);
+    assert!(ran.text.contains("3 of 4"), "{}", ran.text);
+    let mut scene = Scene::new(&[("package.json", "{\"scripts\": {"), ("a.js", "")]);
+    let ran = scene.call("run_tests", json!({})).await;
+    assert!(
+        ran.text.contains("package.json cannot be read"),
+        "{}",
+        ran.text
+    );
+}
+
+#[tokio::test]
+async fn a_folder_is_that_folder() {
+    let inner = "package r\n\nimport \"testing\"\n\nfunc TestInner(t *testing.T) {}\n";
+    let outer = "package g\n\nimport \"testing\"\n\nfunc TestOuter(t *testing.T) { t.Fatal(1) }\n";
+    let mut scene = Scene::new(&[
+        ("go.mod", "module example.com/g\n\ngo 1.19\n"),
+        ("g_test.go", outer),
+        ("r/r_test.go", inner),
+    ]);
+    let tests = scene.tests(json!({ "folder": "r" })).await;
+    assert_eq!(tests, expected(&[("example.com/g/r TestInner", "passed")]));
+    for (tool, argument) in [
+        ("run_tests", "folder"),
+        ("build", "folder"),
+        ("diagnostics", "path"),
+    ] {
+        let ran = scene.call(tool, json!({ argument: "nope" })).await;
+        assert!(!ran.result.success, "{tool}: {}", ran.text);
+        assert!(ran.text.contains("nope"), "{tool}: {}", ran.text);
+    }
+}
+
+#[tokio::test]
 async fn tests_of_cargo_are_listed_and_its_benchmarks_run() {
     let mut scene = Scene::new(&CARGO);
     let listed = scene.call("discover_tests", json!({})).await;

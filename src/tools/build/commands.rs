@@ -281,6 +281,7 @@ impl Tool for BuildCommand {
             }
             return Ok(Output {
                 data,
+                holds: Some(ran.finished.success()),
                 text: (!output.trim().is_empty()).then(|| ("output".to_owned(), output)),
                 changes: ran.changes,
                 ..Output::default()

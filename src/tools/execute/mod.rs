@@ -158,6 +158,7 @@ fn report(
     outcome: Result<Output, Error>,
     mut events: Vec<RunEvent>,
 ) -> Executed {
+    let holds = outcome.as_ref().ok().and_then(|output| output.holds);
     let milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     let (success, data, text, output_bytes, logs) = match outcome {
         Ok(output) => told(output, desk),
@@ -165,13 +166,14 @@ fn report(
     };
     events.push(RunEvent::ToolCalled {
         name: call.name.clone(),
-        success,
+        success: success && holds != Some(false),
         summary: summary(&text),
         milliseconds,
     });
     Executed {
         result: ToolResult {
             success,
+            holds,
             data,
             logs,
             metrics: ExecutionMetrics {

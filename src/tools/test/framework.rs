@@ -4,7 +4,8 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::cases::Case;
+use super::cases::{Case, Outcome};
+use super::chosen::Chosen;
 use super::reading::{golang, jest, libtest, nextest, pytest, tap, unittest};
 use crate::process::Finished;
 use crate::tools::project::{Ecosystem, Project};
@@ -26,6 +27,8 @@ pub enum Framework {
     Jest,
     /// Node's own.
     Node,
+    /// The script `test` of a `package.json` that runs something else.
+    Npm,
     /// `go test`.
     Go,
 }
@@ -34,7 +37,7 @@ pub enum Framework {
 pub type Line = (PathBuf, Vec<String>);
 
 /// Every runner by the name that `tools.test.framework` has for it.
-const NAMES: [(&str, Framework); 8] = [
+const NAMES: [(&str, Framework); 9] = [
     ("cargo", Framework::Cargo),
     ("nextest", Framework::Nextest),
     ("pytest", Framework::Pytest),
@@ -42,6 +45,7 @@ const NAMES: [(&str, Framework); 8] = [
     ("vitest", Framework::Vitest),
     ("jest", Framework::Jest),
     ("node", Framework::Node),
+    ("npm", Framework::Npm),
     ("go", Framework::Go),
 ];
 
@@ -92,12 +96,16 @@ impl Framework {
         }
     }
 
-    /// How the tests are run whose names match; all of them for an empty name.
-    pub fn run(self, name: &str) -> Line {
-        let named = |option: &str| {
+    /// How the tests are run that were chosen.
+    pub fn run(self, chosen: &Chosen<'_>) -> Line {
+        let name = chosen.name;
+        let named = |option: &str, name: &str| {
+            let is_any = !name.is_empty();
             let both = [option.to_owned(), name.to_owned()];
-            both.into_iter().filter(|_| !name.is_empty())
+            both.into_iter().filter(move |_| is_any)
         };
+        let file = || chosen.place.map(str::to_owned);
+        let suites = || name.replace(" > ", " ");
         match self {
             Self::Cargo => {
                 let line = line("cargo", "test --offline --no-fail-fast");
@@ -116,20 +124,41 @@ impl Framework {
                 if is_path {
                     with(line, [name.to_owned()])
                 } else {
-                    with(line, named("-k"))
+                    let within = Some(chosen.within).filter(|within| !within.is_empty());
+                    let within = within.or(chosen.place).map(str::to_owned);
+                    with(with(line, named("-k", name)), within)
                 }
             }
-            Self::Unittest => with(line("python3", "-m unittest discover -v"), named("-k")),
-            Self::Vitest => with(line("vitest", "run --reporter=json"), named("-t")),
-            Self::Jest => with(line("jest", "--json --ci"), named("-t")),
+            Self::Unittest => {
+                let line = line("python3", "-m unittest discover -v");
+                let file = chosen.place.and_then(|place| place.rsplit('/').next());
+                with(
+                    with(line, named("-p", file.unwrap_or_default())),
+                    named("-k", name),
+                )
+            }
+            Self::Vitest => {
+                let line = with(line("vitest", "run --reporter=json"), file());
+                with(line, named("-t", &suites()))
+            }
+            Self::Jest => {
+                let line = with(line("jest", "--json --ci"), file());
+                with(line, named("-t", &suites()))
+            }
             Self::Node => {
                 let line = line("node", "--test --test-reporter=tap");
-                with(line, named("--test-name-pattern"))
+                let pattern = named("--test-name-pattern", &chosen.pattern());
+                with(with(line, pattern), file())
             }
-            Self::Go => with(
-                with(line("go", "test -json"), named("-run")),
-                ["./...".to_owned()],
-            ),
+            Self::Npm => {
+                let line = line("npm", "test --silent");
+                let words = ["--".to_owned(), name.to_owned()];
+                with(line, words.into_iter().filter(|_| !name.is_empty()))
+            }
+            Self::Go => {
+                let line = with(line("go", "test -json"), named("-run", &chosen.pattern()));
+                with(line, [packages(chosen)])
+            }
         }
     }
 
@@ -150,13 +179,14 @@ impl Framework {
             }
             Self::Go => Some(line("go", "test -list . ./...")),
             Self::Vitest => Some(line("vitest", "list")),
-            Self::Unittest | Self::Jest | Self::Node => None,
+            Self::Unittest | Self::Jest | Self::Node | Self::Npm => None,
         }
     }
 
     /// How it is found out which lines the tests reach; what that needs is said when it is missing.
-    pub fn coverage(self) -> Line {
-        match self {
+    /// `None` where the runner has no such thing.
+    pub fn coverage(self) -> Option<Line> {
+        Some(match self {
             Self::Cargo | Self::Nextest => line("cargo", "llvm-cov --offline --workspace"),
             Self::Pytest => {
                 let fixed =
@@ -171,7 +201,8 @@ impl Framework {
                 "--test --experimental-test-coverage --test-reporter=spec",
             ),
             Self::Go => line("go", "test -cover ./..."),
-        }
+            Self::Npm => return None,
+        })
     }
 
     /// How benchmarks are run whose names match; `None` where the runner has none.
@@ -190,7 +221,7 @@ impl Framework {
                 Some(with(line("python3", fixed), option))
             }
             Self::Vitest => Some(with(line("vitest", "bench --run"), given)),
-            Self::Unittest | Self::Jest | Self::Node => None,
+            Self::Unittest | Self::Jest | Self::Node | Self::Npm => None,
         }
     }
 
@@ -206,7 +237,20 @@ impl Framework {
             Self::Vitest | Self::Jest => jest::read(&stdout),
             Self::Node => tap::read(&stdout),
             Self::Go => golang::read(&stdout),
+            Self::Npm => {
+                let cases = tap::read(&stdout);
+                if cases.is_empty() {
+                    vec![of_script(finished, &format!("{stdout}{stderr}"))]
+                } else {
+                    cases
+                }
+            }
         }
+    }
+
+    /// Whether tests that were not chosen are told of as skipped.
+    pub fn tells_of_others(self) -> bool {
+        matches!(self, Self::Node | Self::Jest | Self::Vitest)
     }
 
     /// The names that were listed.
@@ -216,7 +260,7 @@ impl Framework {
             Self::Cargo => libtest::listed(&stdout),
             Self::Pytest => pytest::listed(&stdout),
             Self::Go => golang::listed(&stdout),
-            Self::Nextest | Self::Vitest | Self::Jest | Self::Node | Self::Unittest => {
+            Self::Nextest | Self::Vitest | Self::Jest | Self::Node | Self::Npm | Self::Unittest => {
                 let lines = stdout.lines().filter(|line| !line.trim().is_empty());
                 lines.map(str::to_owned).collect()
             }
@@ -235,7 +279,8 @@ impl Framework {
             | Self::Unittest
             | Self::Vitest
             | Self::Jest
-            | Self::Node => format!("{stdout}{stderr}"),
+            | Self::Node
+            | Self::Npm => format!("{stdout}{stderr}"),
         }
     }
 }
@@ -256,8 +301,32 @@ fn of_package(project: &Project<'_>) -> Framework {
         Framework::Vitest
     } else if script.contains("jest") || depends("jest") {
         Framework::Jest
-    } else {
+    } else if script.is_empty()
+        || script.contains("no test specified")
+        || script.contains("node --test")
+    {
         Framework::Node
+    } else {
+        Framework::Npm
+    }
+}
+
+/// A script as one test: its exit code is all that is known of it.
+fn of_script(finished: &Finished, output: &str) -> Case {
+    let outcome = if finished.success() {
+        Outcome::Passed
+    } else {
+        Outcome::Failed
+    };
+    Case::new("npm test", outcome).saying(output)
+}
+
+/// The packages of Go whose tests are meant.
+fn packages(chosen: &Chosen<'_>) -> String {
+    match (chosen.place, chosen.within) {
+        (Some(package), _) => package.to_owned(),
+        (None, "") => "./...".to_owned(),
+        (None, within) => format!("./{within}/..."),
     }
 }
 

@@ -2,6 +2,7 @@
 
 mod cargo;
 pub mod cases;
+mod chosen;
 pub mod framework;
 mod reading;
 pub mod run;

@@ -9,6 +9,7 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::cases::{Case, Outcome, count};
+use super::chosen::Chosen;
 use super::framework::{Framework, Line};
 use crate::permit::{Action, Purpose};
 use crate::process::Finished;
@@ -80,17 +81,26 @@ impl Tool for RunTests {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, |runner| {
-            Some(runner.run(text(arguments, "name")))
+        planned(context, arguments, |project, runner| {
+            let within = project.within.to_str().unwrap_or_default();
+            Some(runner.run(&Chosen::read(text(arguments, "name"), within)))
         })
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let (project, runner) = runner(context, arguments)?;
-        let line = runner.run(text(arguments, "name"));
+        let name = text(arguments, "name");
+        let within = project.within.to_str().unwrap_or_default();
+        let chosen = Chosen::read(name, within);
+        let line = runner.run(&chosen);
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         let cases = runner.read(&ran.finished);
+        if !name.is_empty() && !has_run(runner, &ran.finished, &cases, chosen.name) {
+            let reason = format!("no test matches `{name}`; discover_tests lists them");
+            return Err(Error::Arguments(reason));
+        }
+        let failures = count(&cases, Outcome::Failed);
         let counts = |outcome| count(&cases, outcome);
         let mut data = json!({
             "command": shown,
@@ -108,11 +118,18 @@ impl Tool for RunTests {
             if ran.finished.timed_out {
                 facts.insert("timed_out".to_owned(), true.into());
             }
+            if !project.within.as_os_str().is_empty() {
+                let folder = Path::new(".").join(&project.folder);
+                facts.insert("ran_in".to_owned(), folder.display().to_string().into());
+            }
             let cases: Vec<&Case> = cases.iter().take(CASES_MAX).collect();
             facts.insert("tests".to_owned(), json!(cases));
         }
         Ok(Output {
             data,
+            holds: Some(
+                failures == 0 && (ran.finished.success() || has_none(&ran.finished, &cases)),
+            ),
             text: (!listing.is_empty()).then(|| ("tests".to_owned(), listing)),
             ..Output::default()
         })
@@ -144,7 +161,7 @@ impl Tool for DiscoverTests {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, Framework::list)
+        planned(context, arguments, |_, runner| runner.list())
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
@@ -194,12 +211,15 @@ impl Tool for TestCoverage {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, |runner| Some(runner.coverage()))
+        planned(context, arguments, |_, runner| runner.coverage())
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let (project, runner) = runner(context, arguments)?;
-        let line = runner.coverage();
+        let line = runner.coverage().ok_or_else(|| {
+            let reason = "what the tests reach is not known of a script; use the tool `shell`";
+            Error::Unavailable(reason.to_owned())
+        })?;
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         let output = both(&ran.finished);
@@ -253,7 +273,7 @@ impl Tool for Benchmark {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, |runner| {
+        planned(context, arguments, |_, runner| {
             runner.benchmark(text(arguments, "name"))
         })
     }
@@ -290,6 +310,12 @@ fn runner<'run>(
         return Err(Error::Arguments(reason.to_owned()));
     }
     let project = Project::find(context, text(arguments, "folder"))?;
+    if let Some(manifest) = project.text("package.json")
+        && let Err(error) = serde_json::from_str::<Value>(&manifest)
+    {
+        let reason = format!("package.json cannot be read: {error}");
+        return Err(Error::Unavailable(reason));
+    }
     let wanted = context.settings.test.framework.as_str();
     let runner = if wanted.is_empty() {
         Framework::of(&project)
@@ -312,10 +338,13 @@ fn runner<'run>(
 fn planned(
     context: &Context<'_>,
     arguments: &Value,
-    line: impl Fn(Framework) -> Option<Line>,
+    line: impl Fn(&Project<'_>, Framework) -> Option<Line>,
 ) -> Vec<Action> {
     let planned = runner(context, arguments).ok();
-    let planned = planned.and_then(|(project, runner)| Some((project, line(runner)?)));
+    let planned = planned.and_then(|(project, runner)| {
+        let line = line(&project, runner)?;
+        Some((project, line))
+    });
     let actions = planned.map(|(project, (program, arguments))| Action::Spawn {
         purpose: Purpose::Test,
         program,
@@ -345,6 +374,20 @@ async fn start(
         watch: context.watch.cloned(),
     };
     shell::run(context, job).await
+}
+
+/// Whether any test ran that was named: some runners tell of all others as skipped.
+fn has_run(runner: Framework, finished: &Finished, cases: &[Case], name: &str) -> bool {
+    let is_meant = |case: &Case| {
+        let is_other = runner.tells_of_others() && case.outcome == Outcome::Skipped;
+        !is_other || case.name.contains(name)
+    };
+    cases.iter().any(is_meant) || !(finished.success() || has_none(finished, cases))
+}
+
+/// Whether a runner ended with the code by which Python's say that there are no tests.
+fn has_none(finished: &Finished, cases: &[Case]) -> bool {
+    finished.code == Some(5) && cases.is_empty()
 }
 
 /// A failed test for a model.
@@ -397,6 +440,7 @@ fn both(finished: &Finished) -> String {
 fn reported(ran: &Ran, command: &str, output: String) -> Output {
     Output {
         data: json!({ "command": command, "exit_code": ran.finished.code }),
+        holds: Some(ran.finished.success()),
         text: (!output.is_empty()).then(|| ("report".to_owned(), output)),
         ..Output::default()
     }
