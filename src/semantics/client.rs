@@ -129,11 +129,16 @@ impl Client {
             state.working.is_empty() && quiet_since.elapsed() >= SETTLE
         })
         .await?;
+        Ok(self.health())
+    }
+
+    /// What the server says of its health; good where it says nothing.
+    pub fn health(&self) -> Health {
         let health = self.state.borrow().health.clone();
-        Ok(health.unwrap_or(Health {
+        health.unwrap_or(Health {
             good: true,
             message: String::new(),
-        }))
+        })
     }
 
     /// Opens a file (relative to the root or absolute) with this text, or changes it when it is open.

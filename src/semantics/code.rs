@@ -18,6 +18,9 @@ pub enum Basis {
     Syntax,
 }
 
+/// Characters of a server's complaint that are handed on.
+const CAVEAT_CHARACTERS_MAX: usize = 200;
+
 /// An answer, and what it rests on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Answer<T> {
@@ -25,6 +28,8 @@ pub struct Answer<T> {
     pub found: T,
     /// What it rests on.
     pub basis: Basis,
+    /// What the server complains about, so that something may be missing; empty when nothing.
+    pub caveat: String,
 }
 
 impl<T> Answer<T> {
@@ -33,6 +38,7 @@ impl<T> Answer<T> {
         Answer {
             found: form(self.found),
             basis: self.basis,
+            caveat: self.caveat,
         }
     }
 }
@@ -83,7 +89,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("textDocument/definition", Some(file)) {
             let answer = server.definition(file, offset, self.patience).await;
             if let Some(found) = something(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         let name = self.reader.name_at(file, offset).unwrap_or_default();
@@ -97,7 +103,7 @@ impl<'run> Code<'run> {
             let answer = server.references(file, offset, self.patience).await;
             // That there are none is an answer, too.
             if let Some(found) = answered(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         let name = self.reader.name_at(file, offset).unwrap_or_default();
@@ -109,7 +115,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("textDocument/implementation", Some(file)) {
             let answer = server.implementations(file, offset, self.patience).await;
             if let Some(found) = answered(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         let name = self.reader.name_at(file, offset).unwrap_or_default();
@@ -124,14 +130,14 @@ impl<'run> Code<'run> {
     ) -> Result<Answer<Vec<Location>>, Error> {
         let server = self.needed("textDocument/typeDefinition", file)?;
         let found = server.type_definition(file, offset, self.patience).await;
-        found.map(by_server)
+        found.map(|found| by_server(server, found))
     }
 
     /// What the function at a place calls. Names do not tell: only a server can.
     pub async fn callees(&self, file: &Path, offset: usize) -> Result<Answer<Vec<Call>>, Error> {
         let server = self.needed("textDocument/prepareCallHierarchy", file)?;
         let found = server.callees(file, offset, self.patience).await;
-        found.map(by_server)
+        found.map(|found| by_server(server, found))
     }
 
     /// Who calls the function at a place.
@@ -139,7 +145,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("textDocument/prepareCallHierarchy", Some(file)) {
             let answer = server.callers(file, offset, self.patience).await;
             if let Some(found) = answered(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         let name = self.reader.name_at(file, offset).unwrap_or_default();
@@ -151,7 +157,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("textDocument/hover", Some(file)) {
             let answer = server.type_of(file, offset, self.patience).await;
             if let Some(Some(found)) = answered(server, answer) {
-                return by_server(Some(found));
+                return by_server(server, Some(found));
             }
         }
         let name = self.reader.name_at(file, offset).unwrap_or_default();
@@ -169,7 +175,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("textDocument/documentSymbol", Some(file)) {
             let answer = server.document_symbols(file, self.patience).await;
             if let Some(found) = something(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         by_syntax(self.reader.symbols(file))
@@ -180,7 +186,7 @@ impl<'run> Code<'run> {
         if let Some(server) = self.server_for("workspace/symbol", None) {
             let answer = server.workspace_symbols(query, self.patience).await;
             if let Some(found) = something(server, answer) {
-                return by_server(found);
+                return by_server(server, found);
             }
         }
         by_syntax(self.reader.matching(query))
@@ -196,7 +202,7 @@ impl<'run> Code<'run> {
     ) -> Result<Answer<EditSet>, Error> {
         let server = self.needed("textDocument/rename", file)?;
         let edits = server.rename(file, offset, name, self.patience).await;
-        edits.map(by_server)
+        edits.map(|edits| by_server(server, edits))
     }
 
     /// The server, where syntax cannot take its place.
@@ -209,10 +215,15 @@ impl<'run> Code<'run> {
     }
 }
 
-fn by_server<T>(found: T) -> Answer<T> {
+fn by_server<T>(server: &Client, found: T) -> Answer<T> {
+    let health = server.health();
+    let first = health.message.lines().next().unwrap_or_default();
+    let caveat = if health.good { "" } else { first };
+    let caveat: String = caveat.chars().take(CAVEAT_CHARACTERS_MAX).collect();
     Answer {
         found,
         basis: Basis::Server,
+        caveat,
     }
 }
 
@@ -220,6 +231,7 @@ fn by_syntax<T>(found: T) -> Answer<T> {
     Answer {
         found,
         basis: Basis::Syntax,
+        caveat: String::new(),
     }
 }
 

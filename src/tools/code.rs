@@ -1,8 +1,10 @@
 //! `find_code`, `symbol_search` and `rename_symbol`: what names mean, from a language server on exactly the proposed
 //! text, else from syntax (spec: Search tool, symbols; Semantic Analyzer).
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,9 +75,55 @@ impl Tool for FindCode {
             return Err(Error::Arguments(format!("`what` has to be one of {kinds}")));
         };
         let (file, offset) = place(context, arguments)?;
-        let question = Question::About { what, file, offset };
-        answered(context, question).await
+        let question = Question::About {
+            what,
+            file: file.clone(),
+            offset,
+        };
+        let answer = ask(context, &question).await?;
+        let is_sure = answer.basis == Basis::Server && what == What::References;
+        let rest = match &answer.found {
+            Found::Places(known) if is_sure => unseen(context, (&file, offset), known).await,
+            _ => Vec::new(),
+        };
+        Ok(also(told(context, &file, answer), &rest))
     }
+}
+
+/// Lines where the name at a place is used by syntax, and is not by the server.
+async fn unseen(
+    context: &Context<'_>,
+    (file, offset): (&Path, usize),
+    known: &[Location],
+) -> Vec<String> {
+    let readable = |path: &Path| context.policy.is_readable(path);
+    let code = Code::new(None, context.staging, &readable, Duration::ZERO);
+    let places = code.references(file, offset).await.found.into_iter();
+    let rest = places.filter(|place| !known.contains(place));
+    let rest: BTreeSet<String> = rest.map(|place| line_at(context, &place)).collect();
+    rest.into_iter().take(LINES_MAX).collect()
+}
+
+/// An answer of a server with lines that only syntax found.
+fn also(mut output: Output, rest: &[String]) -> Output {
+    if rest.is_empty() {
+        return output;
+    }
+    let (label, mut listing) = output
+        .text
+        .take()
+        .unwrap_or(("code found".to_owned(), String::new()));
+    // Writing to a string cannot fail.
+    let _ = writeln!(
+        listing,
+        "by name alone (something else, or not seen by the language server):\n{}",
+        rest.join("\n")
+    );
+    output.text = Some((label, listing));
+    if let Some(facts) = output.data.as_object_mut() {
+        facts.insert("by_name_alone".to_owned(), rest.len().into());
+    }
+    output
 }
 
 #[async_trait]
@@ -157,9 +205,87 @@ impl Tool for RenameSymbol {
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let (file, offset) = place(context, arguments)?;
         let name = text(arguments, "new_name").to_owned();
-        let question = Question::Rename { file, offset, name };
-        answered(context, question).await
+        if syntax::name_at(&name, 0) != Some(0..name.len()) {
+            let reason = format!("`{name}` is no name: letters, digits and _, not a digit first");
+            return Err(Error::Arguments(reason));
+        }
+        let question = Question::Rename {
+            file: file.clone(),
+            offset,
+            name,
+        };
+        let answer = ask(context, &question).await?;
+        let caveat = answer.caveat.clone();
+        let renamed = told(context, &file, answer);
+        let name = text(arguments, "name");
+        let (renamed, rest) = with_rest(context, (&file, offset), name, renamed).await;
+        if caveat.is_empty() || rest == 0 {
+            return Ok(renamed);
+        }
+        Err(Error::Unavailable(format!(
+            "nothing was renamed: {rest} more lines have this name, and the language server has not loaded everything, \
+             so that it cannot tell whether they mean the same ({caveat}); find_code lists them"
+        )))
     }
+}
+
+/// The renaming with the lines that still have the old name, and how many those are: other things that are called so, or uses that the server did not see
+/// (in a macro that it could not expand, in code for another system).
+async fn with_rest(
+    context: &Context<'_>,
+    (file, offset): (&Path, usize),
+    name: &str,
+    mut renamed: Output,
+) -> (Output, usize) {
+    let after: BTreeMap<&Path, Option<Arc<str>>> = renamed
+        .changes
+        .iter()
+        .map(|change| (change.path.as_path(), change.after.clone()))
+        .collect();
+    let mut files: BTreeSet<PathBuf> = by_name(context, file, offset).await;
+    files.extend(after.keys().map(|path| path.to_path_buf()));
+    let mut rest = Vec::new();
+    for path in files {
+        let text = match after.get(path.as_path()) {
+            Some(after) => after.clone(),
+            None => context.staging.read(&path).ok(),
+        };
+        let Some(text) = text else { continue };
+        let places = syntax::occurrences(&path, &text, name).into_iter();
+        let numbers: BTreeSet<usize> = places.map(|at| line_number(&text, at.start)).collect();
+        rest.extend(numbers.into_iter().map(|number| {
+            let line = text.lines().nth(number - 1).unwrap_or_default();
+            format!("{}:{number}: {}", path.display(), line.trim())
+        }));
+    }
+    let changed = after
+        .keys()
+        .map(|path| format!("changed {}\n", path.display()));
+    let mut listing: String = changed.collect();
+    let lines = rest.len();
+    if lines > 0 {
+        rest.truncate(LINES_MAX);
+        let rest = rest.join("\n");
+        // Writing to a string cannot fail.
+        let _ = writeln!(
+            listing,
+            "not changed, for the language server takes it for something else or does not see it (see whether it is \
+             the same):\n{rest}"
+        );
+        if let Some(facts) = renamed.data.as_object_mut() {
+            facts.insert("lines_with_the_old_name".to_owned(), lines.into());
+        }
+    }
+    renamed.text = Some(("renamed".to_owned(), listing));
+    (renamed, lines)
+}
+
+/// The files in which the name at a place is used, by syntax alone.
+async fn by_name(context: &Context<'_>, file: &Path, offset: usize) -> BTreeSet<PathBuf> {
+    let readable = |path: &Path| context.policy.is_readable(path);
+    let code = Code::new(None, context.staging, &readable, Duration::ZERO);
+    let places = code.references(file, offset).await.found;
+    places.into_iter().map(|place| place.file).collect()
 }
 
 fn place_parameters() -> [Parameter; 3] {
@@ -217,9 +343,14 @@ fn place(context: &Context<'_>, arguments: &Value) -> Result<(PathBuf, usize), E
     }
 }
 
-/// Asks what can look at the workspace, else its syntax.
 async fn answered(context: &Context<'_>, question: Question) -> Result<Output, Error> {
     let file = question.file().map(Path::to_owned).unwrap_or_default();
+    let answer = ask(context, &question).await?;
+    Ok(told(context, &file, answer))
+}
+
+/// Asks what can look at the workspace, else its syntax.
+async fn ask(context: &Context<'_>, question: &Question) -> Result<Answer<Found>, Error> {
     let edits = || context.staging.proposed().clone();
     let asked = match context.checker {
         Some(checker) => checker.ask(edits(), question.clone()).await,
@@ -230,11 +361,10 @@ async fn answered(context: &Context<'_>, question: Question) -> Result<Output, E
     } else {
         let readable = |path: &Path| context.policy.is_readable(path);
         let code = Code::new(None, context.staging, &readable, Duration::ZERO);
-        let answer = code.ask(&question).await;
+        let answer = code.ask(question).await;
         answer.map_err(|error| error.to_string())
     };
-    let answer = answer.map_err(Error::Unavailable)?;
-    Ok(told(context, &file, answer))
+    answer.map_err(Error::Unavailable)
 }
 
 /// The answer for a model.
@@ -276,8 +406,14 @@ fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) -> Output {
         let _ = writeln!(listed, "{line}");
         listed
     });
+    let mut data = json!({ "found": lines.len(), "by": basis });
+    if let Some(facts) = data.as_object_mut()
+        && !answer.caveat.is_empty()
+    {
+        facts.insert("may_be_missing_some".to_owned(), answer.caveat.into());
+    }
     Output {
-        data: json!({ "found": lines.len(), "by": basis }),
+        data,
         text: (!lines.is_empty()).then(|| ("code found".to_owned(), listed)),
         more: (lines.len() > LINES_MAX).then_some(more),
         ..Output::default()

@@ -606,7 +606,11 @@ async fn changes_that_only_the_result_tells_of_are_judged() {
             }
             let basis = Basis::Server;
             let found = Found::Edits(edits);
-            let answered = answer.send(Ok(Answer { found, basis }));
+            let answered = answer.send(Ok(Answer {
+                found,
+                basis,
+                caveat: String::new(),
+            }));
             answered.expect("the tool waits for the answer");
         }
     });
@@ -618,6 +622,52 @@ async fn changes_that_only_the_result_tells_of_are_judged() {
         executed.text
     );
     assert!(room.staging.proposed().is_empty());
+}
+
+#[tokio::test]
+async fn a_renaming_tells_what_keeps_the_name_and_is_none_where_the_server_is_not_whole() {
+    for caveat in ["", "std is missing"] {
+        let mut room = room();
+        let used = "fn c() {\n    m!(one());\n}\n";
+        let proposed = room.staging.propose("src/m.rs".into(), Some(used.into()));
+        proposed.expect("proposed");
+        let (checker, mut questions) = Checker::new();
+        room.checker = Some(checker);
+        tokio::spawn(async move {
+            while let Some(question) = questions.recv().await {
+                let About::Code(_, answer) = question.about else {
+                    panic!("only code is asked about");
+                };
+                let mut edits = EditSet::default();
+                let after = CODE.replace("one", "uno");
+                edits.record("src/a.rs".into(), Some(CODE.into()), Some(after.into()));
+                let answered = answer.send(Ok(Answer {
+                    found: Found::Edits(edits),
+                    basis: Basis::Server,
+                    caveat: caveat.to_owned(),
+                }));
+                answered.expect("the tool waits for the answer");
+            }
+        });
+        let arguments = json!({ "path": "src/a.rs", "line": 2, "name": "one", "new_name": "uno" });
+        let executed = call(&mut room, "rename_symbol", arguments).await;
+        let is_renamed = room
+            .staging
+            .read(Path::new("src/a.rs"))
+            .expect("text")
+            .contains("uno");
+        if caveat.is_empty() {
+            assert!(
+                executed.text.contains("src/m.rs:2: m!(one());"),
+                "{}",
+                executed.text
+            );
+            assert!(is_renamed);
+        } else {
+            assert!(executed.text.contains(caveat), "{}", executed.text);
+            assert!(!executed.result.success && !is_renamed);
+        }
+    }
 }
 
 #[tokio::test]
