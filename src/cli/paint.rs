@@ -102,6 +102,11 @@ pub fn plain_lines(text: &str) -> Cow<'_, str> {
     escaped(text, &['\n', '\t'])
 }
 
+/// Whether somebody sees what goes to standard output and to standard error side by side.
+pub fn is_terminal() -> bool {
+    std::io::stdout().is_terminal() && std::io::stderr().is_terminal()
+}
+
 /// Text for standard output: for people as [`plain_lines`] has it, for programs as it is.
 pub fn quoted(text: &str) -> Cow<'_, str> {
     if std::io::stdout().is_terminal() {

@@ -215,7 +215,7 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
         title: title.clone(),
         workspace: session.project.root.clone(),
     }]);
-    let (executed, edits) = session::block_on(execute_alone(call, &session))?;
+    let (executed, edits, was_shown) = session::block_on(execute_alone(call, &session))?;
     session.record(executed.events.clone());
     let outcome = deliver(call, &session, title, &executed, edits.clone());
     session.record(vec![RunEvent::Finished(outcome.clone())]);
@@ -233,13 +233,15 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
             outcome,
         })?;
     } else {
-        print(call, &session, &executed, &edits, &outcome);
+        let text = &executed.text;
+        let text = if was_shown { facts(text) } else { text };
+        print(call, &session, (&executed, text), &edits, &outcome);
     }
     Ok(if is_done { EXIT_DONE } else { EXIT_PROBLEMS })
 }
 
 /// Executes the call in a copy of the workspace, which is made if it needs one.
-async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
+async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet, bool) {
     let services = &session.services;
     let root = session.project.root.clone();
     let task = Task {
@@ -283,27 +285,39 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet) {
         copy.attend(working, questions).await
     };
     drop(watch);
-    if let Some(shown) = shown {
+    let was_shown = match shown {
         // It ends with the last piece.
-        let _ = shown.await;
-    }
-    (executed, staging.proposed().clone())
+        Some(shown) => shown.await.unwrap_or_default(),
+        None => false,
+    };
+    // Tests are told one by one beside what their runner printed.
+    let is_twice = was_shown && call.name != "run_tests" && paint::is_terminal();
+    (executed, staging.proposed().clone(), is_twice)
 }
 
 /// Shows output as it comes, without secrets, on standard error: the result itself goes to standard output.
-async fn stream(mut pieces: mpsc::Receiver<Vec<u8>>, mut filter: Filter) {
+/// Gives whether there was any.
+async fn stream(mut pieces: mpsc::Receiver<Vec<u8>>, mut filter: Filter) -> bool {
     let show = |clean: &mut Vec<u8>| {
         let text = String::from_utf8_lossy(clean).into_owned();
         anstream::eprint!("{}", paint(paint::FAINT, paint::plain_lines(&text)));
         clean.clear();
     };
     let mut clean = Vec::new();
+    let mut was_any = false;
     while let Some(piece) = pieces.recv().await {
+        was_any = true;
         filter.push(&piece, &mut clean);
         show(&mut clean);
     }
     filter.finish(&mut clean);
     show(&mut clean);
+    was_any
+}
+
+/// A result without the text that it quotes.
+fn facts(text: &str) -> &str {
+    text.split_once("````").map_or(text, |(facts, _)| facts)
 }
 
 /// Writes what was proposed to the files, unless it is only to be shown.
@@ -344,11 +358,17 @@ fn deliver(
     }
 }
 
-fn print(call: &Call, session: &Session, executed: &Executed, edits: &EditSet, outcome: &Outcome) {
+fn print(
+    call: &Call,
+    session: &Session,
+    (executed, text): (&Executed, &str),
+    edits: &EditSet,
+    outcome: &Outcome,
+) {
     if executed.result.success {
-        paint::say(paint::quoted(executed.text.trim_end()));
+        paint::say(paint::quoted(text.trim_end()));
     } else {
-        paint::complain(executed.text.trim_start_matches("error: "));
+        paint::complain(text.trim_start_matches("error: "));
     }
     if call.dry_run && !edits.is_empty() {
         paint::say(paint::diff(&edits.unified_diff()));

@@ -361,6 +361,8 @@ async fn start(
     (program, line): Line,
 ) -> Result<Ran, Error> {
     let seconds = number(arguments, "timeout_seconds").unwrap_or(SECONDS);
+    // What runners print for programs is not for people to watch.
+    let is_for_people = !line.iter().any(|word| word.contains("json"));
     let job = Job {
         purpose: Purpose::Test,
         program,
@@ -371,7 +373,7 @@ async fn start(
         output_bytes_max: OUTPUT_BYTES_MAX,
         caps: shell::CAPS,
         traces: Traces::Dropped,
-        watch: context.watch.cloned(),
+        watch: context.watch.filter(|_| is_for_people).cloned(),
     };
     shell::run(context, job).await
 }
