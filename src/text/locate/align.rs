@@ -42,6 +42,12 @@ const GAP_MAX: usize = 2;
 /// Pairs of lines that are compared.
 const PAIRS_MAX: usize = 4_000_000;
 
+/// Pairs of characters that are compared, of all pairs of lines together.
+const CELLS_MAX: usize = 60_000_000;
+
+/// Characters of a word that may have a slip.
+const SLIP_WORD_BYTES_MAX: usize = 64;
+
 /// The best place of a quote.
 pub(super) struct Aligned {
     /// For each line of the quote the line of the text.
@@ -68,7 +74,7 @@ pub(super) fn align(
     if wanted.is_empty() || lines.len().saturating_mul(wanted.len()) > PAIRS_MAX {
         return None;
     }
-    let table = Table::of(lines, wanted);
+    let table = Table::of(lines, wanted)?;
     let best = table.best()?;
     let doubled: Vec<bool> = (0..wanted.len())
         .map(|index| is_doubled(wanted, &best, index) && kept.get(index) == Some(&true))
@@ -211,7 +217,7 @@ fn is_slip(real: &str, quoted: &str, known: &HashSet<&str>) -> bool {
         .any(|word| word.contains(wrong) && !known.contains(word));
     long(real)
         && long(wrong)
-        && real.len().max(wrong.len()) >= SLIP_LETTERS_MIN
+        && (SLIP_LETTERS_MIN..=SLIP_WORD_BYTES_MAX).contains(&real.len().max(wrong.len()))
         && !plural(real, wrong)
         && !plural(wrong, real)
         && unknown
@@ -255,7 +261,8 @@ struct Table {
 const NEVER: f32 = f32::NEG_INFINITY;
 
 impl Table {
-    fn of(lines: &[Line<'_>], wanted: &[Line<'_>]) -> Self {
+    /// `None` when the lines are too long to be compared: who leaves one out does not know what is unique.
+    fn of(lines: &[Line<'_>], wanted: &[Line<'_>]) -> Option<Self> {
         let (width, height) = (lines.len(), wanted.len());
         let mut table = Self {
             width,
@@ -264,18 +271,19 @@ impl Table {
             forward: vec![NEVER; width * height],
             backward: vec![NEVER; width * height],
         };
-        table.compare(lines, wanted);
+        table.compare(lines, wanted)?;
         for row in 0..height {
             for column in 0..width {
                 table.step(row, column, Way::Forward);
                 table.step(height - 1 - row, width - 1 - column, Way::Backward);
             }
         }
-        table
+        Some(table)
     }
 
     /// Likeness of pairs; pairs that are far from any place where much is equal are only compared for equality.
-    fn compare(&mut self, lines: &[Line<'_>], wanted: &[Line<'_>]) {
+    fn compare(&mut self, lines: &[Line<'_>], wanted: &[Line<'_>]) -> Option<()> {
+        let mut cells_left = CELLS_MAX;
         let mut equal_at = vec![0_usize; self.width + self.height];
         for (row, wanted) in wanted.iter().enumerate() {
             for (column, line) in lines.iter().enumerate() {
@@ -299,11 +307,12 @@ impl Table {
             for (column, line) in lines.iter().enumerate() {
                 let is_near = near.get(column + self.height - row) == Some(&true);
                 if is_near && self.alike(row, column) < 1.0 {
-                    let likeness = likeness(&line.essence, &wanted.essence);
+                    let likeness = likeness(&line.essence, &wanted.essence, &mut cells_left)?;
                     self.set(row, column, likeness);
                 }
             }
         }
+        Some(())
     }
 
     fn set(&mut self, row: usize, column: usize, likeness: f32) {
@@ -409,19 +418,41 @@ enum Way {
     Backward,
 }
 
-fn likeness(real: &str, quoted: &str) -> f32 {
+/// How alike two lines are; `None` when there are no more cells left to find out.
+fn likeness(real: &str, quoted: &str, cells_left: &mut usize) -> Option<f32> {
     let (short, long) = (real.len().min(quoted.len()), real.len().max(quoted.len()));
     if short * 2 < long {
-        return 0.0;
+        return Some(0.0);
     }
-    if strsim::osa_distance(real, quoted) <= 2 {
-        return SLIP_LIKENESS;
+    // What both begin and end with makes no difference but to the time.
+    let (real, quoted) = without_common_ends(real, quoted);
+    *cells_left = cells_left.checked_sub(real.len().saturating_mul(quoted.len()))?;
+    let distance = strsim::osa_distance(real, quoted);
+    if distance <= 2 {
+        return Some(SLIP_LIKENESS);
     }
-    #[expect(clippy::cast_possible_truncation, reason = "a share between 0 and 1")]
-    let likeness = strsim::normalized_levenshtein(real, quoted) as f32;
-    if likeness < LIKENESS_MIN {
+    #[expect(clippy::cast_precision_loss, reason = "lines are short")]
+    let likeness = 1.0 - distance as f32 / long as f32;
+    Some(if likeness < LIKENESS_MIN {
         0.0
     } else {
         likeness
-    }
+    })
+}
+
+fn without_common_ends<'line>(one: &'line str, other: &'line str) -> (&'line str, &'line str) {
+    let same = one.chars().zip(other.chars());
+    let same = same.take_while(|(one, other)| one == other);
+    let start: usize = same.map(|(sign, _)| sign.len_utf8()).sum();
+    let (one, other) = (
+        one.get(start..).unwrap_or_default(),
+        other.get(start..).unwrap_or_default(),
+    );
+    let same = one.chars().rev().zip(other.chars().rev());
+    let same = same.take_while(|(one, other)| one == other);
+    let end: usize = same.map(|(sign, _)| sign.len_utf8()).sum();
+    (
+        one.get(..one.len() - end).unwrap_or_default(),
+        other.get(..other.len() - end).unwrap_or_default(),
+    )
 }

@@ -1,8 +1,10 @@
 //! Places of quotes that do not stand in the text byte for byte (spec: `edit_file`).
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use super::lines::{Line, block_end, line_of, lines_of, nearest, numbered, occurrences, windows};
+use super::reading::{Reading, reading};
 use super::write::{Quote, Unwritable, changes, rows};
 use super::{Located, NoPlace, align, exact, locate, quote, with_line_ends_of};
 
@@ -28,41 +30,93 @@ pub(super) fn inexact(text: &str, search: &str, replacement: &str) -> Result<Loc
     aligned(text, search, replacement).ok_or(refusal)
 }
 
+/// The place of lines that are equal but for white space and typography.
 pub(super) fn loose(text: &str, search: &str, replacement: &str) -> Result<Located, NoPlace> {
     let (lines, wanted) = (lines_of(text), lines_of(search));
     let starts = match letters(&wanted) {
         0..LOOSE_CHARACTERS_MIN => Vec::new(),
         _ => windows(&lines, &wanted),
     };
-    let start = match starts.as_slice() {
-        [start] => *start,
-        [] => return Err(missing(text, &lines, &wanted, search, replacement)),
-        several => {
-            let lines = several.iter().filter_map(|start| lines.get(*start));
-            return Err(NoPlace::Ambiguous {
-                lines: lines.map(|line| line.number + 1).collect(),
-            });
-        }
+    match starts.as_slice() {
+        [start] => equal(text, (&lines, &wanted), *start, search, replacement),
+        [] => Err(missing(text, &lines, &wanted, search, replacement)),
+        several => Err(ambiguous(&lines, several)),
+    }
+}
+
+/// The place of a quote that stands in this line byte for byte and means all of it.
+pub(super) fn whole_lines(
+    text: &str,
+    number: usize,
+    search: &str,
+    replacement: &str,
+) -> Result<Located, NoPlace> {
+    let (lines, wanted) = (lines_of(text), lines_of(search));
+    let starts = windows(&lines, &wanted);
+    let is_there = |start: &usize| lines.get(*start).is_some_and(|line| line.number == number);
+    match starts.as_slice() {
+        [start] if is_there(start) => equal(text, (&lines, &wanted), *start, search, replacement),
+        // The quote is only a part of its line.
+        [] => Err(NoPlace::Nesting {
+            line: number + 1,
+            nearest: numbered(text, number, number),
+        }),
+        several => Err(ambiguous(&lines, several)),
+    }
+}
+
+fn ambiguous(lines: &[Line<'_>], starts: &[usize]) -> NoPlace {
+    let lines = starts.iter().filter_map(|start| lines.get(*start));
+    NoPlace::Ambiguous {
+        lines: lines.map(|line| line.number + 1).collect(),
+    }
+}
+
+/// Writes an edit whose quote is equal to the lines from `start` on.
+fn equal(
+    text: &str,
+    (lines, wanted): (&[Line<'_>], &[Line<'_>]),
+    start: usize,
+    search: &str,
+    replacement: &str,
+) -> Result<Located, NoPlace> {
+    let number = |at: usize| lines.get(at).map_or(0, |line| line.number);
+    let (first, last) = (number(start), number(start + wanted.len() - 1));
+    let nesting = || NoPlace::Nesting {
+        line: first + 1,
+        nearest: numbered(text, first, last),
     };
+    let (mut search, mut replacement) = (Cow::Borrowed(search), Cow::Borrowed(replacement));
+    if let ([wanted], Some(line)) = (wanted, lines.get(start))
+        && wanted.indent.is_empty()
+    {
+        match reading(line.indent, &search, &replacement) {
+            Reading::Relative => {}
+            Reading::Literal => {
+                search.to_mut().insert_str(0, line.indent);
+                if !replacement.trim().is_empty() {
+                    replacement.to_mut().insert_str(0, line.indent);
+                }
+            }
+            Reading::Unclear => return Err(nesting()),
+        }
+    }
+    let (search, replacement) = (&*search, &*replacement);
+    let wanted = lines_of(search);
     let places: Vec<Option<usize>> = (start..start + wanted.len()).map(Some).collect();
     let quote = Quote {
         text,
-        lines: &lines,
+        lines,
         wanted: &wanted,
         places: &places,
         solid: &vec![true; wanted.len()],
         search,
         replacement,
     };
-    let number = |at: usize| lines.get(at).map_or(0, |line| line.number);
-    let (first, last) = (number(start), number(start + wanted.len() - 1));
     quote.write().map_err(|reason| match reason {
         Unwritable::Nothing => NoPlace::NoChange,
         Unwritable::Already => NoPlace::AlreadyApplied { line: first + 1 },
-        Unwritable::Nesting | Unwritable::Uncertain => NoPlace::Nesting {
-            line: first + 1,
-            nearest: numbered(text, first, last),
-        },
+        Unwritable::Nesting | Unwritable::Uncertain => nesting(),
     })
 }
 
@@ -186,7 +240,11 @@ fn missing(
 ) -> NoPlace {
     let told = lines_of(replacement);
     let is_new = |line: &Line<'_>| wanted.iter().all(|wanted| wanted.essence != line.essence);
-    let is_telling = letters(&told) >= LOOSE_CHARACTERS_MIN * 2 && told.iter().any(is_new);
+    // Without a line that stays around it, the same line may stand there for another reason.
+    let stays = |line: &Line<'_>| !is_new(line) && line.essence.contains(char::is_alphanumeric);
+    let is_telling = letters(&told) >= LOOSE_CHARACTERS_MIN * 2
+        && told.iter().any(is_new)
+        && told.iter().any(stays);
     if is_telling && !search.contains(replacement.trim()) {
         if let [start] = occurrences(text, replacement.trim_matches('\n')).as_slice() {
             return NoPlace::AlreadyApplied {

@@ -1,7 +1,12 @@
 //! The lines of a text by what they say, whatever white space and typography models give them (spec: `edit_file`).
 
+use std::collections::HashSet;
+
 /// Lines shown as the nearest ones.
 const NEAREST_LINES_MAX: usize = 24;
+
+/// Characters shown of a line.
+const LINE_CHARACTERS_MAX: usize = 300;
 
 /// Places that are looked for.
 pub(super) const PLACES_MAX: usize = 8;
@@ -112,42 +117,73 @@ pub(super) fn line_of(text: &str, offset: usize) -> usize {
 }
 
 /// One past the last byte of the block that the line at an offset begins: of the lines below it that are indented
-/// deeper, blank, or only close what it opens.
-pub fn block_end(text: &str, offset: usize) -> usize {
-    let start = text
-        .get(..offset)
-        .unwrap_or_default()
-        .rfind('\n')
-        .map_or(0, |feed| feed + 1);
+/// deeper, blank, or only open or close it.
+pub(super) fn block_end(text: &str, offset: usize) -> usize {
     let width = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
-    let mut end = start;
     let mut head = None;
-    for line in text.get(start..).unwrap_or_default().split_inclusive('\n') {
+    end_of(text, offset, |line| {
         let body = line.trim();
-        let closes = body.starts_with(['}', ')', ']']) || body == "end";
-        match head {
-            _ if body.is_empty() => {}
-            None => head = Some(width(line)),
-            Some(head) if width(line) > head || width(line) == head && closes => {}
-            Some(_) => break,
-        }
-        end += line.len();
+        let goes_on = body.starts_with(['}', ')', ']', '{'])
+            || body == "end"
+            || body.split(' ').next() == Some("where");
+        let deep = width(line);
+        let head = *head.get_or_insert(deep);
+        deep > head || deep == head && goes_on
+    })
+}
+
+/// One past the last byte of the part of a text that the line at an offset begins: its block, or everything up to the
+/// next heading.
+pub fn part_end(text: &str, offset: usize) -> usize {
+    let rest = text.get(offset..).unwrap_or_default();
+    match heading(rest.lines().next().unwrap_or_default()) {
+        0 => block_end(text, offset),
+        level => end_of(text, offset, |line| !(1..=level).contains(&heading(line))),
     }
-    end
+}
+
+/// The end of the line at an offset and of those below it that belong to it or are blank.
+fn end_of(text: &str, offset: usize, mut belongs: impl FnMut(&str) -> bool) -> usize {
+    let before = text.get(..offset).unwrap_or_default();
+    let start = before.rfind('\n').map_or(0, |feed| feed + 1);
+    let rows = text.get(start..).unwrap_or_default().split_inclusive('\n');
+    let mut is_first = true;
+    let own = rows
+        .take_while(|row| row.trim().is_empty() || belongs(row) | std::mem::take(&mut is_first));
+    start + own.map(str::len).sum::<usize>()
+}
+
+/// The level of a heading of a section, from one; zero for any other line.
+fn heading(line: &str) -> usize {
+    let line = line.trim_end();
+    if line.starts_with('[') && line.ends_with(']') {
+        return 1;
+    }
+    let signs = line.bytes().take_while(|sign| *sign == b'#').count();
+    let is_heading = line.get(signs..).is_some_and(|rest| rest.starts_with(' '));
+    if is_heading { signs } else { 0 }
+}
+
+/// Whether the part that the line at an offset begins has more lines than that.
+pub fn begins_part(text: &str, offset: usize) -> bool {
+    let part = text.get(offset..part_end(text, offset));
+    let rows = part.unwrap_or_default().lines().skip(1);
+    rows.into_iter().any(|row| !row.trim().is_empty())
 }
 
 /// The lines of the text that share the most words with the search text, with their numbers.
 pub(super) fn nearest(text: &str, lines: &[Line<'_>], wanted: &[Line<'_>]) -> String {
-    let words: Vec<Vec<&str>> = wanted.iter().map(|line| words(&line.essence)).collect();
+    let wanted_words: Vec<HashSet<&str>> = wanted
+        .iter()
+        .take(NEAREST_LINES_MAX)
+        .map(|line| words(&line.essence).into_iter().collect())
+        .collect();
     let scores: Vec<usize> = lines
         .iter()
         .map(|line| {
-            let own = self::words(&line.essence);
-            words
-                .iter()
-                .map(|wanted| shared(&own, wanted))
-                .max()
-                .unwrap_or(0)
+            let own = words(&line.essence);
+            let each = wanted_words.iter().map(|wanted| shared(&own, wanted));
+            each.max().unwrap_or(0)
         })
         .collect();
     let width = wanted
@@ -180,8 +216,8 @@ pub(super) fn words(line: &str) -> Vec<&str> {
         .collect()
 }
 
-pub(super) fn shared(own: &[&str], wanted: &[&str]) -> usize {
-    let common = own.iter().filter(|word| wanted.contains(word)).count();
+fn shared(own: &[&str], wanted: &HashSet<&str>) -> usize {
+    let common = own.iter().filter(|word| wanted.contains(*word)).count();
     // Share in percent, so that a long line is not near to everything.
     common * 200 / (own.len() + wanted.len()).max(1)
 }
@@ -191,7 +227,15 @@ pub(super) fn numbered(text: &str, first: usize, last: usize) -> String {
     let lines = text.lines().enumerate().skip(first);
     let shown = lines.take((last + 1 - first).min(NEAREST_LINES_MAX));
     shown
-        .map(|(number, line)| format!("{}: {line}", number + 1))
+        .map(
+            |(number, line)| match line.char_indices().nth(LINE_CHARACTERS_MAX) {
+                Some((end, _)) => {
+                    let part = line.get(..end).unwrap_or_default();
+                    format!("{}: {part} (line cut here)", number + 1)
+                }
+                None => format!("{}: {line}", number + 1),
+            },
+        )
         .collect::<Vec<_>>()
         .join("\n")
 }

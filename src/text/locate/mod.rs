@@ -11,15 +11,17 @@ mod align;
 mod inexact;
 mod lines;
 mod quote;
+mod reading;
 mod shift;
 mod write;
 
 use std::ops::Range;
 
-pub use lines::block_end;
+pub use lines::{begins_part, part_end};
 
 use inexact::inexact;
-use lines::{PLACES_MAX, line_of, lines_of, occurrences, windows};
+use lines::{PLACES_MAX, line_of, lines_of, numbered, occurrences, windows};
+use reading::{Reading, reading};
 
 /// A place that an edit replaces.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -70,7 +72,7 @@ pub enum NoPlace {
     },
     /// The lines are there, with another nesting.
     #[error(
-        "the lines at {line} have other indentation than the search text, not just shifted: quote them exactly:\n{nearest}"
+        "the lines at {line} have other indentation than the search text, so that it is not certain where new lines belong: quote whole lines with their indentation:\n{nearest}"
     )]
     Nesting {
         /// One-based line.
@@ -120,23 +122,35 @@ pub fn locate(text: &str, search: &str, replacement: &str) -> Result<Located, No
 }
 
 fn exact(text: &str, start: usize, search: &str, replacement: &str) -> Result<Located, NoPlace> {
-    let range = start..start + search.len();
-    if stands_already(text, start, search, replacement) {
-        return Err(NoPlace::AlreadyApplied {
-            line: line_of(text, start),
-        });
-    }
+    let mut range = start..start + search.len();
+    let number = line_of(text, start);
     if cuts_name(text, &range) {
-        let line = line_of(text, start);
         return Err(NoPlace::CutsName {
-            line,
-            text: text.lines().nth(line - 1).unwrap_or_default().to_owned(),
+            line: number,
+            text: numbered(text, number - 1, number - 1),
         });
     }
-    if is_relative(text, &range, replacement)
-        && let Ok(located) = inexact::loose(text, search, replacement)
-    {
-        return Ok(located);
+    if stands_already(text, start, search, replacement) {
+        return Err(NoPlace::AlreadyApplied { line: number });
+    }
+    let line = text.get(..start).unwrap_or_default();
+    let line = line.rfind('\n').map_or(0, |feed| feed + 1);
+    let left = text.get(line..start).unwrap_or_default();
+    let refused = || NoPlace::Nesting {
+        line: number,
+        nearest: numbered(
+            text,
+            number - 1,
+            number - 1 + search.trim_end().matches('\n').count(),
+        ),
+    };
+    if takes_remark_along(text, &range, replacement) {
+        return Err(refused());
+    }
+    match reading(left, search, replacement) {
+        Reading::Literal => {}
+        Reading::Relative => return inexact::whole_lines(text, number - 1, search, replacement),
+        Reading::Unclear => return Err(refused()),
     }
     // Lines that differ only by their indentation may be what was meant, however exact the quote looks.
     let lines = lines_of(text);
@@ -152,38 +166,37 @@ fn exact(text: &str, start: usize, search: &str, replacement: &str) -> Result<Lo
     if places.len() > 1 {
         return Err(NoPlace::Ambiguous { lines: places });
     }
+    let ends_line = search.ends_with('\n') && left.trim().is_empty();
+    let mut replacement = replacement.to_owned();
+    if ends_line && replacement.trim().is_empty() {
+        // Nothing of these lines is to stay, so that their indentation goes too.
+        range.start = line;
+    } else if ends_line
+        && !replacement.ends_with('\n')
+        && search.trim_end() != replacement.trim_end()
+    {
+        // The line below was not quoted, and is not to be joined to this one.
+        replacement.push_str(if search.ends_with("\r\n") {
+            "\r\n"
+        } else {
+            "\n"
+        });
+    }
     Ok(Located {
         range,
-        replacement: replacement.to_owned(),
+        replacement,
         exact: true,
     })
 }
 
-/// Whether a quote that begins after the indentation of its line is to be read as a whole line: when nothing is to
-/// stay of the line, or when the replacement's other lines are indented as if that line were not.
-fn is_relative(text: &str, range: &Range<usize>, replacement: &str) -> bool {
-    let before = text.get(..range.start).unwrap_or_default();
-    let line = before.rfind('\n').map_or(0, |feed| feed + 1);
-    let left = before.get(line..).unwrap_or_default();
+/// Whether lines would come between a quote and the remark that ends its line.
+fn takes_remark_along(text: &str, range: &Range<usize>, replacement: &str) -> bool {
+    let after = text.get(range.end..).unwrap_or_default();
+    let remark = after.lines().next().unwrap_or_default().trim_start();
     let quoted = text.get(range.clone()).unwrap_or_default();
-    if left.is_empty() || !left.trim().is_empty() {
-        return false;
-    }
-    if replacement.trim().is_empty() {
-        return quoted.ends_with('\n');
-    }
-    let width = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
-    let own = width(quoted);
-    let mut lines = replacement.lines();
-    let opens = lines
-        .next()
-        .is_some_and(|first| first.trim_end().ends_with(['{', '(', '[', ':', ',']));
-    let Some(next) = lines.find(|line| !line.trim().is_empty()) else {
-        return false;
-    };
-    let indent = left.len() + own;
-    let is_one_line = !quoted.trim_end().contains('\n');
-    is_one_line && (own > 0 || width(next) < indent || width(next) == indent && opens)
+    !quoted.ends_with('\n')
+        && (remark.starts_with('#') || remark.starts_with("//"))
+        && replacement.trim_end().lines().count() > quoted.lines().count()
 }
 
 /// Whether the replacement contains the search text and stands around its only place: then it was applied before.
@@ -232,141 +245,4 @@ fn listed(lines: &[usize]) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const CODE: &str = "fn a() {\n    let x = 1;\n    if x > 0 {\n        go(x);\n    }\n}\n\nfn b() {\n    let y = 1;\n}\n";
-
-    fn apply(text: &str, search: &str, replacement: &str) -> Result<String, NoPlace> {
-        let located = locate(text, search, replacement)?;
-        let mut result = text.to_owned();
-        result.replace_range(located.range, &located.replacement);
-        Ok(result)
-    }
-
-    #[test]
-    fn text_that_stands_once_is_replaced() {
-        for (search, replacement, expected) in [
-            ("let y = 1;", "let y = 2;", CODE.replace("y = 1", "y = 2")),
-            // Shifted by one level.
-            (
-                "if x > 0 {\n    go(x);\n}\n",
-                "if x > 1 {\n    go(x);\n    stop();\n}\n",
-                CODE.replace("x > 0", "x > 1")
-                    .replace("go(x);\n", "go(x);\n        stop();\n"),
-            ),
-            // Deeper than the text.
-            (
-                "            let y = 1;\n        }",
-                "            let z = 1;\n        }",
-                CODE.replace("let y", "let z"),
-            ),
-            // A lost blank line, trailing spaces and typographic signs.
-            (
-                "}\nfn b() {  ",
-                "}\n\nfn c() {",
-                CODE.replace("fn b", "fn c"),
-            ),
-            (
-                "let\u{a0}y = 1;",
-                "let y = 3;",
-                CODE.replace("y = 1", "y = 3"),
-            ),
-        ] {
-            assert_eq!(
-                apply(CODE, search, replacement).as_deref(),
-                Ok(expected.as_str()),
-                "{search}"
-            );
-        }
-    }
-
-    #[test]
-    fn tabs_and_spaces_are_told_apart_and_kept() {
-        let tabs = CODE.replace("    ", "\t");
-        assert_eq!(
-            apply(
-                &tabs,
-                "    if x > 0 {\n        go(x);\n    }",
-                "    if x > 9 {\n        go(x);\n        go(y);\n    }"
-            ),
-            Ok(tabs
-                .replace("x > 0", "x > 9")
-                .replace("go(x);\n", "go(x);\n\t\tgo(y);\n"))
-        );
-        assert_eq!(
-            apply(CODE, "\tif x > 0 {\n\t\tgo(x);", "\tif x > 9 {\n\t\tgo(x);"),
-            Ok(CODE.replace("x > 0", "x > 9"))
-        );
-    }
-
-    #[test]
-    fn line_ends_of_the_text_are_kept() {
-        let text = CODE.replace('\n', "\r\n");
-        assert_eq!(
-            apply(
-                &text,
-                "fn b() {\n    let y = 1;\n}",
-                "fn b() {\n    let y = 1;\n    more();\n}"
-            ),
-            Ok(text.replace("y = 1;\r\n", "y = 1;\r\n    more();\r\n"))
-        );
-        assert_eq!(
-            apply(
-                &text,
-                "if x > 0 {\n    go(x);\n}",
-                "if x > 1 {\n    go(x);\n}"
-            ),
-            Ok(text.replace("x > 0", "x > 1"))
-        );
-        assert_eq!(apply("a\r\nb\n", "b", "c"), Ok("a\r\nc\n".to_owned()));
-    }
-
-    #[test]
-    fn what_is_not_certain_is_refused_with_the_real_lines() {
-        let missing = |search: &str| match locate(CODE, search, "x") {
-            Err(NoPlace::Missing { nearest }) => nearest,
-            other => panic!("{search}: {other:?}"),
-        };
-        assert!(missing("    if x >= 0 {\n        go(x)").contains("3:     if x > 0 {"));
-        assert!(missing("completely different").starts_with("1: fn a() {"));
-        assert!(matches!(
-            locate(CODE, "= 1;", "= 2;"),
-            Err(NoPlace::Ambiguous { lines }) if lines == [2, 9]
-        ));
-        assert!(matches!(
-            locate(CODE, "et y", "et z"),
-            Err(NoPlace::CutsName { line: 9, .. })
-        ));
-        assert!(matches!(
-            locate("if a:\n    b()\nc()\n", "if  a:\n    b()\n    c()\n", "x"),
-            Err(NoPlace::Nesting { line: 1, .. })
-        ));
-        assert_eq!(locate(CODE, "    }\n}", "x"), Err(NoPlace::OnlySigns));
-        assert!(matches!(
-            locate(CODE, "  \n", "x"),
-            Err(NoPlace::EmptySearch)
-        ));
-        assert!(matches!(
-            locate(CODE, "fn a", "fn a"),
-            Err(NoPlace::NoChange)
-        ));
-        assert!(matches!(locate("", "a", "b"), Err(NoPlace::Missing { .. })));
-    }
-
-    #[test]
-    fn an_edit_that_was_applied_before_says_so() {
-        let search = "    let y = 1;\n";
-        let replacement = "    let y = 1;\n    let z = 2;\n";
-        let once = apply(CODE, search, replacement).expect("applied");
-        assert_eq!(
-            locate(&once, search, replacement),
-            Err(NoPlace::AlreadyApplied { line: 9 })
-        );
-        let once = apply(CODE, "go(x);", "go_on(x, 2);").expect("applied");
-        assert_eq!(
-            locate(&once, "go(x);", "go_on(x, 2);"),
-            Err(NoPlace::AlreadyApplied { line: 4 })
-        );
-    }
-}
+mod tests;

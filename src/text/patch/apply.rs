@@ -4,7 +4,7 @@ use std::ops::Range;
 
 use super::{Hunk, PatchError};
 use crate::text::edit::{Replacement, replace};
-use crate::text::locate::{Located, NoPlace, block_end};
+use crate::text::locate::{Located, NoPlace, begins_part, part_end};
 
 /// What became of a text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +80,17 @@ fn placed(
     };
     match found {
         Ok(located) => {
-            if let Some(block) = block.filter(|_| hunk.anchors_bind)
-                && located.range.end <= block.start
-            {
+            if let Some(block) = block.filter(|_| hunk.anchors_bind) {
                 let anchor = hunk.anchors.last().map_or("", String::as_str);
-                return Err(format!("its lines stand before its anchor `{anchor}`"));
+                if located.range.end <= block.start {
+                    return Err(format!("its lines stand before its anchor `{anchor}`"));
+                }
+                // What follows a line that begins no block belongs to no other line.
+                if located.range.start >= block.end && begins_part(text, block.start) {
+                    return Err(format!(
+                        "its lines stand after the block of its anchor `{anchor}`"
+                    ));
+                }
             }
             let rest = text.get(located.range.end..).unwrap_or_default();
             if hunk.at_end && !rest.trim().is_empty() {
@@ -113,13 +119,16 @@ fn block_of(text: &str, hunk: &Hunk) -> Result<Option<Range<usize>>, String> {
             .unwrap_or_default()
             .split_inclusive('\n')
         {
-            if plain(line).starts_with(&wanted) {
+            let is_name = |sign: char| sign.is_alphanumeric() || sign == '_';
+            // The beginning of a longer name is another name.
+            let is_anchor = |rest: &str| !(wanted.ends_with(is_name) && rest.starts_with(is_name));
+            if plain(line).strip_prefix(&wanted).is_some_and(is_anchor) {
                 starts.push(offset);
             }
             offset += line.len();
         }
         match starts.as_slice() {
-            [start] => block = *start..block_end(text, *start).min(block.end),
+            [start] => block = *start..part_end(text, *start).min(block.end),
             _ if !hunk.anchors_bind => return Ok(None),
             [] => return Err(format!("its anchor `{anchor}` is not in the file")),
             several => {
