@@ -58,7 +58,7 @@ impl Tool for ApplyPatch {
                 FileChange::Create(_) | FileChange::Update { to: None, .. } => {
                     actions.push(Action::WriteFile { path, bytes });
                 }
-                FileChange::Delete => actions.push(Action::DeleteFile { path }),
+                FileChange::Delete { .. } => actions.push(Action::DeleteFile { path }),
                 FileChange::Update { to: Some(to), .. } => {
                     let to = place(&to);
                     actions.push(Action::ReadFile { path: to.clone() });
@@ -120,8 +120,16 @@ impl Sheet<'_> {
                 }
                 Err(error) => return Err(error),
             },
-            FileChange::Delete => {
-                self.read(&path)?;
+            FileChange::Delete { text } => {
+                let before = self.read(&path)?;
+                if text
+                    .as_deref()
+                    .is_some_and(|text| !is_all_of(text, &before))
+                {
+                    return Err(Error::Edit(format!(
+                        "{shown} has another text than the patch removes, so nothing was changed: read it again"
+                    )));
+                }
                 self.put(path, None, "deleted");
             }
             FileChange::Update { to, hunks } => {
@@ -178,6 +186,13 @@ impl Sheet<'_> {
             ))
         })
     }
+}
+
+/// Whether lines that go are all that a file has.
+fn is_all_of(lines: &str, text: &str) -> bool {
+    let body = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text);
+    let rows = |text: &'_ str| text.replace("\r\n", "\n").trim_end_matches('\n').to_owned();
+    rows(lines) == rows(body)
 }
 
 /// The text of a file after every hunk, if it parses no worse or nothing was guessed.

@@ -32,8 +32,8 @@ pub(super) fn parse(rows: &[&str]) -> Result<Vec<FilePatch>, PatchError> {
                 None if row.trim().is_empty() => {}
                 None => return Err(wrong("of a new file does not begin with a plus")),
             },
-            FileChange::Delete if row.trim().is_empty() => {}
-            FileChange::Delete => return Err(wrong("follows a file that is deleted")),
+            FileChange::Delete { .. } if row.trim().is_empty() => {}
+            FileChange::Delete { .. } => return Err(wrong("follows a file that is deleted")),
             FileChange::Update { hunks, .. } => {
                 if let Some(anchor) = row.strip_prefix("@@") {
                     anchored(hunks, anchor);
@@ -61,7 +61,7 @@ pub(super) fn parse(rows: &[&str]) -> Result<Vec<FilePatch>, PatchError> {
 fn obey(order: &str, files: &mut Vec<FilePatch>) -> bool {
     let changes = [
         ("Add File:", FileChange::Create(String::new())),
-        ("Delete File:", FileChange::Delete),
+        ("Delete File:", FileChange::Delete { text: None }),
         (
             "Update File:",
             FileChange::Update {

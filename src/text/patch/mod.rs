@@ -26,7 +26,10 @@ pub enum FileChange {
     /// It is made, with this text.
     Create(String),
     /// It is removed.
-    Delete,
+    Delete {
+        /// Its text, where the patch says it: another one is not removed.
+        text: Option<String>,
+    },
     /// Parts of it change.
     Update {
         /// Where it moves, if it does.
@@ -94,7 +97,7 @@ pub fn parse(patch: &str) -> Result<Vec<FilePatch>, PatchError> {
         };
     let is_empty = |file: &FilePatch| match &file.change {
         FileChange::Update { to, hunks } => to.is_none() && hunks.is_empty(),
-        FileChange::Create(_) | FileChange::Delete => false,
+        FileChange::Create(_) | FileChange::Delete { .. } => false,
     };
     if files.is_empty() || files.iter().any(is_empty) {
         return Err(PatchError::Form);

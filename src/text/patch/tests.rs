@@ -95,6 +95,61 @@ fn a_hunk_goes_to_its_anchor_or_nowhere() {
 }
 
 #[test]
+fn an_anchor_binds_to_its_block() {
+    let code = "fn a() {\n    foo();\n    baz();\n}\n\nfn b() {\n    foo();\n    bar();\n}\n";
+    let c = "int a()\n{\n    foo();\n}\n\nint b()\n{\n    bar();\n}\n";
+    let toml = "[prod]\nlimit = 3\n\n[staging]\nlimit = 5\n";
+    let text = "# Use\n\nfoo\n\n# Build\n\nbar\n";
+    let flat = "import a\nimport b\n\nrun(c)\n";
+    for (text, body, expected) in [
+        (
+            code,
+            "@@ fn a() {\n     foo();\n-    bar();\n+    qux();\n",
+            Err("after the block of its anchor `fn a() {`"),
+        ),
+        (
+            code,
+            "@@ fn b() {\n     foo();\n-    bar();\n+    qux();\n",
+            Ok(code.replace("bar", "qux")),
+        ),
+        (
+            c,
+            "@@ int a()\n-    bar();\n+    qux();\n",
+            Err("after the block"),
+        ),
+        (
+            toml,
+            "@@ [prod]\n-limit = 5\n+limit = 6\n",
+            Err("after the block"),
+        ),
+        (
+            toml,
+            "@@ [prod]\n-limit = 3\n+limit = 6\n",
+            Ok(toml.replace('3', "6")),
+        ),
+        (text, "@@ # Use\n-bar\n+new\n", Err("after the block")),
+        (
+            flat,
+            "@@ import a\n-run(c)\n+run(d)\n",
+            Ok(flat.replace("(c)", "(d)")),
+        ),
+        (
+            "fn ab() {\n    foo();\n}\n",
+            "@@ fn a\n-    foo();\n+    bar();\n",
+            Err("is not in the file"),
+        ),
+    ] {
+        match (patched(text, &envelope(body)), expected) {
+            (Ok(after), Ok(expected)) => assert_eq!(after, expected, "{body}"),
+            (Err(refusal), Err(expected)) => {
+                assert!(refusal.contains(expected), "{body}: {refusal}");
+            }
+            (result, _) => panic!("{body}: {result:?}"),
+        }
+    }
+}
+
+#[test]
 fn every_form_says_what_happens_to_each_file() {
     let update = |path: &str, before: &str, after: &str| FilePatch {
         path: path.to_owned(),
@@ -111,16 +166,18 @@ fn every_form_says_what_happens_to_each_file() {
         path: path.to_owned(),
         change: FileChange::Create(text.to_owned()),
     };
-    let gone = |path: &str| FilePatch {
+    let gone = |path: &str, text: Option<&str>| FilePatch {
         path: path.to_owned(),
-        change: FileChange::Delete,
+        change: FileChange::Delete {
+            text: text.map(str::to_owned),
+        },
     };
     for (patch, expected) in [
         (
             "*** Begin Patch\n*** Add File: new.txt\n+one\n+\n*** Delete File: old.txt\n*** Update File: a\n@@\n-x\n+y\n*** End Patch",
             vec![
                 made("new.txt", "one\n\n"),
-                gone("old.txt"),
+                gone("old.txt", None),
                 update("a", "x\n", "y\n"),
             ],
         ),
@@ -131,9 +188,14 @@ fn every_form_says_what_happens_to_each_file() {
                 made("new", "n"),
             ],
         ),
+        // A blank line without its space, and a line that begins with minuses of its own.
+        (
+            "--- a/x.sql\n+++ b/x.sql\n@@ -1,3 +1,2 @@\n one\n\n--- remark\n+two\n",
+            vec![update("x.sql", "one\n\n-- remark\n", "one\n\ntwo\n")],
+        ),
         (
             "diff --git a/x b/x\ndeleted file mode 100644\n--- a/x\n+++ /dev/null\n@@ -1 +0,0 @@\n-gone\n",
-            vec![gone("x")],
+            vec![gone("x", Some("gone\n"))],
         ),
         (
             "Here it is:\n\nsrc/a.rs\n```rust\n<<<<<<< SEARCH\nx\n=======\ny\n>>>>>>> REPLACE\n```\n",

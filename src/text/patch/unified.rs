@@ -62,17 +62,17 @@ fn hunk(rows: &[&str], start: usize, head: &mut Head) -> Result<usize, PatchErro
     while let Some(row) = rows.get(index) {
         let starts = |at: usize, with: &str| rows.get(at).is_some_and(|row| row.starts_with(with));
         // A line that goes may begin with two minuses of its own.
-        let next_file = row.starts_with("--- ")
-            && starts(index + 1, "+++ ")
-            && (starts(index + 2, "@@") || rows.get(index + 2).is_none());
-        let is_over = row.starts_with("@@") || row.starts_with("diff --git ") || next_file;
+        let begins_file = |at: usize| {
+            starts(at, "diff --git ")
+                || starts(at, "--- ")
+                    && starts(at + 1, "+++ ")
+                    && (starts(at + 2, "@@") || rows.get(at + 2).is_none())
+        };
+        let is_over = row.starts_with("@@") || begins_file(index);
         // A blank line at the end of a patch or before the next file is none of the hunk.
         let rest = rows.get(index..).unwrap_or_default();
-        let mut rest = rest.iter().skip_while(|row| row.is_empty());
-        let closes = row.is_empty()
-            && rest
-                .next()
-                .is_none_or(|row| row.starts_with("diff --git ") || row.starts_with("--- "));
+        let next = index + rest.iter().take_while(|row| row.is_empty()).count();
+        let closes = row.is_empty() && (rows.get(next).is_none() || begins_file(next));
         if is_over || closes {
             break;
         }
@@ -115,7 +115,10 @@ impl Head {
         }
         let path = old.clone().or_else(|| new.clone())?;
         if removes {
-            let change = FileChange::Delete;
+            // The lines that go say which text was meant.
+            let text: String = self.hunks.into_iter().map(|hunk| hunk.before).collect();
+            let text = Some(text).filter(|text| !text.is_empty());
+            let change = FileChange::Delete { text };
             return Some(FilePatch { path, change });
         }
         let to = new.filter(|new| self.moves && Some(new) != old.as_ref());
