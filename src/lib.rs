@@ -37,6 +37,8 @@ pub mod syntax;
 
 pub mod safety;
 
+pub mod egress;
+
 pub mod secrets;
 
 pub mod downstream;

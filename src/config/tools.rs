@@ -73,6 +73,12 @@ pub struct Http {
     pub allowed_domains: Vec<String>,
     /// KB that one request may send.
     pub max_request_kb: u64,
+    /// KB that are kept of one answer.
+    pub max_response_kb: u64,
+    /// Seconds from the start of a request to the end of its answer.
+    pub timeout_seconds: u64,
+    /// Requests that one host gets in a minute.
+    pub requests_per_minute: u32,
 }
 
 impl Default for Http {
@@ -80,6 +86,9 @@ impl Default for Http {
         Self {
             allowed_domains: Vec::new(),
             max_request_kb: 1_000,
+            max_response_kb: 2_000,
+            timeout_seconds: 30,
+            requests_per_minute: 30,
         }
     }
 }

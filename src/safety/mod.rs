@@ -14,9 +14,12 @@ pub mod proposals;
 pub mod rules;
 pub mod taint;
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::config::host::Host;
+use crate::config::tools::Http;
 use crate::config::{Approval, Config};
 use crate::permit::{Action, Decision, Permit, Purpose};
 
@@ -31,7 +34,30 @@ pub struct Policy {
     approvals: Vec<Approval>,
     hosts: Vec<String>,
     request_bytes_max: u64,
+    request_limits: RequestLimits,
     rules: rules::Rules,
+}
+
+/// What a request may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RequestLimits {
+    /// Time from its start to the end of its answer.
+    pub timeout: Duration,
+    /// Bytes that are kept of an answer.
+    pub answer_bytes_max: usize,
+    /// Requests that one host gets in a minute.
+    pub per_minute: u32,
+}
+
+impl RequestLimits {
+    fn of(http: &Http) -> Self {
+        let bytes = http.max_response_kb.saturating_mul(1_000);
+        Self {
+            timeout: Duration::from_secs(http.timeout_seconds.max(1)),
+            answer_bytes_max: usize::try_from(bytes).unwrap_or(usize::MAX),
+            per_minute: http.requests_per_minute,
+        }
+    }
 }
 
 /// Why an action was not permitted.
@@ -67,6 +93,7 @@ impl Policy {
             approvals: config.safety.require_approval_for.clone(),
             hosts: config.tools.http.allowed_domains.clone(),
             request_bytes_max: config.tools.http.max_request_kb.saturating_mul(1_000),
+            request_limits: RequestLimits::of(&config.tools.http),
             rules: rules::Rules::new(&config.safety.rules),
         }
     }
@@ -74,6 +101,11 @@ impl Policy {
     /// The workspace that this policy protects.
     pub fn workspace(&self) -> &Path {
         self.places.workspace()
+    }
+
+    /// What a request may take.
+    pub fn request_limits(&self) -> RequestLimits {
+        self.request_limits
     }
 
     /// Whether the agent may show this path to tools, searches and prompts at all.
@@ -146,6 +178,11 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             }
         }
     }
+}
+
+/// Judges one of the addresses that the host of a URL turned out to have.
+pub fn decide_address(policy: &Policy, url: &str, address: IpAddr) -> Decision {
+    network::address(policy, url, address)
 }
 
 /// Judges an action and makes its permit when it is allowed.

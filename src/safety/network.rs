@@ -99,6 +99,35 @@ pub(super) fn request(policy: &Policy, url: &str, sent: Sent) -> Decision {
     worse(decision, policy.rules.of_host(&host))
 }
 
+/// Judges one of the addresses that the host of a URL turned out to have: names can be made to mean anything.
+pub(super) fn address(policy: &Policy, url: &str, address: IpAddr) -> Decision {
+    let Some(what) = near(address) else {
+        return allow("public-address");
+    };
+    let Ok(parsed) = Url::parse(url.trim()) else {
+        return deny("network", format!("`{url}` is no address"));
+    };
+    let host = parsed.host_str().unwrap_or_default();
+    let host = host.trim_end_matches('.').to_lowercase();
+    let literal = match address {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    };
+    let is_listed = |name: &str| {
+        let mut hosts = policy.hosts.iter();
+        hosts.any(|listed| fits(listed, name, &parsed))
+    };
+    // Who lists `localhost:3000` means this machine by it.
+    let says_so = within_reach(&host) == Some(what) && is_listed(&host);
+    if says_so || is_listed(&literal) {
+        return allow("listed-address");
+    }
+    deny(
+        "private-address",
+        format!("{host} means {address}, which is {what}"),
+    )
+}
+
 /// The host of an address.
 pub(super) fn host_of(url: &str) -> Option<String> {
     let parsed = Url::parse(url.trim()).ok()?;

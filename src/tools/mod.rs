@@ -13,6 +13,7 @@ pub mod edit;
 pub mod execute;
 pub mod fs;
 pub mod git;
+pub mod http;
 pub mod job;
 pub mod language;
 pub mod outputs;
@@ -37,8 +38,10 @@ use tokio::sync::{mpsc, oneshot};
 use self::job::{Job, Ran};
 use self::outputs::Outputs;
 use crate::config::tools::Tools as Settings;
+use crate::event::RunEvent;
 use crate::permit::{Action, Decision, Permit};
 use crate::process::Watch;
+use crate::redact::Redactor;
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
 use crate::text::bases::Seen;
@@ -157,6 +160,8 @@ pub struct Context<'run> {
     pub settings: &'run Settings,
     /// Sees what programs print while they run, if anybody does.
     pub watch: Option<&'run Watch>,
+    /// Knows what may not leave this machine.
+    pub redactor: &'run Redactor,
     /// The permits for the actions of this very call that are not changes of files.
     pub permits: &'run [Permit],
 }
@@ -258,6 +263,8 @@ pub struct Output {
     pub changes: Vec<Change>,
     /// The text that was shown, so that an edit can name the version it was made for.
     pub read: Option<Seen>,
+    /// What was decided and done on the way, for the journal.
+    pub events: Vec<RunEvent>,
 }
 
 /// A change that a tool proposes.

@@ -8,6 +8,7 @@ use super::code::{FindCode, RenameSymbol, SymbolSearch};
 use super::edit::{EditFile, WriteFile};
 use super::fs::{DeleteFile, ListFiles, ReadFile};
 use super::git::GitRead;
+use super::http::HttpRequest;
 use super::language::Diagnostics;
 use super::outputs::ReadOutput;
 use super::patch::ApplyPatch;
@@ -46,6 +47,9 @@ static TOOLS: &[&dyn Tool] = &[
     &GitRead::Diff,
     &GitRead::Log,
     &GitRead::Branch,
+    &HttpRequest::Get,
+    &HttpRequest::Post,
+    &HttpRequest::Any,
     &Shell,
     &ReadOutput,
 ];

@@ -30,6 +30,8 @@ mod frames;
 mod fuzz;
 #[cfg(target_os = "linux")]
 mod hands;
+#[cfg(unix)]
+mod http_tools;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod large_model;

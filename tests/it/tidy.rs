@@ -23,7 +23,11 @@ const EMPTY_NAMES: [&str; 10] = [
 /// What only some places may use: the path, those places, and why.
 const BOUNDARIES: [(&str, &[&str], &str); 10] = [
     ("redb", &["src/store/"], "ask `store` for what you need"),
-    ("reqwest", &["src/llm/"], "network calls belong to `llm`"),
+    (
+        "reqwest",
+        &["src/llm/", "src/egress/"],
+        "network calls belong to `llm` and `egress`",
+    ),
     ("gix", &["src/vcs.rs"], "ask `vcs` for what you need"),
     (
         "tree_sitter",

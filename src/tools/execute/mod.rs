@@ -61,6 +61,7 @@ impl<'run> Desk<'run> {
             outputs: self.outputs,
             settings: self.settings,
             watch: self.watch,
+            redactor: self.redactor,
             permits: &[],
         }
     }
@@ -239,7 +240,8 @@ async fn run(
     // Also what a call that fails was told has been read.
     let output = tool.execute(&context, &arguments).await;
     sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));
-    let output = output?;
+    let mut output = output?;
+    events.append(&mut output.events);
     consent::judge_changes(&output.changes, &actions, staging, desk, events).await?;
     Ok(output)
 }
