@@ -112,7 +112,150 @@ pub(super) fn refuse(sockets: Sockets) -> Result<(), String> {
     Ok(())
 }
 
-type Rules = Vec<(i64, Vec<Vec<(u8, SeccompCmpOp, u64)>>)>;
+/// Refuses every call but these to this process, for ever.
+pub(super) fn leave_only(allowed: Rules) -> Result<(), String> {
+    let refused = SeccompAction::Errno(NOT_PERMITTED);
+    let program = compile_with(allowed, refused, SeccompAction::Allow);
+    let program = program.map_err(|error| format!("no filter: {error}"))?;
+    seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))
+}
+
+/// What one thread needs that computes, and reads and writes files.
+pub(super) fn of_a_library() -> Rules {
+    let mut rules: Rules = COMPUTING.iter().map(|call| (*call, Vec::new())).collect();
+    rules.extend(EARLIER.iter().map(|call| (*call, Vec::new())));
+    let equal = |argument: u8, values: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
+        let one = |value: &u64| vec![(argument, SeccompCmpOp::Eq, *value)];
+        values.iter().map(one).collect()
+    };
+    let own = u64::from(std::process::id());
+    rules.push((libc::SYS_tgkill, equal(0, &[own])));
+    rules.push((libc::SYS_prlimit64, equal(0, &[0])));
+    rules.push((libc::SYS_fcntl, equal(1, &FCNTL)));
+    rules.push((libc::SYS_ioctl, equal(1, &ASKING)));
+    rules
+}
+
+/// Calls that are allowed whatever their arguments.
+const COMPUTING: [i64; 80] = [
+    libc::SYS_brk,
+    libc::SYS_chdir,
+    libc::SYS_clock_getres,
+    libc::SYS_clock_gettime,
+    libc::SYS_clock_nanosleep,
+    libc::SYS_close,
+    libc::SYS_close_range,
+    libc::SYS_copy_file_range,
+    libc::SYS_dup,
+    libc::SYS_dup3,
+    libc::SYS_exit,
+    libc::SYS_exit_group,
+    libc::SYS_faccessat,
+    libc::SYS_faccessat2,
+    libc::SYS_fadvise64,
+    libc::SYS_fallocate,
+    libc::SYS_fchdir,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fdatasync,
+    libc::SYS_flock,
+    libc::SYS_fstat,
+    libc::SYS_fstatfs,
+    libc::SYS_fsync,
+    libc::SYS_ftruncate,
+    libc::SYS_futex,
+    libc::SYS_getcwd,
+    libc::SYS_getdents64,
+    libc::SYS_getegid,
+    libc::SYS_geteuid,
+    libc::SYS_getgid,
+    libc::SYS_getpid,
+    libc::SYS_getrandom,
+    libc::SYS_getrusage,
+    libc::SYS_gettid,
+    libc::SYS_gettimeofday,
+    libc::SYS_getuid,
+    libc::SYS_linkat,
+    libc::SYS_lseek,
+    libc::SYS_madvise,
+    libc::SYS_membarrier,
+    libc::SYS_mincore,
+    libc::SYS_mkdirat,
+    libc::SYS_mmap,
+    libc::SYS_mprotect,
+    libc::SYS_mremap,
+    libc::SYS_msync,
+    libc::SYS_munmap,
+    libc::SYS_nanosleep,
+    libc::SYS_newfstatat,
+    libc::SYS_openat,
+    libc::SYS_pipe2,
+    libc::SYS_ppoll,
+    libc::SYS_pread64,
+    libc::SYS_preadv,
+    libc::SYS_pwrite64,
+    libc::SYS_pwritev,
+    libc::SYS_read,
+    libc::SYS_readlinkat,
+    libc::SYS_readv,
+    libc::SYS_renameat,
+    libc::SYS_renameat2,
+    libc::SYS_restart_syscall,
+    libc::SYS_rseq,
+    libc::SYS_rt_sigaction,
+    libc::SYS_rt_sigprocmask,
+    libc::SYS_rt_sigreturn,
+    libc::SYS_sched_getaffinity,
+    libc::SYS_sched_yield,
+    libc::SYS_sendfile,
+    libc::SYS_sigaltstack,
+    libc::SYS_statfs,
+    libc::SYS_statx,
+    libc::SYS_symlinkat,
+    libc::SYS_sysinfo,
+    libc::SYS_umask,
+    libc::SYS_uname,
+    libc::SYS_unlinkat,
+    libc::SYS_utimensat,
+    libc::SYS_write,
+];
+
+/// Calls of the same kind under which older libraries know them.
+#[cfg(target_arch = "x86_64")]
+const EARLIER: [i64; 20] = [
+    libc::SYS_access,
+    libc::SYS_arch_prctl,
+    libc::SYS_chmod,
+    libc::SYS_dup2,
+    libc::SYS_getdents,
+    libc::SYS_link,
+    libc::SYS_lstat,
+    libc::SYS_mkdir,
+    libc::SYS_open,
+    libc::SYS_pipe,
+    libc::SYS_poll,
+    libc::SYS_readlink,
+    libc::SYS_rename,
+    libc::SYS_rmdir,
+    libc::SYS_stat,
+    libc::SYS_symlink,
+    libc::SYS_time,
+    libc::SYS_unlink,
+    libc::SYS_utimes,
+    libc::SYS_writev,
+];
+
+/// Calls of the same kind under which older libraries know them: there are none.
+#[cfg(not(target_arch = "x86_64"))]
+const EARLIER: [i64; 1] = [libc::SYS_writev];
+
+/// Commands of `fcntl`: copies, flags and locks, and nothing that has signals sent.
+const FCNTL: [u64; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030];
+
+/// Requests of `ioctl` that only ask: whether it is a terminal, and how much there is to read.
+const ASKING: [u64; 2] = [0x5401, 0x541b];
+
+pub(super) type Rules = Vec<(i64, Vec<Vec<(u8, SeccompCmpOp, u64)>>)>;
 
 fn plain(sockets: Sockets) -> Rules {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
@@ -133,6 +276,15 @@ fn plain(sockets: Sockets) -> Rules {
 }
 
 fn compile(rules: Rules, errno: u32) -> Result<BpfProgram, Box<dyn std::error::Error>> {
+    compile_with(rules, SeccompAction::Allow, SeccompAction::Errno(errno))
+}
+
+/// A filter with what becomes of calls that no rule names, and of those that one does.
+fn compile_with(
+    rules: Rules,
+    others: SeccompAction,
+    named: SeccompAction,
+) -> Result<BpfProgram, Box<dyn std::error::Error>> {
     let mut all = std::collections::BTreeMap::new();
     for (call, conditions) in rules {
         let chains = conditions.into_iter().map(|chain| {
@@ -148,7 +300,6 @@ fn compile(rules: Rules, errno: u32) -> Result<BpfProgram, Box<dyn std::error::E
     } else {
         TargetArch::aarch64
     };
-    let refused = SeccompAction::Errno(errno);
-    let filter = SeccompFilter::new(all, SeccompAction::Allow, refused, architecture)?;
+    let filter = SeccompFilter::new(all, others, named, architecture)?;
     Ok(filter.try_into()?)
 }

@@ -7,6 +7,8 @@
 #[cfg(target_os = "linux")]
 mod apart;
 #[cfg(target_os = "linux")]
+pub mod cell;
+#[cfg(target_os = "linux")]
 mod filter;
 pub mod launch;
 pub mod memory;
