@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
+use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
 use super::task::{Kind, Report, Services, Step, Task};
@@ -105,7 +106,8 @@ pub(super) struct Work<'run> {
     outputs: Outputs,
     steps: usize,
     cuts: usize,
-    seen: BTreeMap<(String, String, String), usize>,
+    /// How often a call brought a result, by the digest of both.
+    seen: BTreeMap<[u8; 32], usize>,
     book: Arc<Book>,
     consent: Consent,
     /// What the calls changed, one after the other.
@@ -432,12 +434,7 @@ impl<'run> Work<'run> {
                 before = after;
             }
             self.take_in(executed.sources).await;
-            let key = (
-                call.name.clone(),
-                call.arguments.clone(),
-                executed.text.clone(),
-            );
-            let seen = self.seen.entry(key).or_default();
+            let seen = self.seen.entry(digest(call, &executed.text)).or_default();
             *seen += 1;
             let repeats = *seen;
             if repeats > REPEATS_MAX {
@@ -480,6 +477,16 @@ impl<'run> Work<'run> {
     pub(super) async fn tell(&self, event: RunEvent) {
         fix::tell(self.reports, event).await;
     }
+}
+
+/// Tells calls with their results apart: the results of a long run are too much to keep.
+fn digest(call: &ToolCall, text: &str) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for part in [call.name.as_str(), call.arguments.as_str(), text] {
+        digest.update((part.len() as u64).to_be_bytes());
+        digest.update(part);
+    }
+    digest.finalize().into()
 }
 
 /// What a call does, for whoever may want to take it back: the tool, and the file if it names one.
