@@ -40,7 +40,7 @@ fn main() {
     let is_quick = has("--quick");
     let rounds = if is_quick { 3 } else { 40 };
     sse::measure(is_quick);
-    let model = Model::start();
+    let model = Model::start(|_| model::ANSWER.to_owned());
     println!("\n| what | median | slowest of {rounds} | wanted |\n|---|---|---|---|");
     let dispatch = dispatch(&model, rounds);
     row(
@@ -85,7 +85,7 @@ fn dispatch(model: &Model, rounds: usize) -> Vec<Duration> {
         let permit = safety::permit(&policy, gateway.action()).expect("it is the endpoint");
         let asked = runtime.block_on(gateway.ask(&permit, &request, &mut |_| {}));
         asked.expect("an answer");
-        model.take().expect("a request").at - ready
+        model.take_all().first().expect("a request").at - ready
     };
     // The first one opens the connection.
     once();
@@ -148,9 +148,8 @@ fn first_requests(model: &Model, rounds: usize) -> Vec<(&'static str, Vec<u8>)> 
             command.args(["run", "say hello"]);
             let started = Instant::now();
             let status = command.status().expect("our program starts");
-            let seen = model
-                .take()
-                .unwrap_or_else(|| panic!("no request, and {status}"));
+            let seen = model.take_all().into_iter().next();
+            let seen = seen.unwrap_or_else(|| panic!("no request, and {status}"));
             times.push(seen.at - started);
             last = seen.body;
         }
@@ -227,7 +226,7 @@ fn beside_curl(model: &Model, rounds: usize) {
         theirs.push(timed(curl()));
         own.push(timed(ours()));
     }
-    model.take();
+    drop(model.take_all());
     row("`curl` with a prompt of 64 KiB, start to end", theirs, "");
     row("`meliora model call` with the same", own, "");
 }

@@ -1,12 +1,13 @@
-//! A model server for the bench: it notes when each request is complete, and says the same short answer at once.
+//! A model server for the bench: it notes when each request is complete, and answers at once.
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
-/// What every request is answered with.
-const ANSWER: &str = concat!(
+/// The answer that ends a conversation.
+pub(crate) const ANSWER: &str = concat!(
     "data: {\"choices\":[{\"index\":0,\"delta\":{\"role\":\"assistant\",\"content\":\"done\"}}]}\n\n",
     "data: {\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n",
     "data: {\"choices\":[],\"usage\":{\"prompt_tokens\":20,\"completion_tokens\":1}}\n\n",
@@ -20,6 +21,9 @@ pub(crate) struct Seen {
     pub(crate) body: Vec<u8>,
 }
 
+/// What the request of a number is answered with.
+type Answers = dyn Fn(usize) -> String + Send + Sync;
+
 /// A running server. It ends with the process.
 #[derive(Debug)]
 pub(crate) struct Model {
@@ -29,16 +33,20 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    pub(crate) fn start() -> Self {
+    /// One that answers the request of a number, from 0, with this.
+    pub(crate) fn start(answer: impl Fn(usize) -> String + Send + Sync + 'static) -> Self {
+        let answer: Arc<Answers> = Arc::new(answer);
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = listener.local_addr().expect("an address");
         let seen = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&seen);
+        let number = Arc::new(AtomicUsize::new(0));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let seen = Arc::clone(&shared);
+                let (seen, answer) = (Arc::clone(&shared), Arc::clone(&answer));
+                let number = Arc::clone(&number);
                 // A client that goes away ends its connection, and nothing else.
-                std::thread::spawn(move || serve(stream, &seen));
+                std::thread::spawn(move || serve(stream, &seen, (&number, answer.as_ref())));
             }
         });
         Self {
@@ -47,15 +55,19 @@ impl Model {
         }
     }
 
-    /// The first request since the last time.
-    pub(crate) fn take(&self) -> Option<Seen> {
+    /// Every request since the last time.
+    pub(crate) fn take_all(&self) -> Vec<Seen> {
         let mut seen = self.seen.lock().expect("nobody panics with the lock");
-        std::mem::take(&mut *seen).into_iter().next()
+        std::mem::take(&mut *seen)
     }
 }
 
 /// Answers the requests of one connection, one after the other.
-fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) -> Option<()> {
+fn serve(
+    mut stream: TcpStream,
+    seen: &Mutex<Vec<Seen>>,
+    (number, answer): (&AtomicUsize, &Answers),
+) -> Option<()> {
     stream.set_nodelay(true).ok()?;
     let mut bytes = Vec::new();
     let mut piece = vec![0; 64 * 1024];
@@ -83,9 +95,10 @@ fn serve(mut stream: TcpStream, seen: &Mutex<Vec<Seen>>) -> Option<()> {
             .expect("nobody panics with the lock")
             .push(request);
         bytes.drain(..body_ends);
+        let answer = answer(number.fetch_add(1, Ordering::Relaxed));
         let answer = format!(
-            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{ANSWER}",
-            ANSWER.len()
+            "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: {}\r\n\r\n{answer}",
+            answer.len()
         );
         stream.write_all(answer.as_bytes()).ok()?;
     }
