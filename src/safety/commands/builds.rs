@@ -129,10 +129,17 @@ fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
             }
             _ => (text, words.get(at + 1).cloned()),
         };
-        if !text.starts_with('-') {
+        if let Some(file) = text.strip_prefix('@') {
+            judge.read(&Word::plain(file));
+            judge.ask("option", "the options stand in a file");
+        } else if !text.starts_with('-') {
             if !text.contains("://") {
                 judge.read(word);
             }
+        } else if is_compiler(name)
+            && let Some(what) = compiler_option(name, option, value.as_ref())
+        {
+            judge.ask("option", format!("`{name} {option}` {what}"));
         } else if option.len() > 1 && is_listed(option, writes) {
             if let Some(value) = value.filter(|value| !value.text.starts_with('-')) {
                 judge.write(&value);
@@ -141,25 +148,62 @@ fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
             judge.write(&word.without_start(2));
         } else if is_listed(option, asks)
             && !(harmless.contains(&text) && !is_compiler(name) && name != "jest")
+            && !(is_compiler(name) && matches!(text, "-c" | "-S"))
         {
             judge.ask(
                 "option",
                 format!("`{name} {option}` may load code from elsewhere"),
             );
-        } else if is_compiler(name)
-            && (text.starts_with("-fplugin")
-                || text.starts_with("-C")
-                || text.starts_with("-Wl,")
-                || text.starts_with("-Xclang"))
-        {
-            judge.ask(
-                "option",
-                format!("`{name} {option}` may start something else"),
-            );
-        } else if text.starts_with('@') {
-            judge.ask("option", "the options stand in a file");
         }
     }
+}
+
+/// What an option of a compiler does beyond compiling.
+fn compiler_option(name: &str, option: &str, value: Option<&Word>) -> Option<&'static str> {
+    let starts = [
+        "-fplugin",
+        "-wrapper",
+        "-specs",
+        "--specs",
+        "-Wl,",
+        "-Wa,",
+        "-Wp,",
+        "-X",
+        "-B",
+        "-fuse-ld",
+        "--ld-path",
+        "--config",
+        "-processor",
+        "--processor",
+        "-J",
+        "-Z",
+        "-load",
+    ];
+    if starts.iter().any(|start| option.starts_with(start)) {
+        return Some("may start something else");
+    }
+    let is_code = |option: &str| option.starts_with("-C") || option.starts_with("--codegen");
+    if name == "rustc" && is_code(option) {
+        let harmless = [
+            "opt-level",
+            "debuginfo",
+            "overflow-checks",
+            "debug-assertions",
+            "codegen-units",
+            "lto",
+            "panic",
+            "strip",
+            "target-cpu",
+        ];
+        // `-C name=value`, `-Cname=value` or `--codegen=name=value`.
+        let attached = option.strip_prefix("-C").filter(|name| !name.is_empty());
+        let setting = attached.or(value.map(|value| value.text.as_str()));
+        let setting = setting.unwrap_or_default().split('=').next();
+        return (!setting.is_some_and(|name| harmless.contains(&name)))
+            .then_some("may start something else");
+    }
+    let reads = ["-include", "-imacros", "-T", "-MF", "-dumpdir", "-dumpbase"];
+    (name != "rustc" && reads.contains(&option)).then_some("uses another file")
 }
 
 fn is_compiler(name: &str) -> bool {
@@ -448,7 +492,7 @@ fn go(judge: &mut Judge<'_>, words: &[Word]) {
 fn make(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(
         words,
-        "-f -C -I -j -l -o -W --file --makefile --directory --jobs --eval -E",
+        "-f -C -I -o -W --file --makefile --directory --eval -E",
     );
     if arguments.has("--eval -E -I --include-dir") {
         judge.ask("option", "`make` would run what it is given");
@@ -497,7 +541,7 @@ fn make(judge: &mut Judge<'_>, words: &[Word]) {
 fn cmake(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(
         words,
-        "-S -B -G -D -E -P -C -j --build --target --config --preset --parallel --install --prefix --open",
+        "-S -B -G -D -E -P -C --build --target --config --preset --install --prefix --open",
     );
     if arguments.has("-E -P -C --open --install --toolchain --debugger") {
         judge.ask("option", "`cmake` would run what it is given");

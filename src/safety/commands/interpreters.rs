@@ -24,6 +24,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
         "node" | "nodejs" => node(judge, words),
         "awk" | "gawk" | "mawk" | "nawk" => awk(judge, words),
         "sed" | "gsed" => sed(judge, words),
+        "jq" => jq(judge, words),
         "yq" => {
             let arguments =
                 Arguments::of(words, "-o -p -I --output-format --input-format --indent");
@@ -234,6 +235,63 @@ fn awk(judge: &mut Judge<'_>, words: &[Word]) {
         if !file.text.contains('=') {
             judge.read(file);
         }
+    }
+}
+
+/// `jq`: a program, and files that it reads; some options name further files, and some programs show the environment.
+fn jq(judge: &mut Judge<'_>, words: &[Word]) {
+    let mut has_program = false;
+    let mut rest = words.iter();
+    while let Some(word) = rest.next() {
+        match word.text.as_str() {
+            "--arg" | "--argjson" => drop((rest.next(), rest.next())),
+            "--slurpfile" | "--rawfile" | "--argfile" => {
+                rest.next();
+                if let Some(file) = rest.next() {
+                    judge.read(file);
+                }
+            }
+            "-L" | "--library-path" => {
+                if let Some(file) = rest.next() {
+                    judge.read(file);
+                }
+            }
+            "--indent" => drop(rest.next()),
+            // The program stands in a file: every operand is one.
+            "-f" | "--from-file" => has_program = true,
+            text if text.starts_with("-L") => judge.read(&word.without_start(2)),
+            text if text.starts_with("--") => {}
+            text if text.len() > 1 && text.starts_with('-') => has_program |= text.contains('f'),
+            _ if has_program => judge.read(word),
+            _ => {
+                has_program = true;
+                jq_program(judge, word);
+            }
+        }
+    }
+}
+
+fn jq_program(judge: &mut Judge<'_>, word: &Word) {
+    let Some(program) = word.is_sure.then_some(word.text.as_str()) else {
+        return judge.ask("unresolved", "which jq program would run is not known");
+    };
+    let is_letter = |it: char| it.is_ascii_alphanumeric() || it == '_';
+    let is_word = |name: &str| {
+        program.match_indices(name).any(|(at, _)| {
+            let (before, after) = program.split_at(at);
+            let after = after.get(name.len()..).unwrap_or_default();
+            let is_field = |it: char| is_letter(it) || matches!(it, '.' | '"' | '@');
+            !before.ends_with(is_field) && !after.starts_with(is_letter)
+        })
+    };
+    if is_word("env") || is_word("ENV") {
+        judge.ask("secret-variable", "the environment may hold secrets");
+    }
+    if is_word("import") || is_word("include") {
+        judge.ask(
+            "interpreter",
+            "the jq program reads files of its own choice",
+        );
     }
 }
 

@@ -6,6 +6,8 @@
 
 mod builds;
 mod changes;
+mod conditions;
+mod find;
 mod git;
 mod glob;
 mod interpreters;
@@ -100,6 +102,29 @@ pub fn rule(policy: &Policy, line: &str, directory: &Path) -> Ruling {
         decision: worst.cloned().unwrap_or_else(|| allow("nothing")),
         segments,
     }
+}
+
+/// The words of a line that is one command and nothing else, as a program would get them; `None` where a shell would do
+/// more with it, or where a word is not known before it does.
+pub fn plain_words(line: &str) -> Option<Vec<String>> {
+    // No home and no folder: a word that depends on them is not plain.
+    let taken = line::take_apart(line, Path::new("…"), Folders::unknown());
+    let [command] = taken.commands.as_slice() else {
+        return None;
+    };
+    // Groups, `!` and `&` stand around it.
+    let is_plain = line.get(command.range.clone()) == Some(line.trim())
+        && taken.unclear.is_empty()
+        && command.variables.is_empty()
+        && command.redirects.is_empty()
+        && command.looks_into.is_empty()
+        && !command.sets_only;
+    let mut words = command.words.iter();
+    if !is_plain || words.any(|word| word.text.contains('…')) {
+        return None;
+    }
+    let words = command.words.iter().map(|word| word.known());
+    words.map(|word| word.map(str::to_owned)).collect()
 }
 
 /// Judges every command of a line; also says whether the line fetches something from the network.
@@ -230,6 +255,7 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
         Some(Decision::Allow { .. }) | None => {}
         Some(decision) => judge.add(decision),
     }
+    refuse_named_secrets(judge, &name, rest);
     let is_known = wrappers::judge(judge, &name, rest)
         || interpreters::judge(judge, &name, rest)
         || changes::judge(judge, &name, rest)
@@ -242,6 +268,62 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
     match programs::find(&name) {
         Some(known) => programs::judge(judge, &name, known, rest),
         None => judge.ask("unknown-program", format!("nothing is known of `{name}`")),
+    }
+}
+
+/// Options whose value is a pattern or a name and never a file that is read.
+const PATTERN_OPTIONS: [&str; 12] = [
+    "--exclude",
+    "--exclude-dir",
+    "--include",
+    "--include-dir",
+    "--glob",
+    "--iglob",
+    "--ignore",
+    "--ignore-glob",
+    "--label",
+    "--regexp",
+    "--message",
+    "--grep",
+];
+
+/// A secret that is named where a program takes a file in another way than by itself: `@FILE`, `--option=FILE`, `-oFILE`.
+fn refuse_named_secrets(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
+    if matches!(name, "echo" | "printf" | ":" | "true" | "false") {
+        return;
+    }
+    let holds = |text: &str| {
+        let is_file = text.contains(['.', '/']) || text.starts_with("id_");
+        is_file && super::paths::may_hold_secrets(Path::new(text))
+    };
+    for word in words {
+        let text = word.text.as_str();
+        if let Some(file) = text.strip_prefix('@') {
+            if holds(file) || file.starts_with(['/', '~']) || file.starts_with("..") {
+                judge.read(&word.without_start(1));
+            }
+            continue;
+        }
+        let Some(inner) = text.strip_prefix('-') else {
+            continue;
+        };
+        let (option, value) = text.split_once('=').unwrap_or((text, ""));
+        let is_pattern =
+            PATTERN_OPTIONS.contains(&option) || inner.starts_with(['g', 'e']) || inner.is_empty();
+        let mut parts = inner.split(['=', ',', '@', ':']).skip(1);
+        // `-fFILE`, `-xzfFILE`, `-includeFILE`.
+        let dot = inner.find(['.', '/']).unwrap_or(inner.len());
+        let mut starts = (1..=4).chain([dot]);
+        let is_attached = value.is_empty()
+            && !inner.starts_with('-')
+            && starts.any(|start| inner.get(start..).is_some_and(holds));
+        let is_named = !is_pattern && (parts.any(holds) || is_attached);
+        if is_named {
+            judge.ask(
+                "secret-files",
+                format!("`{text}` names a file that may hold secrets"),
+            );
+        }
     }
 }
 

@@ -79,6 +79,87 @@ impl Arguments {
     }
 }
 
+/// The options in front of a command that another one starts.
+#[derive(Debug)]
+pub(super) struct Front<'a> {
+    /// The options.
+    pub(super) arguments: Arguments,
+    /// What follows them.
+    pub(super) rest: &'a [Word],
+    /// An option that is not known, so that what follows it may be its value.
+    pub(super) unknown: Option<String>,
+}
+
+impl<'a> Front<'a> {
+    /// Reads options up to the first word that is none; `flags` and `takes` list those without and with a value.
+    pub(super) fn of(words: &'a [Word], flags: &str, takes: &str) -> Self {
+        let mut front = Self {
+            arguments: Arguments::default(),
+            rest: words,
+            unknown: None,
+        };
+        while let Some((first, after)) = front.rest.split_first() {
+            let text = first.text.as_str();
+            if text == "--" {
+                front.rest = after;
+                break;
+            }
+            if text == "-" || !text.starts_with('-') {
+                break;
+            }
+            front.rest = after;
+            if text.starts_with("--") {
+                front.long(first, flags, takes);
+            } else {
+                front.cluster(first, flags, takes);
+            }
+        }
+        front
+    }
+
+    fn long(&mut self, word: &Word, flags: &str, takes: &str) {
+        let name = word.text.split('=').next().unwrap_or_default().to_owned();
+        let is_flag = is_listed(&name, flags);
+        if !is_flag && !is_listed(&name, takes) {
+            self.unknown = Some(name.clone());
+        }
+        let value = if name.len() < word.text.len() {
+            Some(word.without_start(name.len() + 1))
+        } else if is_flag {
+            None
+        } else {
+            self.next()
+        };
+        self.arguments.options.push((name, value));
+    }
+
+    fn cluster(&mut self, word: &Word, flags: &str, takes: &str) {
+        for (at, letter) in word.text.char_indices().skip(1) {
+            let name = format!("-{letter}");
+            if is_listed(&name, takes) {
+                let rest = word.without_start(at + letter.len_utf8());
+                let value = if rest.text.is_empty() {
+                    self.next()
+                } else {
+                    Some(rest)
+                };
+                self.arguments.options.push((name, value));
+                return;
+            }
+            if !is_listed(&name, flags) {
+                self.unknown = Some(word.text.clone());
+            }
+            self.arguments.options.push((name, None));
+        }
+    }
+
+    fn next(&mut self) -> Option<Word> {
+        let (first, rest) = self.rest.split_first()?;
+        self.rest = rest;
+        Some(first.clone())
+    }
+}
+
 /// Whether an option is in a list, or is the beginning of a long one in it.
 pub(super) fn is_listed(option: &str, list: &str) -> bool {
     let is_long = option.len() > 3 && option.starts_with("--");
@@ -109,5 +190,25 @@ mod tests {
             .map(|word| word.text.as_str())
             .collect();
         assert_eq!(values, ["out", "a", "b"]);
+    }
+
+    #[test]
+    fn the_options_in_front_of_a_command_end_where_it_begins() {
+        for (line, rest, is_known) in [
+            ("-n 1 -a x echo -a y", "echo -a y", true),
+            ("-0n1 -ax echo", "echo", true),
+            ("--arg-file x --null echo", "echo", true),
+            ("--arg=x -- -n", "-n", true),
+            ("--replace sh", "sh", true),
+            ("--replace=R sh", "sh", true),
+            ("--odd sh x", "x", false),
+            ("-0z sh", "sh", false),
+        ] {
+            let words: Vec<Word> = line.split(' ').map(Word::plain).collect();
+            let front = Front::of(&words, "-0 --null --replace", "-n -a --arg-file");
+            let found: Vec<_> = front.rest.iter().map(|word| word.text.as_str()).collect();
+            assert_eq!(found.join(" "), rest, "{line}");
+            assert_eq!(front.unknown.is_none(), is_known, "{line}");
+        }
     }
 }

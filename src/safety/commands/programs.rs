@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use super::judge::Judge;
-use super::options::Arguments;
+use super::options::{Arguments, is_listed};
 use super::word::Word;
 
 /// What a program does with its operands.
@@ -71,7 +71,7 @@ use Operands::{Convert, Pattern, Read, Text, Write};
 
 const GREP: Program = row(
     Pattern,
-    "-e --regexp -A -B -C -m --after-context --before-context --context --max-count --color --colour --include --exclude --exclude-dir --label -d --directories -D --devices --binary-files",
+    "-e --regexp -A -B -C -m --after-context --before-context --context --max-count --include --exclude --exclude-dir --label -d --directories -D --devices --binary-files",
 )
 .reads("-f --file --exclude-from");
 
@@ -90,11 +90,9 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("return", row(Text, "")),
     ("break", row(Text, "")),
     ("continue", row(Text, "")),
-    ("wait", row(Text, "")),
-    ("jobs", row(Text, "")),
+    ("wait", row(Text, "").asks("-p")),
+    ("jobs", row(Text, "").asks("-x")),
     ("shift", row(Text, "")),
-    ("read", row(Text, "-d -n -N -p -t -u -i").asks("-a")),
-    ("test", row(Text, "").asks("-v -R")),
     ("sleep", row(Text, "")),
     ("seq", row(Text, "-f -s")),
     ("expr", row(Text, "")),
@@ -143,12 +141,12 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("paste", row(Read, "-d --delimiters")),
     ("fold", row(Read, "-w --width")),
     ("fmt", row(Read, "-w -g -p")),
-    ("column", row(Read, "-t -s -c -o -N -R")),
+    ("column", row(Read, "-s -c -o -N -R")),
     ("expand", row(Read, "-t --tabs")),
     ("unexpand", row(Read, "-t --tabs")),
     (
         "diff",
-        row(Read, "-U -C -I -L -F -x -W --unified --context --label --exclude --color --ignore-matching-lines --width")
+        row(Read, "-U -C -I -L -F -x -W --label --exclude --ignore-matching-lines --width")
             .reads("-X --exclude-from --from-file --to-file"),
     ),
     ("cmp", row(Read, "-i -n")),
@@ -159,18 +157,18 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("b2sum", CHECKSUM),
     ("cksum", CHECKSUM),
     ("shasum", row(Read, "-a").reads("-c --check")),
-    ("od", row(Read, "-A -j -N -t -w -S")),
-    ("hexdump", row(Read, "-n -s -e -L").reads("-f")),
+    ("od", row(Read, "-A -j -N -t -S")),
+    ("hexdump", row(Read, "-n -s -e").reads("-f")),
     ("xxd", row(Convert, "-c -g -l -s -o -n -R")),
     ("strings", row(Read, "-n -t -e -T")),
-    ("base64", row(Read, "-w --wrap -b -D").reads("-i --input").writes("-o --output")),
+    ("base64", row(Read, "-w --wrap -b").reads("-i --input").writes("-o --output")),
     ("file", row(Read, "-F -P -e").reads("-f -m --files-from --magic-file").asks("-C --compile -z -Z")),
-    ("stat", row(Read, "-c -f --format --printf -t")),
+    ("stat", row(Read, "-c -f --format --printf")),
     ("du", row(Read, "-d -t --max-depth --threshold --exclude --time-style").reads("-X --files0-from --exclude-from")),
     ("df", row(Read, "-x -t -B")),
     (
         "ls",
-        row(Read, "-I -w -T --ignore --hide --color --sort --time --format --width --block-size --time-style --quoting-style"),
+        row(Read, "-I -w -T --ignore --hide --sort --time --format --width --block-size --time-style --quoting-style"),
     ),
     ("dir", row(Read, "")),
     ("exa", row(Read, "-L -I -s --level --ignore-glob --sort")),
@@ -194,18 +192,14 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("ag", row(Pattern, "-A -B -C -G -m --ignore --ignore-dir --depth").reads("-p --path-to-ignore").asks("--pager -z --search-zip")),
     (
         "fd",
-        row(Pattern, "-e -t -d -E -g -j -c -S -o --extension --type --max-depth --min-depth --exclude --glob --color --size --owner --changed-within --changed-before --threads --max-results")
+        row(Pattern, "-e -t -d -E -j -c -S -o --extension --type --max-depth --min-depth --exclude --color --size --owner --changed-within --changed-before --threads --max-results")
             .reads("--search-path --base-directory --ignore-file -C")
             .asks("-x -X --exec --exec-batch"),
-    ),
-    (
-        "jq",
-        row(Pattern, "--arg --argjson --indent --tab --args --jsonargs").reads("-f --from-file -L --slurpfile --rawfile"),
     ),
     ("bat", row(Read, "-l -r -H --language --line-range --highlight-line --theme --style --color --paging --wrap --terminal-width --tabs").asks("--pager --diff")),
     ("batcat", row(Read, "-l -r --language --line-range --theme --style --color --paging").asks("--pager --diff")),
     ("zcat", row(Read, "")),
-    ("tokei", row(Read, "-e -t -s -o -f --exclude --type --sort --output")),
+    ("tokei", row(Read, "-e -t -s -o --exclude --type --sort --output")),
     ("cloc", row(Read, "--exclude-dir --include-lang --exclude-lang").asks("--config --git --diff --report-file --out --extract-with --read-lang-def --force-lang-def")),
     ("scc", row(Read, "-i --include-ext --exclude-dir -f").writes("-o --output")),
     ("nm", row(Read, "-f -t").asks("--plugin")),
@@ -213,9 +207,9 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("readelf", row(Read, "-x -p -R")),
     ("size", row(Read, "")),
     ("touch", row(Write, "-d -t --date --time").reads("-r --reference")),
-    ("mkdir", row(Write, "-m --mode -Z --context")),
-    ("mktemp", row(Write, "-p --tmpdir --suffix")),
-    ("tee", row(Write, "--output-error")),
+    ("mkdir", row(Write, "-m --mode")),
+    ("mktemp", row(Write, "-p --suffix")),
+    ("tee", row(Write, "")),
     ("truncate", row(Write, "-s --size").reads("-r --reference")),
     ("shellcheck", row(Read, "-s -e -f -S -o -i --shell --exclude --format --severity --enable --include")),
     ("hadolint", row(Read, "-f --format --ignore").reads("-c --config")),
@@ -258,12 +252,15 @@ pub(super) fn find(name: &str) -> Option<&'static Program> {
 
 /// Judges a program of the table.
 pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words: &[Word]) {
+    if let Some(reason) = special(name, words) {
+        judge.ask("option", reason);
+    }
     let takes = [program.takes, program.reads, program.writes].join(" ");
     let arguments = Arguments::of(words, &takes);
     if let Some((option, _)) = arguments
         .options
         .iter()
-        .find(|(option, _)| super::options::is_listed(option, program.asks))
+        .find(|(option, _)| is_listed(option, program.asks))
     {
         judge.ask(
             "option",
@@ -278,12 +275,19 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words:
     {
         judge.ask("unresolved", format!("what `{name}` is given is not known"));
     }
-    arguments
-        .values(program.reads)
-        .for_each(|file| judge.read(file));
-    arguments
-        .values(program.writes)
-        .for_each(|file| judge.write(file));
+    // `--exclude` is an option of its own, and no short form of `--exclude-from`.
+    let is_text = |option: &str| program.takes.split(' ').any(|name| name == option);
+    for (option, value) in &arguments.options {
+        let Some(file) = value.as_ref().filter(|_| !is_text(option)) else {
+            continue;
+        };
+        if is_listed(option, program.reads) {
+            judge.read(file);
+        }
+        if is_listed(option, program.writes) {
+            judge.write(file);
+        }
+    }
     let has_pattern = program.operands == Pattern
         && !arguments.has("-e --regexp -f --file --files --type-list --from-file");
     let first = usize::from(has_pattern);
@@ -296,4 +300,42 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words:
             Text | Read | Pattern | Write | Convert => {}
         }
     }
+}
+
+/// What some programs do with operands that look harmless.
+fn special(name: &str, words: &[Word]) -> Option<&'static str> {
+    let any = |fits: &dyn Fn(&str) -> bool| words.iter().any(|word| fits(&word.text));
+    match name {
+        // `printf %n NAME` sets a variable.
+        "printf"
+            if words
+                .iter()
+                .any(|word| word.known().is_none_or(sets_by_format)) =>
+        {
+            let is_plain = words.first().is_some_and(|first| first.known().is_some());
+            (!is_plain || any(&sets_by_format)).then_some("its format may set a variable")
+        }
+        "less" if any(&|text| text.starts_with('+')) => {
+            Some("`less` would run what stands after `+`")
+        }
+        // `ps e` shows the environment of every process.
+        "ps" if any(&|text| {
+            (!text.starts_with('-') || text == "-E") && text.contains(['e', 'E'])
+        }) =>
+        {
+            Some("the environment of programs may hold secrets")
+        }
+        _ => None,
+    }
+}
+
+/// Whether a format of `printf` has `%n`, which sets a variable.
+fn sets_by_format(format: &str) -> bool {
+    let format = format.replace("%%", "");
+    let mut places = format.split('%').skip(1);
+    places.any(|place| {
+        let kind = place
+            .trim_start_matches(|it: char| it.is_ascii_digit() || "-+ #'.*hlLjzt".contains(it));
+        kind.starts_with('n')
+    })
 }

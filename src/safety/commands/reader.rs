@@ -5,6 +5,7 @@ use std::path::Path;
 
 use tree_sitter::Node;
 
+use super::conditions::{counts_numbers, is_name, may_evaluate};
 use super::line::{
     After, COMMANDS_MAX, Command, DEPTH_MAX, Folders, Line, Redirect, Unclear, is_open_ended,
     is_word, last_named, looked_into,
@@ -82,6 +83,7 @@ impl Reader<'_> {
             }
             "program" | "compound_statement" | "if_statement" | "elif_clause" | "else_clause"
             | "while_statement" | "do_group" | "case_item" | "for_statement" | "case_statement" => {
+                self.loop_variable(node, &folders);
                 let after = self.sequence(node, folders.clone(), depth);
                 After::same(after.or(folders))
             }
@@ -108,6 +110,26 @@ impl Reader<'_> {
                 After::same(folders)
             }
         }
+    }
+
+    /// `for NAME in …` and `select NAME in …` set a variable like any assignment.
+    fn loop_variable(&mut self, node: Node<'_>, folders: &Folders) {
+        if node.kind() != "for_statement" {
+            return;
+        }
+        let Some(name) = node.child_by_field_name("variable") else {
+            return self.unclear(node, "a part of it was not understood");
+        };
+        self.line.commands.push(Command {
+            range: name.byte_range(),
+            variables: vec![(self.text(name).to_owned(), Word::unknown())],
+            words: Vec::new(),
+            redirects: Vec::new(),
+            upstream: self.upstream.clone(),
+            folders: folders.clone(),
+            looks_into: Vec::new(),
+            sets_only: false,
+        });
     }
 
     fn list(&mut self, node: Node<'_>, folders: Folders, depth: usize) -> After {
@@ -270,6 +292,9 @@ impl Reader<'_> {
             None => Word::plain(""),
             Some(value) if value.kind() == "array" => {
                 self.expansions(value, &command.folders.clone(), depth);
+                if self.text(value).contains('[') {
+                    self.unclear(value, "an index may be evaluated");
+                }
                 Word::unknown()
             }
             Some(value) => {
@@ -281,10 +306,7 @@ impl Reader<'_> {
                 }
             }
         };
-        if !name
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-        {
+        if !is_name(&name) {
             self.unclear(node, "an index may be evaluated");
         }
         command.variables.push((name, value));
@@ -322,6 +344,10 @@ impl Reader<'_> {
     }
 
     fn redirect(&mut self, node: Node<'_>, command: &mut Command, depth: usize) {
+        let before = self.source.get(..node.start_byte()).unwrap_or_default();
+        if before.ends_with('}') {
+            self.unclear(node, "`{NAME}>` sets a variable");
+        }
         match node.kind() {
             "herestring_redirect" => {
                 self.expansions(node, &command.folders.clone(), depth);
@@ -437,9 +463,7 @@ impl Reader<'_> {
             }
             "arithmetic_expansion" => {
                 ranges.push(node.byte_range());
-                let counts =
-                    |byte: u8| byte.is_ascii_digit() || b"$()+-*/%<>=!&|^~ ".contains(&byte);
-                if !self.text(node).bytes().all(counts) {
+                if !counts_numbers(self.text(node)) {
                     self.unclear(node, "a value in it may be evaluated");
                 }
             }
@@ -471,16 +495,14 @@ impl Reader<'_> {
 
     /// `[ … ]`, `[[ … ]]` and `(( … ))`.
     fn test(&mut self, node: Node<'_>, folders: &Folders, depth: usize) {
-        let (_, names) = self.expansions(node, folders, depth);
+        self.expansions(node, folders, depth);
         let text = self.text(node);
-        let counts = ["-eq", "-ne", "-lt", "-le", "-gt", "-ge", "-v", "-R"];
-        let is_arithmetic =
-            text.starts_with("((") || text.split_whitespace().any(|word| counts.contains(&word));
-        if is_arithmetic && (!names.is_empty() || text.contains('[') && !text.starts_with('[')) {
-            self.unclear(node, "a value in it may be evaluated");
-        } else if text.starts_with("[[") && is_arithmetic && text.matches('[').count() > 2 {
-            self.unclear(node, "an index may be evaluated");
-        } else if text.starts_with("((") && text.bytes().any(|byte| byte.is_ascii_alphabetic()) {
+        let is_harmless = if text.starts_with("((") {
+            counts_numbers(text)
+        } else {
+            !may_evaluate(node, self.source)
+        };
+        if !is_harmless {
             self.unclear(node, "a value in it may be evaluated");
         }
     }

@@ -1,8 +1,9 @@
 //! Takes the wrapping off commands: programs that start other programs, and variables before them (spec: Execution
 //! Protection).
 
+use super::conditions::is_name;
 use super::judge::Judge;
-use super::options::Arguments;
+use super::options::{Arguments, Front};
 use super::word::Word;
 use super::{program, rule_within};
 use crate::safety::severity;
@@ -47,22 +48,43 @@ const HARMLESS_VARIABLES: [&str; 36] = [
     "PROPTEST_CASES",
 ];
 
-/// A program that starts another: its options with values, and how many operands stand before the other program.
-const WRAPPERS: [(&str, &str, usize); 14] = [
-    ("timeout", "-s -k --signal --kill-after", 1),
-    ("nice", "-n --adjustment", 0),
-    ("ionice", "-c -n -p -P -u --class --classdata", 0),
-    ("setsid", "", 0),
-    ("nohup", "", 0),
-    ("stdbuf", "-i -o -e --input --output --error", 0),
-    ("chrt", "-T -P -D", 1),
-    ("taskset", "", 1),
-    ("unbuffer", "", 0),
-    ("busybox", "", 0),
-    ("toybox", "", 0),
-    ("builtin", "", 0),
-    ("noglob", "", 0),
-    ("nocorrect", "", 0),
+/// A program that starts another: its options without and with values, and how many operands stand before the other
+/// program.
+const WRAPPERS: [(&str, &str, &str, usize); 14] = [
+    (
+        "timeout",
+        "-f -p -v --foreground --preserve-status --verbose",
+        "-s -k --signal --kill-after",
+        1,
+    ),
+    (
+        "nice",
+        "-0 -1 -2 -3 -4 -5 -6 -7 -8 -9",
+        "-n --adjustment",
+        0,
+    ),
+    (
+        "ionice",
+        "-t --ignore",
+        "-c -n -p -P -u --class --classdata",
+        0,
+    ),
+    ("setsid", "-c -f -w --ctty --fork --wait", "", 0),
+    ("nohup", "", "", 0),
+    ("stdbuf", "", "-i -o -e --input --output --error", 0),
+    (
+        "chrt",
+        "-a -b -d -e -f -i -m -o -p -r -v -R --batch --fifo --idle --other --rr",
+        "-T -P -D",
+        1,
+    ),
+    ("taskset", "-a -c -p --all-tasks --cpu-list --pid", "", 1),
+    ("unbuffer", "-p", "", 0),
+    ("busybox", "", "", 0),
+    ("toybox", "", "", 0),
+    ("builtin", "", "", 0),
+    ("noglob", "", "", 0),
+    ("nocorrect", "", "", 0),
 ];
 
 /// Judges a variable that is set before a command, or for all that follows when it stands alone.
@@ -93,8 +115,9 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
                 "privileges",
                 format!("`{name}` takes the rights of another user"),
             );
+            let flags = "-A -b -B -E -e -H -i -K -k -l -n -N -P -S -s -V -v -L --preserve-env --login --non-interactive";
             let takes = "-u -g -h -p -C -r -t -T -D -R -U -a -c --user --group --host --prompt --chdir --chroot";
-            within(judge, strip(words, takes, 0));
+            stripped(judge, name, words, (flags, takes, 0));
         }
         "su" | "pkexec" | "runuser" | "chroot" | "unshare" | "nsenter" => {
             judge.ask("privileges", format!("`{name}` takes other rights"));
@@ -107,76 +130,86 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
             }
         }
         "xargs" => xargs(judge, words),
-        "find" => find(judge, words),
-        "watch" => {
-            let rest = strip(words, "-n -q -s --interval --equexit", 0);
-            joined(judge, rest);
-        }
+        "find" => super::find::judge(judge, words),
+        "watch" => watch(judge, words),
         "command" => {
-            let looks = words
-                .first()
-                .is_some_and(|word| matches!(word.text.as_str(), "-v" | "-V"));
-            if !looks {
-                within(judge, strip(words, "", 0));
+            let front = Front::of(words, "-p -v -V", "");
+            if !front.arguments.has("-v -V") {
+                stripped(judge, name, words, ("-p", "", 0));
             }
         }
-        "exec" => within(judge, strip(words, "-a", 0)),
+        "exec" => stripped(judge, name, words, ("-c -l", "-a", 0)),
         "time" => {
-            let arguments = Arguments::of(leading(words), "-f -o --format --output");
-            arguments
-                .values("-o --output")
-                .for_each(|file| judge.write(file));
-            within(judge, strip(words, "-f -o --format --output", 0));
+            let (flags, takes) = (
+                "-p -v -q -a --portability --verbose --quiet --append",
+                "-f -o --format --output",
+            );
+            let front = Front::of(words, flags, takes);
+            let files = front.arguments.values("-o --output");
+            files.for_each(|file| judge.write(file));
+            stripped(judge, name, words, (flags, takes, 0));
         }
         "eval" => joined(judge, words),
         "trap" => {
-            if let Some(first) = words.first() {
+            let given = words;
+            let words = words.strip_prefix([Word::plain("--")].as_slice());
+            if let Some(first) = words.unwrap_or(given).first() {
                 shell_line(judge, first);
             }
         }
+        "read" => read(judge, words),
+        "test" => test(judge, words),
         "export" | "readonly" | "declare" | "typeset" | "local" | "unset" => {
             let sets_any = judge.sets_any;
             declared(judge, name, words, sets_any);
         }
         "coproc" => within(judge, words),
         _ => match WRAPPERS.iter().find(|(wrapper, ..)| *wrapper == name) {
-            Some((_, takes, operands)) => within(judge, strip(words, takes, *operands)),
+            Some((_, flags, takes, operands)) => {
+                stripped(judge, name, words, (flags, takes, *operands));
+            }
             None => return false,
         },
     }
     true
 }
 
-fn within(judge: &mut Judge<'_>, words: &[Word]) {
+pub(super) fn within(judge: &mut Judge<'_>, words: &[Word]) {
     judge.within(|judge| program(judge, words));
 }
 
-/// The options in front.
-fn leading(words: &[Word]) -> &[Word] {
-    let end = words.iter().position(|word| !word.text.starts_with('-'));
-    words.get(..end.unwrap_or(words.len())).unwrap_or_default()
+/// Judges what stands after the options in front and some operands more.
+fn stripped(
+    judge: &mut Judge<'_>,
+    name: &str,
+    words: &[Word],
+    (flags, takes, operands): (&str, &str, usize),
+) {
+    let front = Front::of(words, flags, takes);
+    refuse_unknown(judge, name, &front);
+    within(judge, front.rest.get(operands..).unwrap_or_default());
 }
 
-/// The words after the options in front and `operands` more.
-fn strip<'a>(words: &'a [Word], takes: &str, operands: usize) -> &'a [Word] {
-    let mut rest = words;
-    while let Some((first, after)) = rest.split_first() {
-        let text = first.text.as_str();
-        if text == "--" {
-            rest = after;
-            break;
-        }
-        if !text.starts_with('-') || text == "-" {
-            break;
-        }
-        let takes_value = super::options::is_listed(text, takes);
-        rest = if takes_value {
-            after.get(1..).unwrap_or_default()
-        } else {
-            after
-        };
+/// Where an option is not known, the command may begin elsewhere than it seems.
+fn refuse_unknown(judge: &mut Judge<'_>, name: &str, front: &Front<'_>) {
+    if let Some(option) = &front.unknown {
+        judge.ask(
+            "option",
+            format!("`{name} {option}` is not followed further"),
+        );
     }
-    rest.get(operands..).unwrap_or_default()
+}
+
+fn watch(judge: &mut Judge<'_>, words: &[Word]) {
+    let flags = "-b -c -C -d -e -g -p -t -w -x --beep --color --no-color --differences --errexit --chgexit --precise --no-title --no-wrap --exec";
+    let front = Front::of(words, flags, "-n -q -s --interval --equexit --shotsdir");
+    refuse_unknown(judge, "watch", &front);
+    // `-x` gives the words to the program as they are; otherwise a shell takes them apart once more.
+    if front.arguments.has("-x --exec") {
+        within(judge, front.rest);
+    } else {
+        joined(judge, front.rest);
+    }
 }
 
 /// Judges a text that a shell would run.
@@ -219,7 +252,12 @@ fn env(judge: &mut Judge<'_>, words: &[Word]) {
     while let Some((first, after)) = rest.split_first() {
         let text = first.text.as_str();
         match text {
-            "-u" | "--unset" => rest = after.get(1..).unwrap_or_default(),
+            "-u" | "--unset" => {
+                if let Some(name) = after.first() {
+                    named(judge, name, &Word::plain(""), true);
+                }
+                rest = after.get(1..).unwrap_or_default();
+            }
             "-i" | "-" | "--ignore-environment" | "-0" | "--null" | "-v" => rest = after,
             "--" => {
                 rest = after;
@@ -243,33 +281,69 @@ fn declared(judge: &mut Judge<'_>, name: &str, words: &[Word], sets_any: bool) {
     if words.is_empty() && !sets_any {
         return judge.ask("secret-variable", "the environment may hold secrets");
     }
-    let names = words.iter().filter(|word| !word.text.starts_with('-'));
-    for word in names {
-        if word.known().is_none() {
-            judge.ask("unresolved", "which variable would be set is not known");
-        } else if name == "unset" {
-            variable(judge, &word.text, &Word::plain(""), true);
+    let is_option =
+        |word: &&Word| word.text.len() > 1 && word.text.starts_with(['-', '+']) && word.is_sure;
+    let harmless = if name == "unset" { "v" } else { "xraAglut" };
+    let mut exports = name == "export";
+    for word in words {
+        if !is_option(&word) {
+            named(judge, word, &Word::plain(""), !exports);
+            continue;
+        }
+        exports |= word.text.contains('x');
+        let mut letters = word.text.chars().skip(1);
+        if word.text != "--" && letters.any(|it| !harmless.contains(it)) {
+            judge.ask("variable", "it shows, links or evaluates variables");
         }
     }
-    if words
-        .iter()
-        .any(|word| matches!(word.text.as_str(), "-p" | "-n" | "-f" | "-i"))
+}
+
+/// Judges a word that a shell takes for the name of a variable, which it sets or removes.
+fn named(judge: &mut Judge<'_>, word: &Word, value: &Word, is_bare: bool) {
+    let Some(text) = word.known() else {
+        return judge.ask("unresolved", "which variable would be set is not known");
+    };
+    let (name, given) = text.split_once('=').unwrap_or((text, ""));
+    let name = name.strip_suffix('+').unwrap_or(name);
+    // A shell evaluates an index, and a list that is given as one word.
+    if !is_name(name) || given.contains(['$', '`', '(', '[']) {
+        return judge.ask("unresolved", format!("`{text}` may be evaluated"));
+    }
+    variable(judge, name, value, is_bare && given.is_empty());
+}
+
+/// `read`: its operands are names.
+fn read(judge: &mut Judge<'_>, words: &[Word]) {
+    let arguments = Arguments::of(words, "-a -d -i -n -N -p -t -u");
+    let names = arguments.values("-a").chain(&arguments.operands);
+    names.for_each(|name| named(judge, name, &Word::unknown(), true));
+}
+
+/// `test`: looks like `[`, and gets its words as they are.
+fn test(judge: &mut Judge<'_>, words: &[Word]) {
+    let looks = |word: &Word| matches!(word.text.as_str(), "-v" | "-R");
+    let names = words.iter().zip(words.iter().skip(1));
+    let mut names = names.filter(|(word, _)| looks(word));
+    if words.iter().any(|word| word.known().is_none())
+        || names.any(|(_, name)| !is_name(&name.text))
     {
-        judge.ask("variable", "it shows or links variables");
+        judge.ask("unclear", "a value in it may be evaluated");
     }
 }
 
 fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
-    let takes = "-I -n -P -L -d -a -E -s --max-args --max-procs --max-lines --delimiter --arg-file --replace";
-    let options = Arguments::of(leading(words), takes);
+    let flags = "-0 -e -i -l -o -p -r -t -x --null --no-run-if-empty --verbose --interactive --exit --open-tty --show-limits --replace --max-lines --eof";
+    let takes = "-I -n -P -L -d -a -E -s --max-args --max-procs --max-chars --delimiter --arg-file";
+    let front = Front::of(words, flags, takes);
+    refuse_unknown(judge, "xargs", &front);
+    let options = &front.arguments;
     options
         .values("-a --arg-file")
         .for_each(|file| judge.read(file));
-    let inner = strip(words, takes, 0);
-    let inner = if inner.is_empty() {
+    let inner = if front.rest.is_empty() {
         &[Word::plain("echo")]
     } else {
-        inner
+        front.rest
     };
     let mark = options.values("-I --replace").next();
     let mark = mark.map_or("{}", |mark| mark.text.as_str());
@@ -316,7 +390,7 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
 }
 
 /// A command with what it is given put where the mark stands, or at its end.
-fn filled(words: &[Word], mark: &str, filling: &Word) -> Vec<Word> {
+pub(super) fn filled(words: &[Word], mark: &str, filling: &Word) -> Vec<Word> {
     let mut is_filled = false;
     let mut made: Vec<Word> = Vec::with_capacity(words.len() + 1);
     for word in words {
@@ -334,78 +408,4 @@ fn filled(words: &[Word], mark: &str, filling: &Word) -> Vec<Word> {
         made.push(filling.clone());
     }
     made
-}
-
-fn find(judge: &mut Judge<'_>, words: &[Word]) {
-    let is_option = |word: &&Word| {
-        matches!(
-            word.text.as_str(),
-            "-L" | "-H" | "-P" | "-O1" | "-O2" | "-O3"
-        )
-    };
-    let words: Vec<Word> = words
-        .iter()
-        .filter(|word| !is_option(word))
-        .cloned()
-        .collect();
-    let starts = |word: &Word| word.text.starts_with(['-', '(', '!', ',']) && word.is_sure;
-    let end = words.iter().position(starts).unwrap_or(words.len());
-    let (places, tests) = words.split_at(end);
-    let here = [Word::plain(".")];
-    let places = if places.is_empty() { &here } else { places };
-    for place in places {
-        judge.read(place);
-    }
-    let mut tests = tests.iter();
-    while let Some(test) = tests.next() {
-        let text = test.text.clone();
-        match text.as_str() {
-            "-exec" | "-execdir" | "-ok" | "-okdir" => {
-                let is_end = |word: &Word| word.text == ";" || word.text == "+";
-                let inner: Vec<Word> = tests
-                    .by_ref()
-                    .take_while(|word| !is_end(word))
-                    .cloned()
-                    .collect();
-                let reads = |name: &str| super::programs::find(name).is_some();
-                let reads = inner.first().and_then(Word::known).is_some_and(reads);
-                for place in places {
-                    let filling = if reads {
-                        place.clone()
-                    } else {
-                        Word::unknown()
-                    };
-                    within(judge, &filled(&inner, "{}", &filling));
-                }
-            }
-            "-delete" => places.iter().for_each(|place| {
-                // What it finds is below the place, or the place itself.
-                let below = Word::plain(&format!("{}/…", place.text));
-                judge.delete(if place.known().is_some() {
-                    &below
-                } else {
-                    place
-                });
-                judge.read(place);
-                if place
-                    .known()
-                    .is_none_or(|place| !place.contains(|it: char| it.is_alphanumeric()))
-                {
-                    judge.ask("delete", "everything that it finds would be deleted");
-                }
-            }),
-            "-fprint" | "-fprint0" | "-fls" | "-fprintf" => {
-                if let Some(file) = tests.next() {
-                    judge.write(file);
-                }
-            }
-            "-files0-from" => judge.ask("option", "where it looks is not known"),
-            "-newer" | "-samefile" | "-anewer" | "-cnewer" => {
-                if let Some(file) = tests.next() {
-                    judge.read(file);
-                }
-            }
-            _ => {}
-        }
-    }
 }
