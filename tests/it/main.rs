@@ -33,6 +33,8 @@ mod hands;
 #[cfg(unix)]
 mod http_tools;
 #[cfg(target_os = "linux")]
+mod hijack;
+#[cfg(target_os = "linux")]
 mod keyring;
 mod large_model;
 mod late;
