@@ -3,14 +3,18 @@
 //! A file is replaced by a scratch copy in its own folder that is complete, flushed and has the right owner and mode
 //! before it takes the name. So a reader sees the old file or the new one, and a kill leaves one of them. Until it has
 //! its mode, a scratch copy is for its owner alone: what is in a private file is never open to others.
+//!
+//! Paths are absolute, below the root of the workspace, with their links followed; a link that is put in the way later
+//! is not followed ([`Place`]).
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
-use crate::config::file;
 use crate::permit::{Action, Permit};
+use crate::text::place::Place;
 
 /// Largest file that is looked at. Anything larger is nothing that an edit was computed for.
 const READ_BYTES_MAX: u64 = 256 << 20;
@@ -36,26 +40,24 @@ impl Found {
     }
 }
 
-/// Looks at a path whose links were followed already.
-pub(super) fn look(path: &Path) -> io::Result<Found> {
-    let metadata = match path.symlink_metadata() {
-        Ok(metadata) => metadata,
+/// Looks at a path.
+pub(super) fn look(root: &Path, path: &Path) -> io::Result<Found> {
+    let opened = match place(root, path).and_then(|place| place.open()) {
+        Ok(opened) => opened,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Found::Missing),
         Err(error) if error.kind() == io::ErrorKind::NotADirectory => {
             return Ok(Found::Foreign("lies below something that is not a folder"));
         }
         Err(error) => return Err(error),
     };
-    if !metadata.is_file() {
+    let Some((file, metadata)) = opened.filter(|(_, metadata)| metadata.is_file()) else {
         return Ok(Found::Foreign("is not a regular file"));
-    }
+    };
     if metadata.len() > READ_BYTES_MAX {
         return Ok(Found::Foreign("is too large"));
     }
     let mut bytes = Vec::new();
-    File::open(path)?
-        .take(READ_BYTES_MAX)
-        .read_to_end(&mut bytes)?;
+    file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(match String::from_utf8(bytes) {
         Ok(text) => Found::Text {
             text: text.into(),
@@ -66,22 +68,22 @@ pub(super) fn look(path: &Path) -> io::Result<Found> {
 }
 
 /// Whether nobody may write a file: its owner protected it.
-pub(super) fn is_read_only(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|metadata| metadata.permissions().readonly())
+pub(super) fn is_read_only(root: &Path, path: &Path) -> bool {
+    metadata(root, path).is_some_and(|metadata| metadata.permissions().readonly())
 }
 
 /// Writes the text that shall replace the permitted file into a scratch file beside it.
 pub(super) fn stage(
+    root: &Path,
     permit: &Permit,
-    scratch: &Path,
+    scratch: &str,
     text: &str,
     mode: Option<u32>,
 ) -> io::Result<()> {
     let target = written(permit)?;
-    let mut file = create(scratch, mode)?;
+    let mut file = create(&place(root, target)?, scratch, mode)?;
     file.write_all(text.as_bytes())?;
-    if let Ok(metadata) = target.metadata() {
+    if let Some(metadata) = metadata(root, target) {
         keep_owner(&file, &metadata)?;
     }
     if let Some(mode) = mode {
@@ -91,22 +93,52 @@ pub(super) fn stage(
 }
 
 /// Puts the scratch file in the place of the permitted file.
-pub(super) fn swap_in(permit: &Permit, scratch: &Path) -> io::Result<()> {
-    std::fs::rename(scratch, written(permit)?)
+pub(super) fn swap_in(root: &Path, permit: &Permit, scratch: &str) -> io::Result<()> {
+    place(root, written(permit)?)?.replace_by(OsStr::new(scratch))
 }
 
 /// Removes the permitted file.
-pub(super) fn remove(permit: &Permit) -> io::Result<()> {
-    std::fs::remove_file(removed(permit)?)
+pub(super) fn remove(root: &Path, permit: &Permit) -> io::Result<()> {
+    place(root, removed(permit)?)?.remove()
+}
+
+/// Removes a scratch file beside a file, if there is one.
+pub(super) fn sweep(root: &Path, path: &Path, scratch: &str) {
+    // Most of them took their place, so that there is nothing to remove.
+    let _ = place(root, path).and_then(|place| place.remove_beside(OsStr::new(scratch)));
+}
+
+/// Makes a folder, given relative to the root.
+pub(super) fn make_folder(root: &Path, folder: &Path) -> io::Result<()> {
+    let place = Place::find(root, folder)?;
+    place.make_folder().and_then(|()| place.sync_folder())
+}
+
+/// Removes a folder, given relative to the root, unless something lies in it.
+pub(super) fn remove_folder(root: &Path, folder: &Path) {
+    // A folder in which something else lies stays; that is what the error says.
+    let _ = Place::find(root, folder).and_then(|place| place.remove_folder());
+}
+
+/// Flushes the folder of a file, so that what became of it survives a power cut.
+pub(super) fn sync_folder(root: &Path, path: &Path) -> io::Result<()> {
+    place(root, path)?.sync_folder()
+}
+
+fn place(root: &Path, path: &Path) -> io::Result<Place> {
+    let relative = path.strip_prefix(root).map_err(io::Error::other)?;
+    Place::find(root, relative)
+}
+
+fn metadata(root: &Path, path: &Path) -> Option<Metadata> {
+    let opened = place(root, path).and_then(|place| place.open());
+    opened.ok().flatten().map(|(_, metadata)| metadata)
 }
 
 /// Makes the scratch file. One that gets a mode is for its owner alone until then.
-fn create(scratch: &Path, mode: Option<u32>) -> io::Result<File> {
-    let mut options = match mode {
-        Some(_) => file::private(),
-        None => OpenOptions::new(),
-    };
-    options.write(true).create_new(true).open(scratch)
+fn create(place: &Place, scratch: &str, mode: Option<u32>) -> io::Result<File> {
+    let mode = if mode.is_some() { 0o600 } else { 0o666 };
+    place.create_beside(OsStr::new(scratch), mode)
 }
 
 fn written(permit: &Permit) -> io::Result<&Path> {
@@ -185,10 +217,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let root = folder.path().canonicalize().expect("it exists");
         let (target, scratch) = (root.join("private"), root.join("scratch"));
+        let beside = place(&root, &target).expect("a folder");
         // With the mode that new files get here, others may read them.
         std::fs::write(&target, "known to one").expect("written");
         let usual = mode_of(&target);
-        let made = create(&scratch, Some(0o640)).expect("made");
+        let made = create(&beside, "scratch", Some(0o640)).expect("made");
         assert_eq!(mode_of(&scratch), 0o600);
         drop(made);
         std::fs::remove_file(&scratch).expect("removed");
@@ -201,9 +234,9 @@ mod tests {
                 bytes: 3,
             };
             let permit = safety::permit(&policy, action).expect("it is in the workspace");
-            stage(&permit, &scratch, "new", given).expect("staged");
+            stage(&root, &permit, "scratch", "new", given).expect("staged");
             assert_eq!(mode_of(&scratch), expected);
-            swap_in(&permit, &scratch).expect("swapped");
+            swap_in(&root, &permit, "scratch").expect("swapped");
             assert_eq!(mode_of(&target), expected);
         }
     }

@@ -19,7 +19,6 @@ use crate::event::{Reply, RunEvent, RunId};
 use crate::permit::{Action, Decision, Permit};
 use crate::safety::approvals::{Approvals, Matter};
 use crate::safety::{self, Policy};
-use crate::store::durable;
 use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage, StepRecord};
 use crate::text::edit::{EditSet, Merge, merge};
 
@@ -199,7 +198,7 @@ struct Change {
     record: FileRecord,
     permit: Permit,
     target: PathBuf,
-    scratch: PathBuf,
+    scratch: String,
     current: Option<Arc<str>>,
     text: Option<Arc<str>>,
     is_merged: bool,
@@ -398,7 +397,7 @@ fn consider(
     let Some(target) = locate(policy.workspace(), &wish.path) else {
         return Ok(Considered::Refused(about("is outside the workspace")));
     };
-    let found = disk::look(&target).map_err(|source| ApplyError::Io {
+    let found = disk::look(policy.workspace(), &target).map_err(|source| ApplyError::Io {
         path: target.clone(),
         source,
     })?;
@@ -412,8 +411,9 @@ fn consider(
         Settled::Conflict(what) => return Ok(Considered::Conflict(about(what))),
         Settled::Write { text, is_merged } => (text, is_merged),
     };
-    let is_link = policy.workspace().join(&wish.path).is_symlink();
-    if let Some(reason) = obstacle(&target, is_link, text.is_some()) {
+    let root = policy.workspace();
+    let is_link = root.join(&wish.path).is_symlink();
+    if let Some(reason) = obstacle(root, &target, is_link, text.is_some()) {
         return Ok(Considered::Refused(about(reason)));
     }
     let change = (current.as_deref(), text.as_deref());
@@ -441,7 +441,7 @@ fn consider(
             scratch: Some(scratch.clone()),
         },
         permit,
-        scratch: target.with_file_name(scratch),
+        scratch,
         target,
         current,
         text,
@@ -449,8 +449,8 @@ fn consider(
     })))
 }
 
-fn obstacle(target: &Path, is_link: bool, writes: bool) -> Option<&'static str> {
-    if disk::is_read_only(target) {
+fn obstacle(root: &Path, target: &Path, is_link: bool, writes: bool) -> Option<&'static str> {
+    if disk::is_read_only(root, target) {
         return Some("is read-only; make it writable first");
     }
     (is_link && !writes).then_some("is a link, and links are not removed")
@@ -529,20 +529,18 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
         move |source| ApplyError::Io { path, source }
     };
     for folder in &record.folders {
-        let folder = root.join(folder);
-        std::fs::create_dir(&folder)
-            .and_then(|()| durable::sync_parent(&folder))
-            .map_err(at(&folder))?;
+        disk::make_folder(root, folder).map_err(at(&root.join(folder)))?;
     }
     for change in changes {
         if let Some(text) = &change.text {
             let mode = change.record.after.as_ref().and_then(|image| image.mode);
-            disk::stage(&change.permit, &change.scratch, text, mode).map_err(at(&change.target))?;
+            disk::stage(root, &change.permit, &change.scratch, text, mode)
+                .map_err(at(&change.target))?;
         }
     }
     for change in changes {
         // Somebody may have saved the file since it was compared.
-        if disk::look(&change.target)
+        if disk::look(root, &change.target)
             .map_err(at(&change.target))?
             .text()
             != change.current
@@ -556,8 +554,8 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
             });
         }
         let done = match &change.text {
-            Some(_) => disk::swap_in(&change.permit, &change.scratch),
-            None => disk::remove(&change.permit),
+            Some(_) => disk::swap_in(root, &change.permit, &change.scratch),
+            None => disk::remove(root, &change.permit),
         };
         done.map_err(at(&change.target))?;
     }
@@ -567,15 +565,14 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
         .map(|change| (change.target.parent(), &change.target))
         .collect();
     for target in folders.into_values() {
-        durable::sync_parent(target).map_err(at(target))?;
+        disk::sync_folder(root, target).map_err(at(target))?;
     }
     Ok(())
 }
 
 pub(super) fn remove_empty(root: &Path, folders: &[PathBuf]) {
     for folder in folders.iter().rev() {
-        // A folder in which something else lies stays; that is what the error says.
-        let _ = std::fs::remove_dir(root.join(folder));
+        disk::remove_folder(root, folder);
     }
 }
 

@@ -13,7 +13,6 @@ use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::Policy;
-use crate::store::durable;
 use crate::store::images::{self, FileRecord, Images, RunRecord, Stage};
 
 /// What was settled.
@@ -125,7 +124,7 @@ fn is_complete(images: &Images, root: &Path, record: &RunRecord) -> Result<bool,
     for file in &record.files {
         let after = text_of(images, file.after.as_ref())?;
         let is_after = locate(root, &file.path)
-            .and_then(|target| disk::look(&target).ok())
+            .and_then(|target| disk::look(root, &target).ok())
             .is_some_and(|found| match found {
                 Found::Missing => after.is_none(),
                 Found::Text { text, .. } => after.as_ref() == Some(&text),
@@ -165,14 +164,15 @@ fn take_back_file(
     policy: &Policy,
     file: &FileRecord,
 ) -> Result<Option<&'static str>, ApplyError> {
-    let Some(target) = locate(policy.workspace(), &file.path) else {
+    let root = policy.workspace();
+    let Some(target) = locate(root, &file.path) else {
         return Ok(Some("is outside the workspace"));
     };
     let at = |source| ApplyError::Io {
         path: target.clone(),
         source,
     };
-    let current = match disk::look(&target).map_err(at)? {
+    let current = match disk::look(root, &target).map_err(at)? {
         Found::Missing => None,
         Found::Text { text, .. } => Some(text),
         Found::Foreign(what) => return Ok(Some(what)),
@@ -197,26 +197,38 @@ fn take_back_file(
     match text {
         Some(text) => {
             let scratch = file.scratch.as_deref().unwrap_or(".meliora-interrupted");
-            let scratch = target.with_file_name(scratch);
             let mode = file.before.as_ref().and_then(|image| image.mode);
-            if let Some(folder) = target.parent() {
-                std::fs::create_dir_all(folder).map_err(at)?;
-            }
-            disk::stage(&permit, &scratch, &text, mode).map_err(at)?;
-            disk::swap_in(&permit, &scratch).map_err(at)?;
+            make_folders(root, &target).map_err(at)?;
+            disk::stage(root, &permit, scratch, &text, mode).map_err(at)?;
+            disk::swap_in(root, &permit, scratch).map_err(at)?;
         }
-        None => disk::remove(&permit).map_err(at)?,
+        None => disk::remove(root, &permit).map_err(at)?,
     }
-    durable::sync_parent(&target).map_err(at)?;
+    disk::sync_folder(root, &target).map_err(at)?;
     Ok(None)
+}
+
+/// Makes the folders above a file that are not there.
+fn make_folders(root: &Path, target: &Path) -> std::io::Result<()> {
+    let folder = target
+        .parent()
+        .and_then(|folder| folder.strip_prefix(root).ok());
+    let mut missing: Vec<&Path> = folder
+        .into_iter()
+        .flat_map(Path::ancestors)
+        .take_while(|folder| !folder.as_os_str().is_empty() && !root.join(folder).exists())
+        .collect();
+    missing.reverse();
+    missing
+        .into_iter()
+        .try_for_each(|folder| disk::make_folder(root, folder))
 }
 
 /// Removes scratch files that did not take their place.
 fn sweep(root: &Path, record: &RunRecord) {
     for file in &record.files {
         if let (Some(target), Some(scratch)) = (locate(root, &file.path), &file.scratch) {
-            // Most of them took their place, so that there is nothing to remove.
-            let _ = std::fs::remove_file(target.with_file_name(scratch));
+            disk::sweep(root, &target, scratch);
         }
     }
 }

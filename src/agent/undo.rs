@@ -443,7 +443,7 @@ fn on_disk(
     let Some(target) = locate(workspace, path) else {
         return Ok(Err("is outside the workspace"));
     };
-    let found = disk::look(&target).map_err(|source| ApplyError::Io {
+    let found = disk::look(workspace, &target).map_err(|source| ApplyError::Io {
         path: target.clone(),
         source,
     })?;

@@ -9,6 +9,7 @@ pub mod listing;
 pub mod locate;
 pub mod location;
 pub mod patch;
+pub mod place;
 pub mod position;
 pub mod problem;
 pub mod raw;
