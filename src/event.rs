@@ -266,6 +266,38 @@ pub enum RunEvent {
         /// Paths relative to the workspace.
         files: Vec<PathBuf>,
     },
+    /// Files were committed.
+    Committed {
+        /// The commit, in hexadecimal.
+        commit: String,
+        /// The branch; empty when HEAD names a commit.
+        branch: String,
+        /// Paths relative to the workspace.
+        files: Vec<PathBuf>,
+    },
+    /// A commit of an earlier run was taken off its branch.
+    Uncommitted {
+        /// The commit, in hexadecimal.
+        commit: String,
+        /// The branch; empty when HEAD names a commit.
+        branch: String,
+    },
+    /// A branch was made and is worked on.
+    Branched {
+        /// Its name.
+        branch: String,
+        /// The branch before; empty when HEAD named a commit.
+        from: String,
+    },
+    /// Commits were sent to another machine.
+    Pushed {
+        /// The last of them, in hexadecimal.
+        commit: String,
+        /// The branch.
+        branch: String,
+        /// Where they were sent.
+        url: String,
+    },
     /// A person was asked to approve something.
     Asked {
         /// Digest of exactly what it is about.

@@ -48,6 +48,22 @@ pub enum Action {
         /// The folder of the workspace in which it is to run; what it really runs in is the shadow of that folder.
         directory: PathBuf,
     },
+    /// Commit files of the workspace.
+    Commit {
+        /// The workspace.
+        directory: PathBuf,
+        /// The message.
+        message: String,
+        /// The files, relative to the workspace.
+        files: Vec<PathBuf>,
+    },
+    /// Make a branch at the last commit, and go to it.
+    Branch {
+        /// The workspace.
+        directory: PathBuf,
+        /// Its name.
+        name: String,
+    },
     /// Talk to the endpoint of a model.
     Connect {
         /// The URL without its query and without credentials.

@@ -136,6 +136,7 @@ async fn work(
         proof,
         repairs,
         steps,
+        wishes: Vec::new(),
     })))
 }
 

@@ -6,6 +6,7 @@
 
 pub mod analyzer;
 mod bench;
+pub mod commit;
 mod continuation;
 pub mod copy;
 mod disk;

@@ -12,7 +12,7 @@ use super::fix::{cancelled, deliver, tell};
 use super::intent::{self, Intent};
 use super::plan::{Plan, plan};
 use super::state::{IllegalMove, Machine};
-use super::task::{Control, Proposal, Report, Services, Step, Task};
+use super::task::{Control, Proposal, Report, Services, Task};
 use super::verify::Verifier;
 use super::work::{Error, Work};
 use crate::context::{self, Packed, Wanted};
@@ -158,7 +158,7 @@ impl<'run> Orchestrator<'run> {
                     instruction,
                     edits,
                     proof,
-                    std::mem::take(&mut work.changes),
+                    work,
                 ))));
             }
             if round >= PROOF_ROUNDS_MAX {
@@ -213,7 +213,7 @@ impl<'run> Orchestrator<'run> {
         instruction: &str,
         edits: EditSet,
         proof: Proof,
-        steps: Vec<Step>,
+        work: &mut Work<'_>,
     ) -> Proposal {
         let line = instruction.lines().next().unwrap_or_default();
         let title: String = line.chars().take(TITLE_CHARACTERS_MAX).collect();
@@ -222,7 +222,8 @@ impl<'run> Orchestrator<'run> {
             title: self.services.redactor.clean(&title).into_owned(),
             proof,
             repairs: Vec::new(),
-            steps,
+            steps: std::mem::take(&mut work.changes),
+            wishes: std::mem::take(&mut work.wishes),
         }
     }
 

@@ -12,6 +12,7 @@ use crate::redact::Redactor;
 use crate::safety::approvals::Approver;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
+use crate::tools::git_change::Wish;
 use crate::tools::registry::Toolbox;
 
 /// One thing to do.
@@ -84,6 +85,8 @@ pub struct Proposal {
     pub repairs: Vec<Repair>,
     /// What was changed, one after the other: each can be taken back alone.
     pub steps: Vec<Step>,
+    /// What is to be done to the repository once the files are changed.
+    pub wishes: Vec<Wish>,
 }
 
 /// What one call of a tool, or one repair, changed.

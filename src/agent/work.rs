@@ -30,12 +30,16 @@ use crate::text::staging::Staging;
 use crate::tools::Checker;
 use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, execute_all};
+use crate::tools::git_change::Wish;
 use crate::tools::language::listed;
 use crate::tools::outputs::Outputs;
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
 const REPEATS_TOLD: usize = 2;
 const REPEATS_MAX: usize = 4;
+
+/// Commits and branches that a run makes.
+const WISHES_MAX: usize = 16;
 
 /// Bytes of the title of a step.
 const STEP_TITLE_BYTES_MAX: usize = 200;
@@ -110,6 +114,8 @@ pub(super) struct Work<'run> {
     seen: BTreeMap<[u8; 32], usize>,
     book: Arc<Book>,
     consent: Consent,
+    /// What is to be done to the repository once the files are changed.
+    pub(super) wishes: Vec<Wish>,
     /// What the calls changed, one after the other.
     pub(super) changes: Vec<Step>,
     /// What people should know of the prompts, until it is told.
@@ -190,6 +196,7 @@ impl<'run> Work<'run> {
             cuts: 0,
             seen: BTreeMap::new(),
             changes: Vec::new(),
+            wishes: Vec::new(),
             consent: Consent::of(host, &task.workspace, services.approver.clone()),
             notices: std::mem::take(&mut book.notices),
             book: Arc::new(book),
@@ -434,6 +441,8 @@ impl<'run> Work<'run> {
                 before = after;
             }
             self.take_in(executed.sources).await;
+            let room = WISHES_MAX.saturating_sub(self.wishes.len());
+            self.wishes.extend(executed.wishes.into_iter().take(room));
             let seen = self.seen.entry(digest(call, &executed.text)).or_default();
             *seen += 1;
             let repeats = *seen;

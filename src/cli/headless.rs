@@ -357,6 +357,10 @@ pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
         | RunEvent::Answered { .. }
         | RunEvent::Tainted { .. }
         | RunEvent::Configured { .. }
+        | RunEvent::Committed { .. }
+        | RunEvent::Uncommitted { .. }
+        | RunEvent::Branched { .. }
+        | RunEvent::Pushed { .. }
         | RunEvent::Pruned { .. }
         | RunEvent::Finished(_) => {}
     }

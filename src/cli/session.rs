@@ -6,6 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::place::{self, Project};
 use super::{asking, paint};
+use crate::agent::commit::{self, Delivered};
 use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
 use crate::config::Config;
@@ -140,6 +141,13 @@ impl Session {
                 for notice in applied.left.iter().chain(&applied.notices) {
                     paint::remark(notice);
                 }
+                self.change_repository(Delivered {
+                    run: &self.run,
+                    title: &proposal.title,
+                    edits: &proposal.edits,
+                    wishes: &proposal.wishes,
+                    is_by_hand: false,
+                });
                 Delivery::Applied
             }
             Err(error) => {
@@ -150,6 +158,34 @@ impl Session {
                 Delivery::Refused(message)
             }
         }
+    }
+
+    /// Commits what was delivered, where that was wished for or set. Whether anything was done to the repository.
+    pub fn change_repository(&self, delivered: Delivered<'_>) -> bool {
+        let Services { host, config, .. } = &self.services;
+        let policy = Policy::new(host, config, &self.project.root);
+        self.tell(commit::carry_out(host, config, &policy, delivered))
+    }
+
+    /// Takes back what an undone run did to the repository. `undone` is the run whose changes were reversed.
+    pub fn restore_repository(&self, undone: &RunId, title: &str) {
+        let Services { host, config, .. } = &self.services;
+        let policy = Policy::new(host, config, &self.project.root);
+        let runs = (&self.run, undone);
+        self.tell(commit::take_back(host, config, &policy, runs, title));
+    }
+
+    fn tell(&self, done: commit::Done) -> bool {
+        let is_done = done.events.iter().any(|event| {
+            let (committed, branched) = (
+                matches!(event, RunEvent::Committed { .. }),
+                matches!(event, RunEvent::Branched { .. }),
+            );
+            committed || branched
+        });
+        self.record(done.events);
+        done.notices.iter().for_each(paint::remark);
+        is_done
     }
 
     /// Asks the person at the terminal for what has to be approved of an edit.

@@ -19,6 +19,7 @@ use super::asking;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
+use crate::agent::commit::Delivered;
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
 use crate::event::{Outcome, Proof, RunEvent};
@@ -263,7 +264,10 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet, bo
     // A program that reads JSON is no person.
     let approver = shown.as_ref();
     let approver = approver.and_then(|_| asking::approver(ProgressBar::hidden()));
-    let consent = Consent::of(&services.host, &root, approver);
+    let consent = Consent {
+        is_by_hand: true,
+        ..Consent::of(&services.host, &root, approver)
+    };
     let executed = {
         let desk = Desk {
             toolbox: &services.toolbox,
@@ -334,12 +338,28 @@ fn deliver(
         let message = message.unwrap_or_default().to_owned();
         return Outcome::Failed { message };
     }
-    if edits.is_empty() {
+    if edits.is_empty() && executed.wishes.is_empty() {
         let reason = "the tool changed nothing".to_owned();
         return Outcome::Nothing { reason };
     }
     if call.dry_run {
         return Outcome::Proposed { files };
+    }
+    if edits.is_empty() {
+        let is_done = session.change_repository(Delivered {
+            run: &session.run,
+            title: &title,
+            edits: &edits,
+            wishes: &executed.wishes,
+            is_by_hand: true,
+        });
+        return if is_done {
+            let reason = "the repository was changed, and no file".to_owned();
+            Outcome::Nothing { reason }
+        } else {
+            let message = "the repository was not changed".to_owned();
+            Outcome::Failed { message }
+        };
     }
     let paths = edits.files.keys().cloned().collect();
     let proposal = Proposal {
@@ -348,6 +368,7 @@ fn deliver(
         proof: Proof::default(),
         repairs: Vec::new(),
         steps: Vec::new(),
+        wishes: executed.wishes.clone(),
     };
     match session.apply(&proposal) {
         Delivery::Applied | Delivery::Shown => {

@@ -117,6 +117,15 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
             session.witness(run, events);
         },
     );
+    if let Ok(reverted) = &result {
+        let title = format!("{} {}", name(direction), meant(&wanted, &reverted.run));
+        // A step that is taken back leaves the commits of its run as they are.
+        let undone = match wanted.step {
+            Some(_) => &session.run,
+            None => &reverted.reverts,
+        };
+        session.restore_repository(undone, &title);
+    }
     record(&session, &wanted, &result, begun);
     match result {
         Ok(reverted) => {

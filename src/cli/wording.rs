@@ -90,6 +90,25 @@ pub fn describe(event: &RunEvent) -> String {
                 format!("asked whether it may: {what} ({rule}; cannot be taken back: {lost})")
             }
         }
+        RunEvent::Committed {
+            commit,
+            branch,
+            files,
+        } => format!(
+            "committed {}{}: {}",
+            short(commit),
+            on(branch),
+            names(files)
+        ),
+        RunEvent::Uncommitted { commit, branch } => {
+            format!("took the commit {} back{}", short(commit), on(branch))
+        }
+        RunEvent::Branched { branch, from } => format!("made the branch {branch} from {from}"),
+        RunEvent::Pushed {
+            commit,
+            branch,
+            url,
+        } => format!("pushed {branch} at {} to {url}", short(commit)),
         RunEvent::Answered { reply, .. } => answered(*reply).to_owned(),
         RunEvent::Tainted { origin, what } => {
             format!("took in text that nobody vouches for: {what} ({origin})")
@@ -116,6 +135,18 @@ fn ended(outcome: &Outcome) -> String {
         Outcome::Nothing { reason } => format!("done: {reason}"),
         Outcome::Cancelled => "cancelled".to_owned(),
         Outcome::Failed { message } => format!("failed: {message}"),
+    }
+}
+
+/// The beginning of the name of a commit, as people know it.
+fn short(commit: &str) -> &str {
+    commit.get(..12).unwrap_or(commit)
+}
+
+fn on(branch: &str) -> String {
+    match branch {
+        "" => String::new(),
+        branch => format!(" on {branch}"),
     }
 }
 
@@ -157,6 +188,8 @@ pub fn describe_action(action: &Action) -> String {
         Action::Connect { url } => format!("connect to {url}"),
         Action::Request { method, url, .. } => format!("send {method} {url}"),
         Action::Guest { from, tool, .. } => format!("call {tool} of {from}"),
+        Action::Commit { files, .. } => format!("commit {}", names(files)),
+        Action::Branch { name, .. } => format!("make the branch {name}"),
     }
 }
 

@@ -23,9 +23,9 @@ pub struct Tools {
 pub struct Git {
     /// Whether the agent has these tools.
     pub enabled: bool,
-    /// Whether an applied run is committed. Read by nothing yet: none is.
+    /// Whether an applied run is committed: exactly its changes, in one commit.
     pub auto_commit: bool,
-    /// What the messages of its commits begin with. Read by nothing yet.
+    /// What the messages of those commits begin with.
     pub commit_prefix: String,
 }
 

@@ -15,7 +15,7 @@ use crate::safety::{self, Policy};
 const ADDRESSES_MAX: usize = 8;
 
 /// The addresses of the host of a URL, each judged.
-pub(super) async fn judged(policy: &Policy, url: &Url) -> Result<Vec<SocketAddr>, Error> {
+pub async fn judged(policy: &Policy, url: &Url) -> Result<Vec<SocketAddr>, Error> {
     let host = url.host_str().unwrap_or_default();
     let port = url.port_or_known_default().unwrap_or(443);
     let bare = host.trim_start_matches('[').trim_end_matches(']');

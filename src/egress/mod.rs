@@ -4,7 +4,7 @@
 //! it that is known to be secret. Redirects are judged like requests of their own. There are no proxies, no cookies and
 //! no logins, and every answer has an end: in bytes, in time, and in how many a host is asked for in a minute.
 
-mod address;
+pub mod address;
 mod pace;
 
 use std::fmt::Write as _;

@@ -22,6 +22,7 @@ use crate::config::host::Host;
 use crate::config::tools::Http;
 use crate::config::{Approval, Config};
 use crate::permit::{Action, Decision, Permit, Purpose};
+use crate::vcs::push::Push;
 
 /// What the policy knows of the workspace and the user's settings.
 #[derive(Debug, Clone)]
@@ -166,6 +167,9 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             };
             network::request(policy, url, sent)
         }
+        Action::Commit { directory, .. } | Action::Branch { directory, .. } => {
+            git_change(policy, directory)
+        }
         Action::Connect { url } => {
             let is_configured = |endpoint: &String| same_origin(endpoint, url);
             if policy.endpoints.iter().any(is_configured) {
@@ -228,6 +232,18 @@ pub fn permit_local_look(action: Action) -> Option<Permit> {
     local.then(|| Permit::mint(action))
 }
 
+/// A commit or a branch: nothing leaves the machine by it, and it can be taken back.
+fn git_change(policy: &Policy, directory: &Path) -> Decision {
+    if directory != policy.workspace() {
+        let reason = format!("{} is outside the workspace", directory.display());
+        return deny("workspace-only", reason);
+    }
+    if policy.approvals.contains(&Approval::GitCommit) {
+        return ask("git_commit", "commits need approval here".to_owned());
+    }
+    allow("git")
+}
+
 fn shell(policy: &Policy, line: &str, directory: &Path) -> Decision {
     match commands::rule(policy, line, directory).decision {
         Decision::Allow { .. } if policy.approvals.contains(&Approval::Shell) => {
@@ -255,7 +271,10 @@ fn spawn(
             [option, line] if option == "-c" => shell(policy, line, directory),
             _ => ask("shell", format!("`{line}` would run")),
         },
-        Purpose::Git => ask("git", format!("`{line}` would change the repository")),
+        Purpose::Git => match Push::of_arguments(arguments) {
+            Some(push) => network::push(policy, &push),
+            None => ask("git", format!("`{line}` would change the repository")),
+        },
     }
 }
 

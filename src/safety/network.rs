@@ -13,6 +13,7 @@ use super::{Policy, allow, ask, deny, worse};
 use crate::config::Approval;
 use crate::permit::Decision;
 use crate::redact::names_a_secret;
+use crate::vcs::push::{Place, Push};
 
 /// Characters of an address; what is longer carries something.
 const URL_CHARACTERS_MAX: usize = 1_000;
@@ -126,6 +127,24 @@ pub(super) fn address(policy: &Policy, url: &str, address: IpAddr) -> Decision {
         "private-address",
         format!("{host} means {address}, which is {what}"),
     )
+}
+
+/// Judges a push: it asks a person, and goes to no address near by unless that is listed.
+pub(super) fn push(policy: &Policy, push: &Push) -> Decision {
+    let place = match Place::parse(&push.url) {
+        Ok(place) => place,
+        Err(reason) => return deny("git-transport", reason),
+    };
+    let Ok(url) = Url::parse(&place.url()) else {
+        return deny("git-transport", format!("`{}` is no address", push.url));
+    };
+    let host = place.host.trim_end_matches('.').to_lowercase();
+    let is_listed = policy.hosts.iter().any(|listed| fits(listed, &host, &url));
+    if !is_listed && let Some(what) = within_reach(&host) {
+        return deny("private-address", format!("{host} is {what}"));
+    }
+    let reason = format!("commits of {} would be sent to {}", push.branch, push.url);
+    worse(ask("git_push", reason), policy.rules.of_host(&host))
 }
 
 /// The host of an address.

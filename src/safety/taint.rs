@@ -144,6 +144,8 @@ pub fn effect(action: &Action) -> Option<&'static str> {
         | Action::Connect { .. }
         | Action::ReadFile { .. }
         | Action::WriteFile { .. }
+        | Action::Commit { .. }
+        | Action::Branch { .. }
         | Action::Shell { .. } => None,
     }
 }
@@ -171,6 +173,8 @@ pub fn irreversible(action: &Action) -> Option<String> {
         Action::ReadFile { .. }
         | Action::WriteFile { .. }
         | Action::DeleteFile { .. }
+        | Action::Commit { .. }
+        | Action::Branch { .. }
         | Action::Spawn { .. }
         | Action::Shell { .. }
         | Action::Guest { .. }
@@ -258,6 +262,8 @@ pub fn of_action(action: &Action) -> Option<Source> {
         Action::ReadFile { .. }
         | Action::WriteFile { .. }
         | Action::DeleteFile { .. }
+        | Action::Commit { .. }
+        | Action::Branch { .. }
         | Action::Spawn { .. }
         | Action::Shell { .. }
         | Action::Connect { .. } => None,

@@ -189,12 +189,22 @@ pub fn kind(event: &RunEvent) -> Kind {
             (Action::ReadFile { .. } | Action::WriteFile { .. } | Action::DeleteFile { .. }, _) => {
                 Kind::File
             }
-            (Action::Spawn { .. } | Action::Shell { .. }, _) => Kind::Command,
+            (
+                Action::Spawn { .. }
+                | Action::Shell { .. }
+                | Action::Commit { .. }
+                | Action::Branch { .. },
+                _,
+            ) => Kind::Command,
             (Action::Connect { .. }, _) => Kind::Model,
             (Action::Request { .. }, _) => Kind::Network,
             (Action::Guest { .. }, _) => Kind::Tool,
         },
         RunEvent::Applied { .. } | RunEvent::Undone { .. } => Kind::File,
+        RunEvent::Committed { .. } | RunEvent::Uncommitted { .. } | RunEvent::Branched { .. } => {
+            Kind::Command
+        }
+        RunEvent::Pushed { .. } => Kind::Network,
         RunEvent::ModelCalled { .. } | RunEvent::FellBack { .. } => Kind::Model,
         RunEvent::ToolCalled { .. } => Kind::Tool,
         RunEvent::Asked { .. } | RunEvent::Answered { .. } | RunEvent::Tainted { .. } => {

@@ -156,6 +156,10 @@ impl RunSummary {
             | RunEvent::Answered { .. }
             | RunEvent::Tainted { .. }
             | RunEvent::Configured { .. }
+            | RunEvent::Committed { .. }
+            | RunEvent::Uncommitted { .. }
+            | RunEvent::Branched { .. }
+            | RunEvent::Pushed { .. }
             | RunEvent::Pruned { .. }
             | RunEvent::Proved(_) => {}
         }

@@ -138,6 +138,27 @@ pub struct RunRecord {
     /// The run and the step that this one takes back, if that is what it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverts_step: Option<(RunId, usize)>,
+    /// What it did to the repository.
+    #[serde(default, skip_serializing_if = "GitRecord::is_empty")]
+    pub git: GitRecord,
+}
+
+/// What a run did to the repository.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GitRecord {
+    /// Its commits in hexadecimal, the oldest first, with the files of each relative to the workspace.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub commits: Vec<(String, Vec<PathBuf>)>,
+    /// The branch that it made, and the one before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub branch: Option<(String, String)>,
+}
+
+impl GitRecord {
+    /// Whether it did nothing.
+    pub fn is_empty(&self) -> bool {
+        self.commits.is_empty() && self.branch.is_none()
+    }
 }
 
 /// What one step of a run did to the files. Modes are those of the run.
@@ -349,6 +370,7 @@ impl RunRecord {
             folders: Vec::new(),
             steps: Vec::new(),
             reverts_step: None,
+            git: GitRecord::default(),
         }
     }
 

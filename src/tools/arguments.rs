@@ -11,7 +11,7 @@ pub fn schema(parameters: &[Parameter]) -> Value {
         .map(|parameter| {
             let mut kind = match parameter.kind {
                 Kind::Text => json!({ "type": "string" }),
-                Kind::Integer => json!({ "type": "integer", "minimum": 0 }),
+                Kind::Integer => json!({ "type": "integer" }),
                 Kind::Flag => json!({ "type": "boolean" }),
             };
             // A name that says it all needs no words in every request.
@@ -26,12 +26,14 @@ pub fn schema(parameters: &[Parameter]) -> Value {
         .collect();
     let required = parameters.iter().filter(|parameter| parameter.required);
     let required: Vec<&str> = required.map(|parameter| parameter.name.as_str()).collect();
-    json!({
-        "type": "object",
-        "properties": properties,
-        "required": required,
-        "additionalProperties": false,
-    })
+    // What else could be said (no other arguments, nothing negative) is checked anyway, and costs bytes in every request.
+    let mut schema = json!({ "type": "object", "properties": properties });
+    if !required.is_empty()
+        && let Value::Object(schema) = &mut schema
+    {
+        schema.insert("required".to_owned(), required.into());
+    }
+    schema
 }
 
 /// Checks that every required argument is there, none is unknown, and each has its kind of value.

@@ -34,6 +34,10 @@ pub struct Consent {
     pub taint: Taint,
     /// Whether the user stands for the tasks that came with the repository.
     pub trusts_tasks: bool,
+    /// Whether it is the user who calls, not a model.
+    pub is_by_hand: bool,
+    /// The machine, for what acts outside the copy of the workspace.
+    pub host: Option<Arc<Host>>,
 }
 
 impl Consent {
@@ -44,6 +48,8 @@ impl Consent {
             approvals: Some(Approvals::of(host, workspace)),
             taint: Taint::default(),
             trusts_tasks: trust::is_trusted(host, workspace),
+            is_by_hand: false,
+            host: Some(Arc::new(host.clone())),
         }
     }
 }
@@ -272,7 +278,7 @@ struct Wanted {
     irreversible: Vec<String>,
     always: Option<Prefix>,
     matters: Vec<Matter>,
-    /// Whether the yes is kept until the files are written.
+    /// Whether the yes is kept until the files are written, and committed.
     is_for_later: bool,
 }
 
@@ -293,7 +299,8 @@ impl Wanted {
     fn add(&mut self, action: &Action, matter: Matter) {
         self.what.push(said(action));
         self.irreversible.extend(taint::irreversible(action));
-        self.is_for_later |= changes_a_file(action);
+        let is_of_git = matches!(action, Action::Commit { .. } | Action::Branch { .. });
+        self.is_for_later |= changes_a_file(action) || is_of_git;
         if let Action::Shell { command, .. } = action {
             let words = plain_words(command);
             self.always = words.and_then(|words| Prefix::new(&words).ok());
@@ -356,6 +363,12 @@ fn said(action: &Action) -> String {
             method, url, bytes, ..
         } => format!("send {method} {url} ({bytes} bytes)"),
         Action::Guest { from, tool, .. } => format!("call {tool} of {from}"),
+        Action::Commit { message, files, .. } => {
+            let files = files.iter().map(|file| file.display().to_string());
+            let files = files.collect::<Vec<_>>().join(", ");
+            format!("commit {files} as {message:?}")
+        }
+        Action::Branch { name, .. } => format!("make the branch {name}"),
     }
 }
 

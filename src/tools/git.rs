@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{number, text};
 use super::fs::parameter;
+use super::git_change::Wish;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::text::edit::EditSet;
@@ -51,7 +52,7 @@ impl Tool for GitRead {
             Self::Status => "Lists files that differ from the last commit.",
             Self::Diff => "Shows what differs from the last commit, with your edits.",
             Self::Log => "Lists the last commits.",
-            Self::Branch => "Lists the branches.",
+            Self::Branch => "Lists the branches, or makes one.",
         }
     }
 
@@ -59,7 +60,8 @@ impl Tool for GitRead {
         match self {
             Self::Diff => vec![parameter("path", Kind::Text, false, "Only this file.")],
             Self::Log => vec![parameter("count", Kind::Integer, false, "Default: 20.")],
-            Self::Status | Self::Branch => Vec::new(),
+            Self::Branch => vec![parameter("create", Kind::Text, false, "Its name.")],
+            Self::Status => Vec::new(),
         }
     }
 
@@ -80,11 +82,23 @@ impl Tool for GitRead {
     }
 
     fn only_looks(&self) -> bool {
-        true
+        *self != Self::Branch
+    }
+
+    fn validate(&self, arguments: &Value) -> Result<(), Error> {
+        super::arguments::check(&self.parameters(), arguments)?;
+        let name = text(arguments, "create");
+        match vcs::undoing::name_fault(name).filter(|_| !name.is_empty()) {
+            Some(fault) => Err(Error::Arguments(format!("`{name}`: {fault}"))),
+            None => Ok(()),
+        }
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         let root = context.staging.root();
+        if let Some(wish) = self.wish(arguments) {
+            return vec![wish.action(root)];
+        }
         let path = text(arguments, "path");
         let path = if path.is_empty() {
             root.join(".git/HEAD")
@@ -95,6 +109,13 @@ impl Tool for GitRead {
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
+        if let Some(wish) = self.wish(arguments) {
+            return Ok(Output {
+                data: json!({ "after": "it is made when your edits are in the files" }),
+                wishes: vec![wish],
+                ..Output::default()
+            });
+        }
         let unreadable = |error: vcs::Error| Error::Unavailable(error.to_string());
         let found = match self {
             Self::Status => status(context),
@@ -107,6 +128,16 @@ impl Tool for GitRead {
             data,
             text: (!listing.is_empty()).then(|| (label.to_owned(), listing)),
             ..Output::default()
+        })
+    }
+}
+
+impl GitRead {
+    /// What is to be done, when that is more than looking.
+    fn wish(self, arguments: &Value) -> Option<Wish> {
+        let name = text(arguments, "create");
+        (self == Self::Branch && !name.is_empty()).then(|| Wish::Branch {
+            name: name.to_owned(),
         })
     }
 }

@@ -13,6 +13,7 @@ pub mod edit;
 pub mod execute;
 pub mod fs;
 pub mod git;
+pub mod git_change;
 pub mod http;
 pub mod job;
 pub mod language;
@@ -35,8 +36,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use self::git_change::Wish;
 use self::job::{Job, Ran};
 use self::outputs::Outputs;
+use crate::config::host::Host;
 use crate::config::tools::Tools as Settings;
 use crate::event::RunEvent;
 use crate::permit::{Action, Decision, Permit};
@@ -160,6 +163,10 @@ pub struct Context<'run> {
     pub settings: &'run Settings,
     /// Sees what programs print while they run, if anybody does.
     pub watch: Option<&'run Watch>,
+    /// Whether it is the user who calls, not a model.
+    pub is_by_hand: bool,
+    /// The machine, where anything may act outside the copy of the workspace.
+    pub host: Option<&'run Host>,
     /// Knows what may not leave this machine.
     pub redactor: &'run Redactor,
     /// The permits for the actions of this very call that are not changes of files.
@@ -265,6 +272,8 @@ pub struct Output {
     pub read: Option<Seen>,
     /// What was decided and done on the way, for the journal.
     pub events: Vec<RunEvent>,
+    /// What is to be done to the repository once the proposed changes are in the files.
+    pub wishes: Vec<Wish>,
 }
 
 /// A change that a tool proposes.

@@ -8,6 +8,7 @@ use super::code::{FindCode, RenameSymbol, SymbolSearch};
 use super::edit::{EditFile, WriteFile};
 use super::fs::{DeleteFile, ListFiles, ReadFile};
 use super::git::GitRead;
+use super::git_change::GitChange;
 use super::http::HttpRequest;
 use super::language::Diagnostics;
 use super::outputs::ReadOutput;
@@ -47,6 +48,8 @@ static TOOLS: &[&dyn Tool] = &[
     &GitRead::Diff,
     &GitRead::Log,
     &GitRead::Branch,
+    &GitChange::Commit,
+    &GitChange::Push,
     &HttpRequest::Get,
     &HttpRequest::Post,
     &HttpRequest::Any,

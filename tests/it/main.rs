@@ -28,12 +28,14 @@ mod findings;
 #[cfg(unix)]
 mod frames;
 mod fuzz;
+#[cfg(unix)]
+mod git_writes;
 #[cfg(target_os = "linux")]
 mod hands;
-#[cfg(unix)]
-mod http_tools;
 #[cfg(target_os = "linux")]
 mod hijack;
+#[cfg(unix)]
+mod http_tools;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod large_model;

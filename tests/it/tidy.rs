@@ -28,7 +28,7 @@ const BOUNDARIES: [(&str, &[&str], &str); 10] = [
         &["src/llm/", "src/egress/"],
         "network calls belong to `llm` and `egress`",
     ),
-    ("gix", &["src/vcs.rs"], "ask `vcs` for what you need"),
+    ("gix", &["src/vcs/"], "ask `vcs` for what you need"),
     (
         "tree_sitter",
         &["src/syntax/", "src/safety/"],

@@ -58,6 +58,9 @@ impl Session {
     fn deliver_approved(&mut self, id: &RunId, checked: String, proposal: Proposal) {
         match self.judge_delivery(id, Consent::Policy, &proposal.edits) {
             Ok(()) => {
+                if let Some(run) = self.runs.working.get_mut(id) {
+                    run.wishes = proposal.wishes;
+                }
                 let change = (proposal.edits, proposal.steps);
                 self.begin_delivery(id, &proposal.title, checked, change);
             }
@@ -212,13 +215,21 @@ impl Session {
         reverts: Option<Reverses>,
     ) {
         let run = self.runs.working.get_mut(id);
-        let steps = run.map(|run| std::mem::take(&mut run.steps));
+        let of_run = run.map(|run| {
+            let steps = std::mem::take(&mut run.steps);
+            let wishes = std::mem::take(&mut run.wishes);
+            (run.title.clone(), steps, wishes)
+        });
+        let (title, steps, wishes) = of_run.unwrap_or_default();
         if !edits.is_empty() {
             self.note(Entry::Applied {
                 run: id.clone(),
+                title,
                 edits,
-                steps: steps.unwrap_or_default(),
+                steps,
+                wishes,
                 reverts,
+                config: Arc::clone(&self.config),
             });
         }
     }

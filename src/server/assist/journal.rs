@@ -10,18 +10,22 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
+use crate::agent::commit::{self, Delivered};
 use crate::agent::edit::Recovered;
 use crate::agent::task::Step;
 use crate::agent::undo::Reverses;
 use crate::agent::{edit, undo};
+use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
+use crate::safety::Policy;
 use crate::server::session::Event;
 use crate::store::Store;
 use crate::store::images;
 use crate::store::retention::Retention;
 use crate::text::edit::EditSet;
+use crate::tools::git_change::Wish;
 
 /// Entries that may wait for the disk.
 const ENTRIES_MAX: usize = 1024;
@@ -44,12 +48,18 @@ pub enum Entry {
     Applied {
         /// The run.
         run: RunId,
+        /// One line for people.
+        title: String,
         /// What changed, file by file.
         edits: EditSet,
         /// The same, one step after the other.
         steps: Vec<Step>,
+        /// What is to be done to the repository.
+        wishes: Vec<Wish>,
         /// What it took back.
         reverts: Option<Reverses>,
+        /// The settings as they were.
+        config: Arc<Config>,
     },
     /// Somebody wants to read what was written: told once everything before this is.
     CaughtUp(SyncSender<()>),
@@ -115,20 +125,21 @@ fn write(
     if let Err(error) = images::limit(host, workspace, limits.undo_bytes_max) {
         tell(error.to_string());
     }
+    let open = || {
+        let store = Store::open(host, workspace, Arc::clone(redactor));
+        store.notices().iter().cloned().for_each(tell);
+        if let Err(error) = store.keep_up_to(limits.retention) {
+            tell(format!(
+                "old entries of the journal were not removed: {error}"
+            ));
+        }
+        store
+    };
     let mut store: Option<Store> = None;
     for entry in settled.chain(entries) {
         match entry {
             Entry::Event(run, event) => {
-                let store = store.get_or_insert_with(|| {
-                    let store = Store::open(host, workspace, Arc::clone(redactor));
-                    store.notices().iter().cloned().for_each(tell);
-                    if let Err(error) = store.keep_up_to(limits.retention) {
-                        tell(format!(
-                            "old entries of the journal were not removed: {error}"
-                        ));
-                    }
-                    store
-                });
+                let store = store.get_or_insert_with(&open);
                 store.append(&run, &event);
                 if matches!(event, RunEvent::Finished(_))
                     && let Err(error) = store.flush()
@@ -140,14 +151,39 @@ fn write(
             Entry::CaughtUp(reader) => drop(reader.try_send(())),
             Entry::Applied {
                 run,
+                title,
                 edits,
                 steps,
+                wishes,
                 reverts,
+                config,
             } => {
-                let kept = undo::record_applied(host, workspace, &run, (&edits, &steps), reverts);
+                let kept =
+                    undo::record_applied(host, workspace, &run, (&edits, &steps), reverts.clone());
                 if let Err(error) = kept {
                     tell(format!("run {run} cannot be undone later: {error}"));
                 }
+                let policy = Policy::new(host, &config, workspace);
+                let done = match reverts {
+                    Some(Reverses {
+                        run: undone,
+                        step: None,
+                    }) => commit::take_back(host, &config, &policy, (&run, &undone), &title),
+                    _ => {
+                        let delivered = Delivered {
+                            run: &run,
+                            title: &title,
+                            edits: &edits,
+                            wishes: &wishes,
+                            is_by_hand: false,
+                        };
+                        commit::carry_out(host, &config, &policy, delivered)
+                    }
+                };
+                for event in done.events {
+                    store.get_or_insert_with(&open).append(&run, &event);
+                }
+                done.notices.into_iter().for_each(tell);
             }
         }
     }

@@ -27,6 +27,7 @@ use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
 use crate::store::retention::Retention;
 use crate::text::json::is_true;
+use crate::tools::git_change::Wish;
 
 /// How often a delivery is looked at while it waits for time to go by.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
@@ -62,6 +63,8 @@ pub(in crate::server) struct Run {
     pub(in crate::server) reverts: Option<Reverses>,
     /// What its proposal changes, one after the other.
     pub(in crate::server) steps: Vec<Step>,
+    /// What is to be done to the repository once it is delivered.
+    pub(in crate::server) wishes: Vec<Wish>,
     /// What the user was told about its delivery already.
     pub(in crate::server) told: bool,
 }
@@ -220,6 +223,7 @@ impl Session {
             delivery: None,
             reverts: None,
             steps: Vec::new(),
+            wishes: Vec::new(),
             told: false,
         };
         self.runs.working.insert(id.clone(), run);

@@ -5,6 +5,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use super::consent::{self, Consent};
+use super::git_change::Wish;
 use super::outputs::Outputs;
 use super::registry::Toolbox;
 use super::{
@@ -61,6 +62,8 @@ impl<'run> Desk<'run> {
             outputs: self.outputs,
             settings: self.settings,
             watch: self.watch,
+            is_by_hand: self.consent.is_by_hand,
+            host: self.consent.host.as_deref(),
             redactor: self.redactor,
             permits: &[],
         }
@@ -78,6 +81,8 @@ pub struct Executed {
     pub events: Vec<RunEvent>,
     /// What came into the run that nobody vouches for.
     pub sources: Vec<Source>,
+    /// What is to be done to the repository once the files are changed.
+    pub wishes: Vec<Wish>,
     /// All that is proposed after it; nothing for a call that only looks.
     pub proposed: Option<EditSet>,
 }
@@ -131,8 +136,10 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
         Ok(output)
     });
     let proposed = Some(staging.proposed().clone());
+    let wishes = outcome.as_ref().map(|output| output.wishes.clone());
     Executed {
         sources,
+        wishes: wishes.unwrap_or_default(),
         proposed,
         ..report(call, desk, started, outcome, events)
     }
@@ -185,6 +192,7 @@ fn report(
         text,
         events,
         sources: Vec::new(),
+        wishes: Vec::new(),
         proposed: None,
     }
 }

@@ -1,7 +1,16 @@
-//! Reads of version control through gix (spec: Git Integration).
+//! What version control knows, and how it is changed, through gix (spec: Git Integration).
 //!
-//! Only the repository's own files are read: no hooks, no filters, no settings of the user or the system, no variables
-//! of the environment, nothing is executed and nothing is written.
+//! Reading takes the repository's own files alone: no hooks, no filters, no settings of the user or the system, no
+//! variables of the environment; nothing is executed and nothing is written. [`commit`] and [`undoing`] write in process,
+//! [`push`] alone runs `git`.
+
+mod attributes;
+pub mod commit;
+pub mod identity;
+mod index;
+pub mod push;
+pub mod repository;
+pub mod undoing;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
