@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use super::paint;
-use crate::event::{Configuring, Outcome, Reply, RunEvent};
+use crate::event::{Configuring, Outcome, Proof, Reply, RunEvent};
 use crate::permit::{Action, Decision};
 
 /// What happened, as one line for people.
@@ -63,17 +63,7 @@ pub fn describe(event: &RunEvent) -> String {
             let sign = if *success { "✓" } else { "✗" };
             format!("{sign} {name}: {summary}")
         }
-        RunEvent::Proved(proof) => format!(
-            "{}: errors {} → {}, {}",
-            if proof.holds {
-                "proof holds"
-            } else {
-                "proof fails"
-            },
-            proof.problems_before,
-            proof.problems_after,
-            paint::count(proof.checks.len(), "check")
-        ),
+        RunEvent::Proved(proof) => proved(proof),
         RunEvent::Applied { files } => format!("changed {}", names(files)),
         RunEvent::Undone { run, files } => format!("took back {run}: {}", names(files)),
         RunEvent::Asked {
@@ -90,6 +80,44 @@ pub fn describe(event: &RunEvent) -> String {
                 format!("asked whether it may: {what} ({rule}; cannot be taken back: {lost})")
             }
         }
+        RunEvent::Committed { .. }
+        | RunEvent::Uncommitted { .. }
+        | RunEvent::Branched { .. }
+        | RunEvent::Pushed { .. } => of_repository(event),
+        RunEvent::Answered { reply, .. } => answered(*reply).to_owned(),
+        RunEvent::Tainted { origin, what } => {
+            format!("took in text that nobody vouches for: {what} ({origin})")
+        }
+        RunEvent::Configured {
+            change,
+            key,
+            value,
+            place,
+        } => configured(*change, key, value, place),
+        RunEvent::Pruned { last, reason } => {
+            format!("removed all entries of the journal up to {last}: {reason}")
+        }
+        RunEvent::Finished(outcome) => ended(outcome),
+    }
+}
+
+fn proved(proof: &Proof) -> String {
+    let verdict = if proof.holds {
+        "proof holds"
+    } else {
+        "proof fails"
+    };
+    format!(
+        "{verdict}: errors {} → {}, {}",
+        proof.problems_before,
+        proof.problems_after,
+        paint::count(proof.checks.len(), "check")
+    )
+}
+
+/// What happened to the repository.
+fn of_repository(event: &RunEvent) -> String {
+    match event {
         RunEvent::Committed {
             commit,
             branch,
@@ -109,20 +137,7 @@ pub fn describe(event: &RunEvent) -> String {
             branch,
             url,
         } => format!("pushed {branch} at {} to {url}", short(commit)),
-        RunEvent::Answered { reply, .. } => answered(*reply).to_owned(),
-        RunEvent::Tainted { origin, what } => {
-            format!("took in text that nobody vouches for: {what} ({origin})")
-        }
-        RunEvent::Configured {
-            change,
-            key,
-            value,
-            place,
-        } => configured(*change, key, value, place),
-        RunEvent::Pruned { last, reason } => {
-            format!("removed all entries of the journal up to {last}: {reason}")
-        }
-        RunEvent::Finished(outcome) => ended(outcome),
+        _ => String::new(),
     }
 }
 

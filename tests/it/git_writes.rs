@@ -374,7 +374,7 @@ fn nothing_that_lies_in_a_repository_runs() {
     assert!(!place.git(&["branch"]).contains("agent"));
     for url in [
         format!("ext::{trap}"),
-        format!("{trap}"),
+        trap.clone(),
         format!("file://{}", place.base().display()),
         "../other".to_owned(),
         "git://example.org/x".to_owned(),

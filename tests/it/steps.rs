@@ -231,6 +231,22 @@ fn a_step_is_taken_back_alone_and_later_work_stays() {
 }
 
 #[test]
+fn what_was_decided_is_told_before_the_first_file_changes() {
+    let mut ground = Ground::new();
+    fs::write(ground.work.join("a"), "old\n").expect("written");
+    let (all, made) = steps(&[("a", "old\n", "new\n")]);
+    let (run, mut told) = (ground.next(), 0);
+    let mut witness = |_: &RunId, events: &[RunEvent]| {
+        assert_eq!(ground.read("a"), "old\n");
+        told += events.len();
+    };
+    let change = (&all, made.as_slice());
+    let (host, work, policy) = (&ground.host, &ground.work, &ground.policy);
+    apply_steps_to_disk(host, work, policy, &run, change, &mut witness).expect("applied");
+    assert_eq!((told, ground.read("a")), (1, "new\n".to_owned()));
+}
+
+#[test]
 fn a_step_that_an_editor_took_back_leaves_the_others_in_effect() {
     let mut ground = Ground::new();
     let path = ground.work.join("a");

@@ -36,7 +36,7 @@ const BOUNDARIES: [(&str, &[&str], &str); 10] = [
     ),
     (
         "std::env",
-        &["src/config/", "src/cli/"],
+        &["src/config/", "src/cli/", "src/sdk/"],
         "take it from `config::host::Host`",
     ),
     (

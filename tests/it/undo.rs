@@ -13,8 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use meliora::agent::edit::{
-    Applied, ApplyError, Conflicts, Consent, apply_steps_to_disk, apply_to_disk, judge_edit,
-    recover,
+    Applied, ApplyError, Conflicts, Consent, apply_to_disk, judge_edit, recover,
 };
 use meliora::agent::undo::{
     Direction, Reverted, UndoError, Wanted, Which, plan_undo, record_applied, revert,
@@ -494,30 +493,6 @@ fn every_half_done_state_is_finished_or_taken_back() {
             .notices;
         assert_eq!(again, Vec::<String>::new());
     }
-}
-
-#[test]
-fn what_was_decided_is_told_before_the_first_file_changes() {
-    let ground = Ground::new();
-    ground.write("a", "old\n");
-    let set = edits(&[("a", Some("old\n"), Some("new\n"))]);
-    let mut told = 0;
-    let mut witness = |run: &RunId, events: &[RunEvent]| {
-        assert_eq!(*run, id(1));
-        assert_eq!(ground.read("a"), "old\n");
-        told += events.len();
-    };
-    let change = (&set, [].as_slice());
-    apply_steps_to_disk(
-        &ground.host,
-        &ground.workspace,
-        &ground.policy,
-        &id(1),
-        change,
-        &mut witness,
-    )
-    .expect("applied");
-    assert_eq!((told, ground.read("a")), (1, "new\n".to_owned()));
 }
 
 #[test]

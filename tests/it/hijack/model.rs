@@ -112,8 +112,8 @@ impl Heard {
 
 /// What the last call gave.
 fn last_result(request: &Value) -> String {
-    let messages = request["messages"].as_array().into_iter().flatten();
-    let last = messages.filter(|message| message["role"] == "tool").last();
+    let mut messages = request["messages"].as_array().into_iter().flatten();
+    let last = messages.rfind(|message| message["role"] == "tool");
     let text = last.and_then(|message| message["content"].as_str());
     text.unwrap_or_default().to_owned()
 }
