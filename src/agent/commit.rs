@@ -103,28 +103,38 @@ pub fn carry_out(host: &Host, config: &Config, policy: &Policy, delivered: Deliv
             }
         }
     }
-    done.keep(host, root, delivered.run);
+    if !done.record.is_empty() {
+        done.keep(host, root, delivered.run);
+    }
     done
 }
 
-/// Takes back what an undone run did to the repository. `by` is the run that undid it, whose own changes are then
-/// committed where that is set and anything of them is left to commit.
-pub fn take_back(
-    host: &Host,
-    config: &Config,
-    policy: &Policy,
-    (by, undone): (&RunId, &RunId),
-    title: &str,
-) -> Done {
+/// A run whose changes were reversed by another one.
+#[derive(Debug, Clone, Copy)]
+pub struct Reversed<'run> {
+    /// The run that reversed them.
+    pub by: &'run RunId,
+    /// The run whose changes they were.
+    pub undone: &'run RunId,
+    /// The run that is in effect afterwards: `by`, or the one that a redo made again.
+    pub in_effect: &'run RunId,
+    /// One line for people.
+    pub title: &'run str,
+}
+
+/// Takes back what an undone run did to the repository. The changes by which it was undone are then committed where that
+/// is set and anything of them is left to commit.
+pub fn take_back(host: &Host, config: &Config, policy: &Policy, reversed: Reversed<'_>) -> Done {
     let root = policy.workspace();
     let mut done = Done::default();
     let read = Images::lock(host, root).and_then(|images| {
         let runs = images.runs()?;
         let find = |name: &RunId| runs.iter().find(|run| run.run == *name).cloned();
-        let edits = find(by)
-            .map(|record| edits_of(&images, &record))
-            .transpose()?;
-        Ok((find(undone), edits.unwrap_or_default()))
+        let edits = find(reversed.by).map(|record| edits_of(&images, &record));
+        Ok((
+            find(reversed.undone),
+            edits.transpose()?.unwrap_or_default(),
+        ))
     });
     let (record, edits) = match read {
         Ok((Some(record), edits)) => (record.git, edits),
@@ -137,15 +147,18 @@ pub fn take_back(
     };
     if !record.is_empty() {
         match Person::of(host, root) {
-            Ok(person) => done.take_back(root, &person, &record, config.tools.git.auto_commit),
+            Ok(person) => {
+                done.take_back(root, &person, &record, config.tools.git.auto_commit);
+                done.keep(host, root, reversed.undone);
+            }
             Err(error) => done
                 .notices
                 .push(format!("its commits stay as they are: {error}")),
         }
     }
     let delivered = Delivered {
-        run: by,
-        title,
+        run: reversed.in_effect,
+        title: reversed.title,
         edits: &edits,
         wishes: &[],
         is_by_hand: false,
@@ -192,10 +205,12 @@ impl Done {
     }
 
     fn take_back(&mut self, root: &Path, person: &Person, record: &GitRecord, answers: bool) {
+        self.record = record.clone();
         for (id, files) in record.commits.iter().rev() {
             let short = short(id);
             match undoing::uncommit(root, person, id, files) {
                 Ok(Uncommitted::Moved { branch }) => {
+                    self.record.commits.retain(|(other, _)| other != id);
                     self.notices
                         .push(format!("the commit {short} was taken back"));
                     self.events.push(RunEvent::Uncommitted {
@@ -228,6 +243,7 @@ impl Done {
             },
         ) {
             Ok(Uncommitted::Moved { branch }) => {
+                self.record.branch = None;
                 self.notices.push(format!(
                     "the branch {name} was removed; {branch} is worked on"
                 ));
@@ -243,9 +259,6 @@ impl Done {
 
     /// Keeps what was done, for whoever takes the run back.
     fn keep(&mut self, host: &Host, root: &Path, run: &RunId) {
-        if self.record.is_empty() {
-            return;
-        }
         let kept = Images::lock(host, root).and_then(|images| {
             let runs = images.runs()?;
             let known = runs.iter().find(|record| record.run == *run).cloned();

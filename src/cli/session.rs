@@ -6,7 +6,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use super::place::{self, Project};
 use super::{asking, paint};
-use crate::agent::commit::{self, Delivered};
+use crate::agent::commit::{self, Delivered, Reversed};
 use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
 use crate::config::Config;
@@ -167,12 +167,11 @@ impl Session {
         self.tell(commit::carry_out(host, config, &policy, delivered))
     }
 
-    /// Takes back what an undone run did to the repository. `undone` is the run whose changes were reversed.
-    pub fn restore_repository(&self, undone: &RunId, title: &str) {
+    /// Takes back what a reversed run did to the repository.
+    pub fn restore_repository(&self, reversed: Reversed<'_>) {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        let runs = (&self.run, undone);
-        self.tell(commit::take_back(host, config, &policy, runs, title));
+        self.tell(commit::take_back(host, config, &policy, reversed));
     }
 
     fn tell(&self, done: commit::Done) -> bool {

@@ -9,6 +9,7 @@ use serde::Serialize;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
+use crate::agent::commit::Reversed;
 use crate::agent::edit::{ApplyError, Conflicts};
 use crate::agent::undo::{self, Direction, Reverted, UndoError, Wanted, Which};
 use crate::event::{Outcome, RunEvent, RunId};
@@ -118,13 +119,7 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         },
     );
     if let Ok(reverted) = &result {
-        let title = format!("{} {}", name(direction), meant(&wanted, &reverted.run));
-        // A step that is taken back leaves the commits of its run as they are.
-        let undone = match wanted.step {
-            Some(_) => &session.run,
-            None => &reverted.reverts,
-        };
-        session.restore_repository(undone, &title);
+        restore_repository(&session, &wanted, reverted);
     }
     record(&session, &wanted, &result, begun);
     match result {
@@ -155,6 +150,26 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
             })
         }
     }
+}
+
+/// Takes back what the run did to the repository. A step that is taken back leaves the commits of its run as they are.
+fn restore_repository(session: &Session, wanted: &Wanted, reverted: &Reverted) {
+    let title = format!(
+        "{} {}",
+        name(wanted.direction),
+        meant(wanted, &reverted.run)
+    );
+    let (undone, in_effect) = match (wanted.direction, wanted.step) {
+        (_, Some(_)) => (&session.run, &session.run),
+        (Direction::Undo, None) => (&reverted.reverts, &session.run),
+        (Direction::Redo, None) => (&reverted.reverts, &reverted.run),
+    };
+    session.restore_repository(Reversed {
+        by: &session.run,
+        undone,
+        in_effect,
+        title: &title,
+    });
 }
 
 /// Writes how the run ended into the journal, and that it began if that was not written before. A run that was not even

@@ -4,6 +4,7 @@
 //! repository is ever run. What the user changed or staged beside the run stays as it was: of a file that has other
 //! changes too, only the run's are committed.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
@@ -189,44 +190,23 @@ fn enter(
         Some((_, id)) => Some(repository.find_blob(id).map_err(failed)?.data.clone()),
         None => None,
     };
-    let (base, after) = match (&file.base, &file.after) {
-        (Base::LastCommit, after) => {
-            let after = after
-                .as_deref()
-                .map(|after| as_stored(attributes, relative, known.as_deref(), after));
-            (None, after)
-        }
-        (Base::Text(base), after) => {
-            let stored = |text: &[u8]| as_stored(attributes, relative, known.as_deref(), text);
+    let stored = |text: &[u8]| as_stored(attributes, relative, known.as_deref(), text);
+    let after = file.after.as_deref().map(stored);
+    let (base, goal) = match &file.base {
+        Base::LastCommit => (None, Ok(after.clone())),
+        Base::Text(base) => {
             let base = base.as_deref().map(|base| stored(base.as_bytes()));
-            let after = after.as_deref().map(stored);
-            match settled(base.as_deref(), known.as_deref(), after.as_deref()) {
-                Ok(goal) => {
-                    let goal = goal.map(std::borrow::Cow::into_owned);
-                    return entered(
-                        repository,
-                        folder,
-                        file,
-                        place,
-                        (head, known),
-                        (base, after, goal),
-                    )
-                    .map(Ok);
-                }
-                Err(reason) => return Ok(Err(reason.to_owned())),
-            }
+            let goal = settled(base.as_deref(), known.as_deref(), after.as_deref());
+            let goal = goal.map(|goal| goal.map(Cow::into_owned));
+            (base, goal)
         }
     };
-    let goal = after.clone();
-    entered(
-        repository,
-        folder,
-        file,
-        place,
-        (head, known),
-        (base, after, goal),
-    )
-    .map(Ok)
+    let goal = match goal {
+        Ok(goal) => goal,
+        Err(reason) => return Ok(Err(reason.to_owned())),
+    };
+    let texts = (base, after, goal);
+    entered(repository, folder, file, place, (head, known), texts).map(Ok)
 }
 
 type Bytes = Option<Vec<u8>>;
@@ -269,8 +249,7 @@ fn settled<'text>(
     base: Option<&'text [u8]>,
     known: Option<&'text [u8]>,
     after: Option<&'text [u8]>,
-) -> Result<Option<std::borrow::Cow<'text, [u8]>>, &'static str> {
-    use std::borrow::Cow;
+) -> Result<Option<Cow<'text, [u8]>>, &'static str> {
     if base == known || after == known {
         return Ok(after.map(Cow::Borrowed));
     }

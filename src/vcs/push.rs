@@ -369,3 +369,69 @@ impl Drop for Scratch {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_plain_addresses_of_https_and_ssh_are_known() {
+        for (url, is_known) in [
+            ("https://github.com/a/b", true),
+            ("https://github.com:8443/a/b.git", true),
+            ("ssh://git@github.com/a/b", true),
+            ("ssh://git@127.0.0.1:2222/x.git", true),
+            ("git@github.com:a/b.git", true),
+            ("git@github.com:~/b.git", true),
+            ("github.com:a/b", false),
+            ("/tmp/x", false),
+            ("../x", false),
+            ("C:/x", false),
+            ("file:///x", false),
+            ("ext::sh -c x", false),
+            ("foo::https://x/y", false),
+            ("git://x/y", false),
+            ("http://x/y", false),
+            ("https://x", false),
+            ("https:///y", false),
+            ("https://x/y;z", false),
+            ("https://x:0x/y", false),
+            ("https://a:b@x/y", false),
+            ("https://token@x/y", false),
+            ("ssh://git:pw@h/x", false),
+            ("ssh://-o/x", false),
+            ("ssh://git@-x/y", false),
+            ("git@x:-y", false),
+            ("git@h://x", false),
+            ("git@$(x):y", false),
+        ] {
+            assert_eq!(Place::parse(url).is_ok(), is_known, "{url}");
+        }
+    }
+
+    #[test]
+    fn the_arguments_of_a_push_are_read_back_and_those_of_any_other_are_not() {
+        let push = Push {
+            url: "https://x/y".to_owned(),
+            branch: "a/b".to_owned(),
+            commit: "0".repeat(40),
+            remote: String::new(),
+        };
+        let arguments = push.arguments();
+        assert_eq!(Push::of_arguments(&arguments), Some(push));
+        let mut forced = arguments.clone();
+        forced.insert(1, "--force".to_owned());
+        assert_eq!(Push::of_arguments(&forced), None);
+        for reference in [
+            "+0:refs/heads/a",
+            ":refs/heads/a",
+            "HEAD:refs/heads/a",
+            "v1",
+        ] {
+            let mut other = arguments.clone();
+            other.pop();
+            other.push(reference.to_owned());
+            assert_eq!(Push::of_arguments(&other), None, "{reference}");
+        }
+    }
+}

@@ -284,3 +284,30 @@ pub fn unbranch(folder: &Path, person: &Person, made: &Branched) -> Result<Uncom
     let branch = made.from.clone();
     Ok(Uncommitted::Moved { branch })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_branches_are_plain() {
+        for (name, is_plain) in [
+            ("main", true),
+            ("agent/a-b_c.2", true),
+            ("-x", false),
+            ("a..b", false),
+            ("a.lock", false),
+            ("a.LOCK/b", false),
+            ("a/.b", false),
+            ("a//b", false),
+            ("a/", false),
+            ("HEAD", false),
+            ("@{-1}", false),
+            ("a b", false),
+            ("a:b", false),
+            ("", false),
+        ] {
+            assert_eq!(name_fault(name).is_none(), is_plain, "{name}");
+        }
+    }
+}

@@ -8,7 +8,7 @@ use meliora::event::RunId;
 use meliora::text::edit::EditSet;
 use serde_json::{Value, json};
 
-use crate::wire_peer::{Peer, Script};
+use crate::wire_peer::{Peer, Script, eventually, workspace};
 
 const BROKEN: &str = "//! 😀\n\npub fn count() -> usize {\n    let map: HashMap<u8, u8> = HashMap::new();\n    map.len()\n}\n";
 
@@ -93,9 +93,14 @@ impl Buffer {
 
 /// A peer on a broken crate, with the real rust-analyzer, as a capable editor.
 fn start() -> (Peer, Buffer) {
-    let mut peer = Peer::start(&Script::default());
+    let peer = Peer::start(&Script::default());
     crate::semantics::write_crate(&peer.root, BROKEN);
     std::fs::remove_file(peer.root.join("scripted.json")).expect("removed");
+    begin(peer)
+}
+
+/// Greets the server of a peer whose crate is written.
+fn begin(mut peer: Peer) -> (Peer, Buffer) {
     let sources = std::fs::read_dir("/usr/src")
         .into_iter()
         .flatten()
@@ -144,6 +149,12 @@ fn agreeing(peer: &mut Peer, wanted: impl Fn(&Value) -> bool) -> Value {
 #[test]
 fn a_quick_fix_is_proven_applied_and_taken_back() {
     let (mut peer, mut buffer) = start();
+    fix(&mut peer, &mut buffer);
+    undo(&mut peer, &mut buffer);
+}
+
+/// Lets the server repair the buffer.
+fn fix(peer: &mut Peer, buffer: &mut Buffer) {
     let range =
         json!({ "start": { "line": 3, "character": 13 }, "end": { "line": 3, "character": 20 } });
     let diagnostic = json!({ "range": range, "severity": 1, "code": "E0433", "message": "cannot find `HashMap`" });
@@ -162,34 +173,64 @@ fn a_quick_fix_is_proven_applied_and_taken_back() {
 
     let started = peer.request("workspace/executeCommand", &ours["command"]);
     assert!(started["result"]["runId"].is_string(), "{started}");
-    let edit = agreeing(&mut peer, |message| {
-        message["method"] == "workspace/applyEdit"
-    });
-    buffer.apply(&mut peer, &edit);
+    let edit = agreeing(peer, |message| message["method"] == "workspace/applyEdit");
+    buffer.apply(peer, &edit);
     assert!(
         buffer.text.contains("use std::collections::HashMap;"),
         "{}",
         buffer.text
     );
-    let end = agreeing(&mut peer, |message| {
+    let end = agreeing(peer, |message| {
         message["params"]["event"]["event"] == "finished"
     });
     assert_eq!(end["params"]["event"]["outcome"], "applied", "{end}");
+}
 
+/// Lets the server take its repair back.
+fn undo(peer: &mut Peer, buffer: &mut Buffer) {
     let undo = peer.request(
         "workspace/executeCommand",
         &json!({ "command": "meliora.undo" }),
     );
     assert!(undo["result"]["runId"].is_string(), "{undo}");
-    let edit = agreeing(&mut peer, |message| {
-        message["method"] == "workspace/applyEdit"
-    });
-    buffer.apply(&mut peer, &edit);
+    let edit = agreeing(peer, |message| message["method"] == "workspace/applyEdit");
+    buffer.apply(peer, &edit);
     assert_eq!(buffer.text, BROKEN);
-    agreeing(&mut peer, |message| {
+    agreeing(peer, |message| {
         message["params"]["event"]["event"] == "finished"
             && message["params"]["runId"] == undo["result"]["runId"]
     });
+}
+
+#[cfg(unix)]
+#[test]
+fn what_an_editor_applied_is_committed_and_the_commit_taken_back_with_it() {
+    let variable = ("MELIORA_TOOLS__GIT__AUTO_COMMIT", "true".to_owned());
+    let peer = Peer::with(&[], &[variable], |folder| {
+        workspace(folder, &Script::default())
+    });
+    crate::semantics::write_crate(&peer.root, BROKEN);
+    std::fs::remove_file(peer.root.join("scripted.json")).expect("removed");
+    let home = peer.root.parent().expect("it has one").join("home");
+    let settings = "[user]\nname = Anna\nemail = anna@example.org\n[init]\ndefaultBranch = main\n";
+    std::fs::create_dir_all(&home).expect("made");
+    std::fs::write(home.join(".gitconfig"), settings).expect("written");
+    let git =
+        |root: &std::path::Path, arguments: &[&str]| crate::git_writes::git(root, &home, arguments);
+    git(&peer.root, &["init", "-q"]);
+    git(&peer.root, &["add", "."]);
+    git(&peer.root, &["commit", "-qm", "first"]);
+    let (mut peer, mut buffer) = begin(peer);
+    let root = peer.root.clone();
+    let commits = |count| git(&root, &["log", "--format=%s"]).lines().count() == count;
+    fix(&mut peer, &mut buffer);
+    eventually("a commit", || commits(2));
+    assert!(git(&root, &["log", "-1", "--format=%s"]).starts_with("[agent] fix E0"));
+    // The editor has not saved it yet.
+    assert_eq!(git(&root, &["show", "HEAD:src/lib.rs"]), buffer.text);
+    undo(&mut peer, &mut buffer);
+    eventually("the commit is taken back", || commits(1));
+    assert_eq!(git(&root, &["status", "--porcelain", "src"]), "");
 }
 
 /// Notes that a run changed these files from `old` to `new`, and makes them so.

@@ -152,7 +152,8 @@ fn said(output: &Output) -> String {
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
 
-fn git(folder: &Path, home: &Path, arguments: &[&str]) -> String {
+/// Runs git with nothing of the repository that would start anything.
+pub(crate) fn git(folder: &Path, home: &Path, arguments: &[&str]) -> String {
     let output = Command::new("git")
         .args([
             "-c",

@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::mpsc;
 
-use crate::agent::commit::{self, Delivered};
+use crate::agent::commit::{self, Delivered, Reversed};
 use crate::agent::edit::Recovered;
 use crate::agent::task::Step;
 use crate::agent::undo::Reverses;
@@ -168,7 +168,15 @@ fn write(
                     Some(Reverses {
                         run: undone,
                         step: None,
-                    }) => commit::take_back(host, &config, &policy, (&run, &undone), &title),
+                    }) => {
+                        let reversed = Reversed {
+                            by: &run,
+                            undone: &undone,
+                            in_effect: &run,
+                            title: &title,
+                        };
+                        commit::take_back(host, &config, &policy, reversed)
+                    }
                     _ => {
                         let delivered = Delivered {
                             run: &run,
