@@ -326,6 +326,9 @@ impl From<DecisionName> for Verdict {
     }
 }
 
+/// Characters of one entry in a list; its JSON has all of it.
+const WORDS_CHARACTERS_MAX: usize = 240;
+
 /// The headings of exported tables.
 const COLUMNS: [&str; 10] = [
     "entry", "time", "run", "kind", "decision", "rule", "what", "event", "hash", "previous",
@@ -392,7 +395,7 @@ fn line(entry: &Entry) -> String {
         paint(paint::FAINT, time(entry.milliseconds)),
         paint(paint::THING, &entry.run),
         paint(style, format!("{kind:<17}")),
-        paint::quoted(&words(entry))
+        paint::quoted(&paint::one_line(&words(entry), WORDS_CHARACTERS_MAX))
     )
 }
 

@@ -48,6 +48,9 @@ pub struct Arguments {
     json: bool,
 }
 
+/// Characters of how a run ended in the list of runs; the run itself tells all of it.
+const OUTCOME_CHARACTERS_MAX: usize = 60;
+
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
     paint::ended(answer(arguments))
@@ -130,6 +133,7 @@ fn list(store: &Store, arguments: &Arguments) -> anyhow::Result<ExitCode> {
 
 fn line(run: &RunSummary) -> String {
     let (style, outcome) = outcome(run);
+    let outcome = paint::one_line(&outcome, OUTCOME_CHARACTERS_MAX);
     let title = if run.title == run.kind {
         ""
     } else {

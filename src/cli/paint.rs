@@ -91,6 +91,16 @@ pub fn count(number: usize, noun: &str) -> String {
     format!("{number} {noun}{ending}")
 }
 
+/// The first line of a text, cut to that many characters.
+pub fn one_line(text: &str, characters_max: usize) -> String {
+    let mut lines = text.lines();
+    let line = lines.next().unwrap_or_default();
+    let is_more = lines.next().is_some() || line.chars().nth(characters_max).is_some();
+    let shown: String = line.chars().take(characters_max).collect();
+    let end = if is_more { "…" } else { "" };
+    format!("{shown}{end}")
+}
+
 /// Text that somebody else wrote, for a terminal: what a terminal would obey, or show in another order than it stands, is
 /// written as an escape.
 pub fn plain(text: &str) -> Cow<'_, str> {
@@ -201,6 +211,13 @@ pub fn age(milliseconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_line_is_one_line_and_says_that_there_is_more() {
+        assert_eq!(one_line("as it is", 8), "as it is");
+        assert_eq!(one_line("too long", 3), "too…");
+        assert_eq!(one_line("first\nsecond", 8), "first…");
+    }
 
     #[test]
     fn ages_and_counts_read_like_words() {

@@ -216,7 +216,19 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
         title: title.clone(),
         workspace: session.project.root.clone(),
     }]);
-    let (executed, edits, was_shown) = session::block_on(execute_alone(call, &session))?;
+    let executing = async {
+        tokio::select! {
+            executed = execute_alone(call, &session) => Some(executed),
+            // What it runs ends with it.
+            _ = tokio::signal::ctrl_c() => None,
+        }
+    };
+    let Some((executed, edits, was_shown)) = session::block_on(executing)? else {
+        session.record(vec![RunEvent::Finished(Outcome::Cancelled)]);
+        session.store.flush()?;
+        paint::complain("cancelled; nothing was changed");
+        return Ok(EXIT_PROBLEMS);
+    };
     session.record(executed.events.clone());
     let outcome = deliver(call, &session, title, &executed, edits.clone());
     session.record(vec![RunEvent::Finished(outcome.clone())]);
@@ -339,7 +351,11 @@ fn deliver(
         return Outcome::Failed { message };
     }
     if edits.is_empty() && executed.wishes.is_empty() {
-        let reason = "the tool changed nothing".to_owned();
+        let reason = match executed.result.holds {
+            Some(false) => "what it ran failed, or found errors",
+            Some(true) | None => "the tool changed nothing",
+        };
+        let reason = reason.to_owned();
         return Outcome::Nothing { reason };
     }
     if call.dry_run {
