@@ -182,7 +182,8 @@ pub fn judge_edit(
         let target = safety::paths::resolve(&root.join(path));
         let change = (edit.before.as_deref(), edit.after.as_deref());
         let word = (consent, approvals);
-        let permit = judge(policy, word, &target, change, &mut judged.decisions);
+        let places = (path.as_path(), target.as_path());
+        let permit = judge(policy, word, places, change, &mut judged.decisions);
         if locate(root, path).is_none() {
             let reason = format!("{} is outside the workspace", path.display());
             judged.reasons.push(reason);
@@ -418,7 +419,8 @@ fn consider(
     }
     let change = (current.as_deref(), text.as_deref());
     let word = (order.consent, order.approvals.as_ref());
-    let permit = match judge(policy, word, &target, change, decisions) {
+    let places = (wish.path.as_path(), target.as_path());
+    let permit = match judge(policy, word, places, change, decisions) {
         Ok(permit) => permit,
         Err(refusal) => return Ok(Considered::Refused(refusal.to_string())),
     };
@@ -461,22 +463,25 @@ fn obstacle(root: &Path, target: &Path, is_link: bool, writes: bool) -> Option<&
 pub(super) fn judge(
     policy: &Policy,
     (consent, approvals): (Consent, Option<&Approvals>),
-    target: &Path,
+    (path, target): (&Path, &Path),
     (before, after): (Option<&str>, Option<&str>),
     decisions: &mut Vec<RunEvent>,
 ) -> Result<Permit, safety::Refusal> {
-    let path = target.to_owned();
+    let place = target.to_owned();
     let action = match after {
         Some(text) => Action::WriteFile {
-            path,
+            path: place,
             bytes: text.len() as u64,
         },
-        None => Action::DeleteFile { path },
+        None => Action::DeleteFile { path: place },
     };
-    let decision = safety::decide(policy, &action);
-    let asks = matches!(decision, Decision::Ask { .. });
+    let read = |path: &Path| safety::proposals::read_on_disk(policy, path);
+    let decision = match consent {
+        Consent::User => safety::decide(policy, &action),
+        Consent::Policy => safety::decide_change(policy, &action, (path, &read), (before, after)),
+    };
     decisions.push(RunEvent::Decided {
-        decision,
+        decision: decision.clone(),
         action: action.clone(),
     });
     let is_approved = || {
@@ -484,17 +489,20 @@ pub(super) fn judge(
         let digest = Matter::of_change(target, before, after).digest()?;
         approvals?.redeem(&digest).then_some(digest)
     };
-    match consent {
-        Consent::User => safety::permit_approved(policy, action),
-        Consent::Policy if asks => match is_approved() {
+    match (consent, decision) {
+        (Consent::User, _) => safety::permit_approved(policy, action),
+        (Consent::Policy, Decision::Allow { .. }) => safety::permit(policy, action),
+        (Consent::Policy, Decision::Deny { rule, reason }) => {
+            Err(safety::Refusal::Denied { rule, reason })
+        }
+        (Consent::Policy, Decision::Ask { rule, reason }) => match is_approved() {
             Some(digest) => {
                 let reply = Reply::Approved;
                 decisions.push(RunEvent::Answered { digest, reply });
                 safety::permit_approved(policy, action)
             }
-            None => safety::permit(policy, action),
+            None => Err(safety::Refusal::NeedsApproval { rule, reason }),
         },
-        Consent::Policy => safety::permit(policy, action),
     }
 }
 

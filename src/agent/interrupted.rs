@@ -187,7 +187,7 @@ fn take_back_file(
     let permit = judge(
         policy,
         (Consent::User, None),
-        &target,
+        (&file.path, &target),
         (current.as_deref(), text.as_deref()),
         &mut Vec::new(),
     );

@@ -5,6 +5,7 @@
 //! is configured makes an action ask.
 
 pub mod approvals;
+mod autorun;
 pub mod commands;
 mod files;
 mod names;
@@ -187,6 +188,19 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
 /// Judges one of the addresses that the host of a URL turned out to have.
 pub fn decide_address(policy: &Policy, url: &str, address: IpAddr) -> Decision {
     network::address(policy, url, address)
+}
+
+/// Judges the change of a file together with its content: what the rules say of the place, and what the text would do
+/// there. `read` gives the other texts of the workspace as they would be.
+pub fn decide_change(
+    policy: &Policy,
+    action: &Action,
+    (path, read): (&Path, proposals::Read<'_>),
+    (before, after): (Option<&str>, Option<&str>),
+) -> Decision {
+    let decision = decide(policy, action);
+    let text = after.and_then(|after| proposals::judge(policy, read, path, (before, after)));
+    worse(decision, text)
 }
 
 /// Judges an action and makes its permit when it is allowed.

@@ -4,146 +4,62 @@
 //! installs or opens the project. Such a change asks, whoever proposed it. So does text that looks other than it is.
 
 use std::path::Path;
+use std::sync::Arc;
 
-use super::names::{folded, is_invisible};
-use super::{ask, deny};
+use super::autorun::{Proposed, runs_by_itself};
+use super::names::is_invisible;
+use super::{Policy, ask, deny, paths, worse};
 use crate::permit::Decision;
 
-/// Bytes of one proposed text that are looked at.
-const SEEN_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Bytes of a manifest or a settings file that are looked at.
+const READ_BYTES_MAX: u64 = 4 * 1024 * 1024;
 
-/// Files that some program runs or obeys by itself: their folded names, and what runs them.
-const RUN_BY_THEMSELVES: [(&str, &str); 30] = [
-    ("build.rs", "cargo runs it on every build"),
-    ("conftest.py", "pytest runs it before every test"),
-    ("sitecustomize.py", "python runs it at every start"),
-    ("usercustomize.py", "python runs it at every start"),
-    ("setup.py", "pip runs it on installation"),
-    ("noxfile.py", "nox runs it"),
-    ("binding.gyp", "npm builds it on installation"),
-    (
-        ".pre-commit-config.yaml",
-        "it names what runs before every commit",
-    ),
-    (
-        ".gitlab-ci.yml",
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        "azure-pipelines.yml",
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        ".travis.yml",
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        "jenkinsfile",
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        ".drone.yml",
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        "bitbucket-pipelines.yml",
-        "it runs where the project is built, with its keys",
-    ),
-    (".envrc", "the shell runs it in this folder"),
-    (".gitattributes", "it can make git start programs"),
-    (".gitmodules", "it can make git fetch from anywhere"),
-    (".npmrc", "it decides where packages come from"),
-    (".yarnrc", "it decides where packages come from"),
-    (".yarnrc.yml", "it decides where packages come from"),
-    (".pnpmfile.cjs", "pnpm runs it on installation"),
-    ("pip.conf", "it decides where packages come from"),
-    (".exrc", "the editor runs it in this folder"),
-    (".nvim.lua", "the editor runs it in this folder"),
-    (".vimrc", "the editor runs it in this folder"),
-    (".mcp.json", "it names programs that agents start"),
-    ("rust-toolchain.toml", "it decides which compiler runs"),
-    ("rust-toolchain", "it decides which compiler runs"),
-    (".tool-versions", "it decides which tools run"),
-    ("mise.toml", "it can run commands in this folder"),
-];
+/// Reads a text of the workspace as it would be, by its path relative to the workspace.
+pub type Read<'a> = &'a dyn Fn(&Path) -> Option<Arc<str>>;
 
-/// Folders of files that some program runs or obeys by itself.
-const RUN_FOLDERS: [(&[&str], &str); 11] = [
-    (
-        &[".github", "workflows"],
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        &[".github", "actions"],
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        &[".circleci"],
-        "it runs where the project is built, with its keys",
-    ),
-    (
-        &[".buildkite"],
-        "it runs where the project is built, with its keys",
-    ),
-    (&[".husky"], "git runs it before commits"),
-    (&[".githooks"], "git runs it before commits"),
-    (&[".cargo"], "it can make cargo start other programs"),
-    (&[".vscode"], "the editor may run it in this folder"),
-    (&[".idea"], "the editor may run it in this folder"),
-    (&[".devcontainer"], "the editor builds and starts it"),
-    (&[".claude"], "agents obey it"),
-];
-
-/// Scripts of a `package.json` that run without being named.
-const LIFECYCLE: [&str; 10] = [
-    "preinstall",
-    "install",
-    "postinstall",
-    "prepare",
-    "prepublish",
-    "prepublishOnly",
-    "prepack",
-    "postpack",
-    "preprepare",
-    "postprepare",
-];
-
-/// Judges a proposed text of a file in the workspace; `None` when nothing speaks against it.
-pub fn judge(path: &Path, before: Option<&str>, after: &str) -> Option<Decision> {
+/// Judges a proposed text of a file in the workspace, by its path relative to it; `None` when nothing speaks against
+/// it. `read` gives the other texts of the workspace as they are proposed.
+pub fn judge(
+    policy: &Policy,
+    read: Read<'_>,
+    path: &Path,
+    (before, after): (Option<&str>, &str),
+) -> Option<Decision> {
     if before == Some(after) {
         return None;
     }
-    if let Some(why) = runs_by_itself(path) {
+    let before = before.unwrap_or_default();
+    let root = policy.workspace();
+    let resolved = paths::resolve(&root.join(path));
+    // What is written to a link arrives at another name.
+    let target = resolved.strip_prefix(root).unwrap_or(path);
+    let runs = |path: &Path| {
+        let why = runs_by_itself(Proposed { root, read }, path, before, after)?;
         let shown = path.display();
-        return Some(ask(
+        Some(ask(
             "runs-by-itself",
             format!("{shown} would change, and {why}"),
-        ));
-    }
-    let seen = after.get(..SEEN_BYTES_MAX).unwrap_or(after);
-    disguised(before.unwrap_or_default(), seen)
-        .or_else(|| added_script(path, before.unwrap_or_default(), seen))
-        .or_else(|| added_key(before.unwrap_or_default(), seen))
+        ))
+    };
+    let found = [
+        runs(path),
+        (target != path).then(|| runs(target)).flatten(),
+        disguised(before, after),
+        added_key(before, after),
+    ];
+    let mut found = found.into_iter().flatten();
+    let first = found.next()?;
+    Some(found.fold(first, |worst, other| worse(worst, Some(other))))
 }
 
-/// Why a file runs, or is obeyed, without anybody asking for it.
-fn runs_by_itself(path: &Path) -> Option<&'static str> {
-    let names: Vec<String> = path
-        .iter()
-        .map(|name| folded(&name.to_string_lossy()))
-        .collect();
-    let last = names.last()?;
-    if let Some((_, why)) = RUN_BY_THEMSELVES.iter().find(|(name, _)| name == last) {
-        return Some(why);
+/// Reads a text of the workspace as it is on the disk.
+pub fn read_on_disk(policy: &Policy, path: &Path) -> Option<Arc<str>> {
+    let path = policy.workspace().join(path);
+    let metadata = path.metadata().ok()?;
+    if !metadata.is_file() || metadata.len() > READ_BYTES_MAX {
+        return None;
     }
-    let folders = names.get(..names.len() - 1).unwrap_or_default();
-    let lies_in = |pattern: &&[&str]| {
-        folders
-            .windows(pattern.len())
-            .any(|part| part.iter().eq(pattern.iter()))
-    };
-    let found = RUN_FOLDERS.iter().find(|(pattern, _)| lies_in(pattern));
-    found.map(|(_, why)| *why)
+    std::fs::read_to_string(path).ok().map(Arc::from)
 }
 
 /// Text with more characters in it that turn it around or cannot be seen than there were before.
@@ -177,31 +93,6 @@ fn disguised(before: &str, after: &str) -> Option<Decision> {
     })
 }
 
-/// A script of a package that runs when the package is installed.
-fn added_script(path: &Path, before: &str, after: &str) -> Option<Decision> {
-    if folded(&path.file_name()?.to_string_lossy()) != "package.json" {
-        return None;
-    }
-    let scripts = |text: &str| -> Option<serde_json::Map<String, serde_json::Value>> {
-        let value: serde_json::Value =
-            serde_json::from_str(text.trim_start_matches('\u{feff}')).ok()?;
-        value.get("scripts")?.as_object().cloned()
-    };
-    let after = scripts(after)?;
-    let before = scripts(before).unwrap_or_default();
-    let added = LIFECYCLE.iter().find(|name| {
-        after
-            .get(**name)
-            .is_some_and(|script| before.get(**name) != Some(script))
-    });
-    added.map(|name| {
-        ask(
-            "runs-by-itself",
-            format!("npm runs the script `{name}` on installation"),
-        )
-    })
-}
-
 /// A private key in the text: a repository is no place for it.
 fn added_key(before: &str, after: &str) -> Option<Decision> {
     let keys = |text: &str| {
@@ -219,18 +110,150 @@ fn added_key(before: &str, after: &str) -> Option<Decision> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::collections::BTreeMap;
 
-    fn rule(path: &str, before: Option<&str>, after: &str) -> Option<String> {
-        Some(match judge(Path::new(path), before, after)? {
-            Decision::Allow { rule } | Decision::Ask { rule, .. } | Decision::Deny { rule, .. } => {
-                rule
+    use super::*;
+    use crate::config::Config;
+    use crate::config::host::Host;
+
+    /// A workspace, and what is said of texts in it.
+    struct Ground {
+        _folder: tempfile::TempDir,
+        policy: Policy,
+    }
+
+    impl Ground {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a temporary folder");
+            let home = folder.path().join("home").display().to_string();
+            let environment = BTreeMap::from([("HOME".to_owned(), home)]);
+            let host = Host::from_environment("/nowhere/meliora".into(), environment);
+            let policy = Policy::new(&host, &Config::default(), &folder.path().join("work"));
+            Self {
+                _folder: folder,
+                policy,
             }
-        })
+        }
+
+        fn write(&self, path: &str, text: &str) {
+            let path = self.policy.workspace().join(path);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, text).expect("written");
+        }
+
+        fn rule(&self, path: &str, before: Option<&str>, after: &str) -> Option<String> {
+            let read = |path: &Path| read_on_disk(&self.policy, path);
+            let decision = judge(&self.policy, &read, Path::new(path), (before, after))?;
+            Some(match decision {
+                Decision::Allow { rule }
+                | Decision::Ask { rule, .. }
+                | Decision::Deny { rule, .. } => rule,
+            })
+        }
+    }
+
+    /// Texts, and whether they are asked about.
+    const CASES: [(&str, &str, bool); 28] = [
+        ("Cargo.toml", "[package]\nbuild = \"gen.rs\"", true),
+        ("Cargo.toml", "[package]\nbuild = false", false),
+        ("a/Cargo.toml", "[lib]\nproc-macro = true", true),
+        ("Cargo.toml", "[dependencies]\na = \"1\"", false),
+        ("Cargo.toml", "[build-dependencies]\ncc = \"1\"", true),
+        (
+            "Cargo.toml",
+            "[patch.crates-io]\na = { path = \"x\" }",
+            true,
+        ),
+        ("made/tools/gen.rs", "x", true),
+        ("made/tools/other.rs", "x", false),
+        ("macros/src/deep/a.rs", "x", true),
+        ("macros/README.md", "x", false),
+        ("js/scripts/x.js", "x", true),
+        ("js/scripts/xx.js", "x", false),
+        ("scripts/env.sh", "id", true),
+        ("other/scripts/env.sh", "id", false),
+        ("bare/config", "[x]", true),
+        ("bare/hooks/post-checkout", "id", true),
+        ("split/config", "x", true),
+        ("docs/config", "[core]\n\tfsmonitor = id", true),
+        ("docs/config", "colour: red", false),
+        ("config.toml", "[core]\nthreads = 2", false),
+        ("x.gitconfig", "[Include]\npath = x", true),
+        (
+            "pyproject.toml",
+            "[build-system]\nrequires = [\"hatchling>=1\"]\nbuild-backend = \"hatchling.build\"",
+            false,
+        ),
+        (
+            "pyproject.toml",
+            "[build-system]\nbuild-backend = \"evil\"\nbackend-path = [\".\"]",
+            true,
+        ),
+        (
+            "pyproject.toml",
+            "[build-system]\nrequires = [\"setuptools @ https://evil.example\"]",
+            true,
+        ),
+        (
+            "pyproject.toml",
+            "[tool.pytest.ini_options]\naddopts = \"-q\"",
+            false,
+        ),
+        (
+            "pyproject.toml",
+            "[tool.pytest.ini_options]\naddopts = \"-p evil\"",
+            true,
+        ),
+        (
+            "tsconfig.json",
+            "{\"compilerOptions\":{\"plugins\":[]}}",
+            true,
+        ),
+        ("package.json", "{\"lint-staged\":{\"*\":\"id\"}}", true),
+    ];
+
+    /// Files that are asked about whatever is in them.
+    const NAMES: &str = ".mise.toml lefthook.yml .eslintrc.js eslint.config.mjs .pylintrc .Rprofile .gdbinit .nvimrc .lvimrc .dir-locals.el .zed/tasks.json .helix/languages.toml a.code-workspace .cursor/mcp.json .gemini/settings.json .cursorrules AGENTS.md sub/.github/copilot-instructions.md .bazelrc lib/x.pth pytest.ini tox.ini .justfile rust-project.json .gitconfig";
+
+    #[test]
+    fn what_a_manifest_or_a_setting_makes_run_by_itself_is_asked_about() {
+        let ground = Ground::new();
+        ground.write("made/Cargo.toml", "[package]\nbuild = \"./tools/gen.rs\"\n");
+        ground.write("macros/Cargo.toml", "[lib]\nproc-macro = true\n");
+        ground.write(
+            "js/package.json",
+            r#"{"scripts":{"prepare":"node scripts/x.js"}}"#,
+        );
+        ground.write(".envrc", "source ./scripts/env.sh\n");
+        ground.write("bare/HEAD", "ref: refs/heads/main\n");
+        ground.write("split/objects/x", "");
+        for (path, after, asks) in CASES {
+            let found = ground.rule(path, None, after);
+            let expected = asks.then_some("runs-by-itself");
+            assert_eq!(found.as_deref(), expected, "{path} {after:?}");
+        }
+        for path in NAMES.split(' ') {
+            let found = ground.rule(path, None, "x");
+            assert_eq!(found.as_deref(), Some("runs-by-itself"), "{path}");
+        }
+        // A build script that is there already is no news; what may never be is not hidden behind what asks.
+        let script = "[package]\nbuild = \"gen.rs\"\n";
+        let renamed = format!("{script}name = \"a\"\n");
+        assert_eq!(ground.rule("Cargo.toml", Some(script), &renamed), None);
+        let found = ground.rule("build.rs", None, "\u{202e}");
+        assert_eq!(found.as_deref(), Some("disguised-text"));
+        #[cfg(unix)]
+        {
+            let link = ground.policy.workspace().join("link.rs");
+            std::os::unix::fs::symlink("build.rs", link).expect("linked");
+            let found = ground.rule("link.rs", None, "fn main() {}");
+            assert_eq!(found.as_deref(), Some("runs-by-itself"));
+        }
     }
 
     #[test]
     fn what_runs_by_itself_or_looks_other_than_it_is_is_asked_about() {
+        let ground = Ground::new();
         let package = r#"{"scripts":{"test":"jest"}}"#;
         for (path, before, after, expected) in [
             ("build.rs", None, "fn main() {}", Some("runs-by-itself")),
@@ -307,9 +330,9 @@ mod tests {
             ("src/build.rs.txt", None, "b", None),
             ("docs/github/workflows/ci.yml", None, "b", None),
         ] {
-            let found = rule(path, before, after);
+            let found = ground.rule(path, before, after);
             assert_eq!(found.as_deref(), expected, "{path} {after:?}");
         }
-        assert_eq!(rule("build.rs", Some("a"), "a"), None);
+        assert_eq!(ground.rule("build.rs", Some("a"), "a"), None);
     }
 }

@@ -14,7 +14,7 @@ use crate::config::trust;
 use crate::event::{Reply, RunEvent};
 use crate::permit::{Action, Decision, Permit};
 use crate::redact::Redactor;
-use crate::safety::approvals::{Approvals, Approver, Matter, Prefix, Question, plain_words};
+use crate::safety::approvals::{Approvals, Approver, Matter, Prefix, Question};
 use crate::safety::taint::{self, Source, Taint};
 use crate::safety::{self, Policy, paths, proposals};
 use crate::text::edit::{EditSet, FileEdit};
@@ -103,8 +103,10 @@ pub(super) async fn judge_changes(
             decide(&action, desk, events)
         };
         // What would run by itself, or looks other than it is.
+        let read = |path: &Path| staging.read(path).ok();
         if let (Decision::Allow { .. }, Some(text)) = (&decision, after.as_deref())
-            && let Some(judged) = proposals::judge(&change.path, before.as_deref(), text)
+            && let Some(judged) =
+                proposals::judge(desk.policy, &read, &change.path, (before.as_deref(), text))
         {
             events.push(RunEvent::Decided {
                 action: action.clone(),
@@ -173,7 +175,11 @@ pub fn unapproved(
         let target = policy.workspace().join(path);
         let (before, after) = (edit.before.as_deref(), edit.after.as_deref());
         let (action, matter) = of_change(&target, before, after);
-        let decision = safety::decide(policy, &action);
+        let read = |path: &Path| match edits.files.get(path) {
+            Some(edit) => edit.after.clone(),
+            None => proposals::read_on_disk(policy, path),
+        };
+        let decision = safety::decide_change(policy, &action, (path, &read), (before, after));
         let Decision::Ask { rule, reason } = decision.clone() else {
             continue;
         };
@@ -302,7 +308,7 @@ impl Wanted {
         let is_of_git = matches!(action, Action::Commit { .. } | Action::Branch { .. });
         self.is_for_later |= changes_a_file(action) || is_of_git;
         if let Action::Shell { command, .. } = action {
-            let words = plain_words(command);
+            let words = safety::commands::plain_words(command);
             self.always = words.and_then(|words| Prefix::new(&words).ok());
         }
         self.matters.push(matter);

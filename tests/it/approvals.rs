@@ -204,3 +204,48 @@ fn approvals_lie_outside_the_workspace_and_no_tool_may_touch_them() {
     let decision = meliora::safety::decide(&ground.policy, &action);
     assert!(matches!(decision, Decision::Deny { .. }), "{decision:?}");
 }
+
+#[test]
+fn what_runs_by_itself_needs_approval_whoever_proposed_it() {
+    let ground = Ground::new();
+    let build = "fn main() {}\n";
+    let manifest = "[package]\nname = \"a\"\nbuild = \"gen.rs\"\n";
+    // The manifest of the same proposal makes `gen.rs` a build script.
+    let change = edits(&[
+        ("build.rs", None, Some(build)),
+        ("Cargo.toml", None, Some(manifest)),
+        ("gen.rs", None, Some(build)),
+        ("b.txt", Some("b\n"), Some("c\n")),
+    ]);
+    let reasons = |run: u16| match ground.apply(run, &change) {
+        Err(ApplyError::Refused { reasons, .. }) => reasons.join("; "),
+        other => panic!("{other:?}"),
+    };
+    assert!(reasons(1).contains("cargo runs it on every build"));
+    assert_eq!(
+        ground.read("b.txt").as_deref(),
+        Some("b\n"),
+        "all or nothing"
+    );
+    let open = ground.open(&change).expect("it needs approval");
+    assert_eq!(open.question.rule, "runs-by-itself");
+    assert_eq!(open.digests.len(), 3, "{:?}", open.question.what);
+    open.grant(&ground.approvals()).expect("kept");
+    assert_eq!(ground.open(&change), None, "it was approved");
+    ground.apply(2, &change).expect("approved");
+    assert_eq!(ground.read("gen.rs").as_deref(), Some(build));
+}
+
+#[test]
+fn text_that_is_turned_around_is_refused_whoever_proposed_it() {
+    let ground = Ground::new();
+    let change = edits(&[("b.txt", Some("b\n"), Some("\u{202e}b\n"))]);
+    assert_eq!(ground.open(&change), None, "nobody is asked about it");
+    match ground.apply(1, &change) {
+        Err(ApplyError::Refused { reasons, .. }) => {
+            assert!(reasons.join(" ").contains("turn the text around"));
+        }
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(ground.read("b.txt").as_deref(), Some("b\n"));
+}
