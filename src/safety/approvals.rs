@@ -300,7 +300,7 @@ impl Approvals {
 
     /// The prefix by which this command line is always allowed where this rule would ask, if it is.
     pub fn always(&self, line: &str, rule: &str) -> Option<Prefix> {
-        let words = plain_words(line)?;
+        let words = super::commands::plain_words(line)?;
         let covers = |allowed: &Allowed| allowed.rule == rule && allowed.prefix.covers(&words);
         let found = self.allowed().into_iter().find(covers);
         found.map(|allowed| allowed.prefix)
@@ -450,7 +450,8 @@ impl Prefix {
         // `python3.12` is Python.
         let family =
             lower.trim_end_matches(|end: char| end.is_ascii_digit() || end == '.' || end == '-');
-        if ANY.contains(&family) || ANY.contains(&lower.as_str()) {
+        let runs = |name: &str| ANY.contains(&name) || super::rules::runs_anything(name);
+        if runs(family) || runs(&lower) {
             return Err(NotAlways::Runs(program.clone()));
         }
         let rest = rest
@@ -466,15 +467,6 @@ impl Prefix {
     pub fn covers(&self, words: &[String]) -> bool {
         Self::new(words).is_ok() && words.starts_with(&self.words)
     }
-}
-
-/// The words of a command line that is one command of plain words; `None` where a shell would do anything else with it.
-pub fn plain_words(line: &str) -> Option<Vec<String>> {
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=+,@% ".contains(letter);
-    let words: Vec<String> = line.split_whitespace().map(str::to_owned).collect();
-    // `X=1 make` is a command with a setting before it.
-    let sets = words.first().is_none_or(|first| first.contains('='));
-    (line.chars().all(is_plain) && !sets).then_some(words)
 }
 
 /// Whether a word names something by itself, without a path, a variable, a pattern or anything else that is decided later.
@@ -611,10 +603,24 @@ mod tests {
             approvals.allow_always(&prefix, "shell").expect("kept");
         }
         let is_allowed = |line: &str, rule: &str| approvals.always(line, rule).is_some();
-        assert!(is_allowed("cargo test -p x", "shell"));
+        // The words count, as a shell would make them of the line.
+        for line in [
+            "cargo test -p x",
+            "'cargo' te\\st -p \"x y\"",
+            "cargo test a#b",
+        ] {
+            assert!(is_allowed(line, "shell"), "{line}");
+        }
         for (line, rule) in [
             ("cargo test -p x", "network"),
             ("cargo test; rm x", "shell"),
+            ("cargo test ~/x", "shell"),
+            ("cargo test *", "shell"),
+            ("cargo test $HOME", "shell"),
+            ("cargo test | cat", "shell"),
+            ("cargo test &", "shell"),
+            ("! cargo test", "shell"),
+            ("(cargo test)", "shell"),
             ("cargo test $(x)", "shell"),
             ("cargo test > x", "shell"),
             ("cargo test \n rm x", "shell"),

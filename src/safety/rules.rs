@@ -19,6 +19,11 @@ const NEVER_ALLOWED: [&str; 44] = [
     "bun", "awk", "sed", "npx", "docker", "podman", "ssh", "make", "vim", "tar", "curl",
 ];
 
+/// Whether a program runs what it is given.
+pub(super) fn runs_anything(program: &str) -> bool {
+    NEVER_ALLOWED.contains(&program)
+}
+
 /// The user's rules, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {

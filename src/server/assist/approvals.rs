@@ -5,6 +5,7 @@
 //! a tool says is an answer.
 
 use std::collections::VecDeque;
+use std::fmt::Write as _;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -31,6 +32,9 @@ const SEEN_MIN: Duration = Duration::from_millis(500);
 /// Characters of a question that a message shows.
 const SHOWN_CHARACTERS_MAX: usize = 2_000;
 
+/// Why a question that was not shown as a whole cannot be answered with a yes.
+const TOO_LONG: &str = "it is too much to be shown here, and can only be refused: ask for less, or run it in a terminal";
+
 const ONCE: &str = "Approve once";
 const ALWAYS: &str = "Always approve";
 const NO: &str = "Refuse";
@@ -51,6 +55,8 @@ struct Pending {
     then: Then,
     /// When the editor was told of it.
     shown: Option<Instant>,
+    /// Whether all that a yes would allow has room in a message: otherwise it can only be refused.
+    is_whole: bool,
     lapses: Instant,
 }
 
@@ -117,6 +123,7 @@ impl Session {
             question,
             then,
             shown: None,
+            is_whole: false,
             lapses: Instant::now() + OPEN,
         };
         if questions.waiting.len() >= WAITING_MAX {
@@ -136,10 +143,14 @@ impl Session {
         }
         pending.shown = Some(Instant::now());
         let number = pending.number;
-        let message = worded(&self.config.agent.name, &pending.run, &pending.question);
-        let mut actions = vec![json!({ "title": ONCE })];
-        if let Some(prefix) = &pending.question.always {
-            actions.push(json!({ "title": format!("{ALWAYS} `{prefix}`") }));
+        let (message, is_whole) = worded(&self.config.agent.name, &pending.run, &pending.question);
+        pending.is_whole = is_whole;
+        let mut actions = Vec::new();
+        if is_whole {
+            actions.push(json!({ "title": ONCE }));
+            if let Some(prefix) = &pending.question.always {
+                actions.push(json!({ "title": format!("{ALWAYS} `{prefix}`") }));
+            }
         }
         actions.push(json!({ "title": NO }));
         let id = self.requests.ask_editor(ToEditor::Approval(number));
@@ -158,9 +169,10 @@ impl Session {
         let is_seen = pending
             .shown
             .is_some_and(|shown| shown.elapsed() >= SEEN_MIN);
-        let reply = if title == ONCE {
+        let reply = if title == ONCE && pending.is_whole {
             Answer::Yes
-        } else if title.starts_with(ALWAYS) && pending.question.always.is_some() {
+        } else if title.starts_with(ALWAYS) && pending.is_whole && pending.question.always.is_some()
+        {
             Answer::Always
         } else if title == NO || (is_seen && at(&answer, "/error").is_null()) {
             Answer::No
@@ -189,6 +201,9 @@ impl Session {
         // Only what was shown can be approved: one question at a time, in their order.
         if !first.run.0.starts_with(named.as_str()) {
             return Err(format!("{} is asked about first", first.run));
+        }
+        if answer != Answer::No && !first.is_whole {
+            return Err(TOO_LONG.to_owned());
         }
         let run = first.run.clone();
         self.take_answer(answer);
@@ -267,10 +282,11 @@ impl Session {
     }
 }
 
-/// A question as a message.
-fn worded(name: &str, run: &RunId, question: &Question) -> String {
+/// A question as a message, and whether all that a yes would allow is in it: what would be done and what of it cannot be
+/// taken back come first, and of the change as much as has room.
+fn worded(name: &str, run: &RunId, question: &Question) -> (String, bool) {
     let mut message = format!("{name} ({run}) asks: {}\n", question.reason);
-    for line in question.what.iter().chain(&question.diff) {
+    for line in &question.what {
         message.push_str(line);
         message.push('\n');
     }
@@ -279,10 +295,67 @@ fn worded(name: &str, run: &RunId, question: &Question) -> String {
         message.push_str(line);
         message.push('\n');
     }
-    if message.chars().count() <= SHOWN_CHARACTERS_MAX {
-        return message;
+    let Some(mut room) = SHOWN_CHARACTERS_MAX.checked_sub(message.chars().count()) else {
+        let shown: String = message.chars().take(SHOWN_CHARACTERS_MAX).collect();
+        return (format!("{shown}\n… {TOO_LONG}"), false);
+    };
+    for (number, line) in question.diff.iter().enumerate() {
+        let length = line.chars().count() + 1;
+        if length > room {
+            let more = question.diff.len() - number;
+            // Writing to a string cannot fail.
+            let _ = write!(message, "… and {more} more lines of the change");
+            break;
+        }
+        room -= length;
+        message.push_str(line);
+        message.push('\n');
     }
-    let mut shown: String = message.chars().take(SHOWN_CHARACTERS_MAX).collect();
-    shown.push_str("\n… (the journal has it all)");
-    shown
+    (message, true)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn question(files: usize, diff: usize) -> Question {
+        let lines = |what: &str, count: usize| -> Vec<String> {
+            let lines = 0..count;
+            lines
+                .map(|number| format!("{what} {number} {}", "x".repeat(60)))
+                .collect()
+        };
+        Question {
+            what: lines("change", files),
+            diff: lines("+", diff),
+            irreversible: vec!["what is pushed stays pushed".to_owned()],
+            ..Question::new("d".repeat(64), "git_push".to_owned(), "why".to_owned())
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_taken_back_is_shown_before_any_change_is() {
+        let run = RunId::new(1_700_000_000, 1);
+        let (message, is_whole) = worded("agent", &run, &question(3, 300));
+        assert!(is_whole && message.chars().count() <= SHOWN_CHARACTERS_MAX + 100);
+        for shown in [
+            "change 0",
+            "change 2",
+            "taken back: what is pushed",
+            "+ 0",
+            "more lines",
+        ] {
+            assert!(message.contains(shown), "{shown}: {message}");
+        }
+        assert!(!message.contains("+ 299"));
+        let (message, is_whole) = worded("agent", &run, &question(3, 2));
+        assert!(is_whole && message.contains("+ 1") && !message.contains("more lines"));
+    }
+
+    #[test]
+    fn what_has_no_room_in_a_message_cannot_be_approved_there() {
+        let run = RunId::new(1_700_000_000, 1);
+        let (message, is_whole) = worded("agent", &run, &question(100, 0));
+        assert!(!is_whole && message.contains("can only be refused"));
+    }
 }
