@@ -19,10 +19,15 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
         return false;
     }
     let mut rest = words;
+    let mut folder = judge.folders.0.first().cloned();
     while let Some((first, after)) = rest.split_first() {
         let text = first.text.as_str();
         if !text.starts_with('-') || !first.is_sure {
             break;
+        }
+        if let ("-C", Some(to)) = (text, after.first()) {
+            let to = to.known();
+            folder = folder.and_then(|folder| Some(folder.join(to?)));
         }
         rest = global(judge, text, after);
     }
@@ -55,7 +60,10 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
         }
     }
     match command.known() {
-        Some(command) => subcommand(judge, command, arguments),
+        Some(command) => {
+            super::history::judge(judge, command, arguments, folder.as_deref());
+            subcommand(judge, command, arguments);
+        }
         None => judge.ask("unresolved", "which git command would run is not known"),
     }
     true
@@ -224,9 +232,20 @@ fn is_unstaging(word: &Word) -> bool {
             || text.contains(['/', '.']) && !text.contains(['~', '^']))
 }
 
+/// The options of a command that looks which take the next word as their value, whatever else is attached to them.
+pub(super) fn takes(command: &str) -> &'static str {
+    match command {
+        "grep" => "-e -f -A -B -C -m --max-count --max-depth --threads",
+        "blame" | "annotate" => "-L -S --since --contents --date --ignore-rev --ignore-revs-file",
+        "for-each-ref" | "branch" | "tag" => "--sort --format --count --points-at --contains",
+        _ => {
+            "-n -L -S -G -O --since --until --after --before --author --committer --grep --max-count --skip --output --diff-filter --sort"
+        }
+    }
+}
+
 fn look(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
-    let takes = "-n -L -S -G -U -O -e -f -A -B -C -m --format --pretty --since --until --author --grep --max-count --output --sort --contains --diff-filter --stat --color";
-    let arguments = Arguments::of(words, takes);
+    let arguments = Arguments::of(words, takes(command));
     if arguments
         .has("--ext-diff --textconv --filters --open-files-in-pager --show-signature --paginate")
         || (command == "grep" && arguments.has("-O"))
@@ -239,9 +258,12 @@ fn look(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
     arguments
         .values("--output")
         .for_each(|file| judge.write(file));
-    if command == "grep" {
-        arguments.values("-f").for_each(|file| judge.read(file));
-    }
+    let files = match command {
+        "grep" => "-f",
+        "blame" | "annotate" => "-S --contents --ignore-revs-file",
+        _ => "-O",
+    };
+    arguments.values(files).for_each(|file| judge.read(file));
     for operand in &arguments.operands {
         if operand.known().is_none() && operand.pattern.is_none() {
             judge.ask(

@@ -171,3 +171,96 @@ fn a_command_does_not_write_through_another_name_of_a_file() {
         assert_eq!(verdict(&ruling.decision), expected, "{command}");
     }
 }
+
+/// A repository in which these files are committed.
+fn repository(workspace: &Workspace, files: &[&str]) {
+    std::fs::remove_dir_all(workspace.root.join(".git")).expect("removed");
+    git(workspace, &["init", "-q"]);
+    git(workspace, &[&["add", "-f"], files].concat());
+    git(workspace, &["commit", "-qm", "a"]);
+}
+
+fn git(workspace: &Workspace, arguments: &[&str]) {
+    let done = std::process::Command::new("git")
+        .args(["-c", "user.name=a", "-c", "user.email=a@b.c"])
+        .args(arguments)
+        .current_dir(&workspace.root)
+        .output()
+        .expect("git runs");
+    assert!(done.status.success(), "git {arguments:?}: {done:?}");
+}
+
+#[test]
+fn a_repository_that_holds_a_secret_shows_no_texts_unasked() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy(&Config::default());
+    let check = |expected: &str, commands: &[&str]| {
+        for command in commands {
+            let ruling = commands::rule(&policy, command, &workspace.root);
+            let found = verdict(&ruling.decision);
+            assert_eq!(found, expected, "{command}: {:?}", ruling.decision);
+        }
+    };
+    let of_history = [
+        "git log -p",
+        "git -P log --patch -1",
+        "git log --pat",
+        "git log -L1,1:src/main.rs",
+        "git show",
+        "git show HEAD",
+        "git show :/a",
+        "git show 'HEAD^{/a:b}'",
+        "git diff HEAD~1",
+        "git diff-tree -p HEAD",
+        "git cat-file --batch-all-objects --batch",
+        "git cat-file blob 0123456789",
+        "git -C src log -p",
+        "cd src && git log -p",
+        "git log -p --full-diff -- src",
+        "git log -p -S -- HEAD",
+        "git log -p -- '*env'",
+        "git log -p -- .",
+    ];
+    let of_now = [
+        "git diff",
+        "git diff --cached",
+        "git diff HEAD",
+        "git grep x",
+    ];
+    let harmless = [
+        "git log --oneline -20",
+        "git log --stat",
+        "git show --stat HEAD",
+        "git show --name-only HEAD",
+        "git diff --stat",
+        "git diff -- src",
+        "git log -p -- src/main.rs README.md",
+        "git -C src log -p -- main.rs",
+        "git show HEAD:src/main.rs",
+        "git cat-file -p HEAD:src/main.rs",
+        "git grep -l x",
+        "git grep x -- src",
+        "git blame src/main.rs",
+        "git status",
+    ];
+    repository(&workspace, &["README.md", "src"]);
+    check(
+        "allow",
+        &[of_history.as_slice(), &of_now, &harmless].concat(),
+    );
+    git(&workspace, &["add", "-f", ".env"]);
+    check("ask", &of_now);
+    git(&workspace, &["commit", "-qm", "b"]);
+    check("ask", &of_history);
+    check("ask", &of_now);
+    check("allow", &harmless);
+    // What was removed again stands in the history, also in that of another branch.
+    git(&workspace, &["checkout", "-qb", "other"]);
+    git(&workspace, &["branch", "-q", "kept"]);
+    git(&workspace, &["rm", "-q", "--cached", ".env"]);
+    git(&workspace, &["commit", "-qm", "c"]);
+    check("ask", &of_history);
+    check("allow", &of_now);
+    git(&workspace, &["tag", "-a", "-m", "t", "v1"]);
+    check("allow", &harmless);
+}
