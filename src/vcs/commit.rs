@@ -132,12 +132,12 @@ pub fn commit(folder: &Path, permit: &Permit, order: &Order) -> Result<Committed
     };
     let id = record(&repository, order, tree, head)?;
     committed.id = id.to_string();
-    let carry = |index: &mut gix::index::File| {
-        entering.iter().try_for_each(|entry| {
-            let staged = staged(&repository, entry, index::entry(index, &entry.path))?;
-            index::set(index, &entry.path, staged);
-            Ok(())
-        })
+    let carry = |index: &gix::index::File| {
+        let staged = entering.iter().map(|entry| {
+            let now = index::entry(index, &entry.path);
+            Ok((entry.path.clone(), staged(&repository, entry, now)?))
+        });
+        staged.collect()
     };
     if let Err(error) = index::change(&repository, carry) {
         let said = format!("the index could not be brought up to the commit: {error}");

@@ -2,6 +2,8 @@
 //!
 //! Under the lock that git itself takes, from reading to writing: nothing that the user stages meanwhile is lost.
 
+use std::collections::BTreeMap;
+
 use gix::bstr::BStr;
 use gix::index::entry::{Flags, Mode, Stage, Stat};
 use gix::lock::acquire::Fail;
@@ -10,10 +12,10 @@ use gix::objs::tree::EntryKind;
 use super::commit::Stored;
 use super::repository::{Error, failed};
 
-/// Lets `change` change the index, and writes it.
+/// Stages what `change` makes of the index, path by path, and writes it.
 pub(super) fn change(
     repository: &gix::Repository,
-    change: impl FnOnce(&mut gix::index::File) -> Result<(), Error>,
+    change: impl FnOnce(&gix::index::File) -> Result<BTreeMap<Vec<u8>, Stored>, Error>,
 ) -> Result<(), Error> {
     let path = repository.index_path();
     let lock = gix::lock::File::acquire_to_update_resource(&path, Fail::Immediately, None, 0);
@@ -28,8 +30,8 @@ pub(super) fn change(
         let said = "the index is split or sparse; `git add` the files by hand";
         return Err(Error::Unfit(said.to_owned()));
     }
-    change(&mut index)?;
-    index.sort_entries();
+    let goals = change(&index)?;
+    set(&mut index, goals);
     // It would still say what the folders were before.
     index.remove_tree();
     let options = gix::index::write::Options::default();
@@ -46,21 +48,19 @@ pub(super) fn entry(index: &gix::index::File, path: &[u8]) -> Stored {
     Some((kind, entry.id))
 }
 
-/// Stages something else at a path, or nothing. What is there already stays as it is, with what git remembers of it.
-pub(super) fn set(index: &mut gix::index::File, path: &[u8], goal: Stored) {
-    let path = BStr::new(path);
-    if goal.is_some() && goal == entry(index, path) {
-        return;
-    }
-    index.remove_entries(|_, other, _| other == path);
-    if let Some((kind, id)) = goal {
+/// Stages something else at these paths, or nothing. What is there already stays as it is, with what git remembers of it.
+fn set(index: &mut gix::index::File, mut goals: BTreeMap<Vec<u8>, Stored>) {
+    goals.retain(|path, goal| goal.is_none() || *goal != entry(index, path));
+    index.remove_entries(|_, path, _| goals.contains_key::<[u8]>(path));
+    for (path, goal) in &goals {
+        let Some((kind, id)) = *goal else { continue };
         let mode = match kind {
             EntryKind::BlobExecutable => Mode::FILE_EXECUTABLE,
             EntryKind::Link => Mode::SYMLINK,
             EntryKind::Blob | EntryKind::Tree | EntryKind::Commit => Mode::FILE,
         };
         let flags = Flags::from_stage(Stage::Unconflicted);
-        index.dangerously_push_entry(Stat::default(), id, flags, mode, path);
-        index.sort_entries();
+        index.dangerously_push_entry(Stat::default(), id, flags, mode, BStr::new(path));
     }
+    index.sort_entries();
 }

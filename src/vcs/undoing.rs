@@ -79,12 +79,11 @@ pub fn uncommit(
     }
     repository::edit(&repository, [edit], &person.signature())?;
     index::change(&repository, |index| {
-        for (place, had) in &changes {
+        let staged = changes.iter().map(|(place, had)| {
             let (staged, back) = (index::entry(index, place), at_head(&repository, place)?);
-            let staged = reversed(&repository, staged, *had, back)?;
-            index::set(index, place, staged);
-        }
-        Ok(())
+            Ok((place.clone(), reversed(&repository, staged, *had, back)?))
+        });
+        staged.collect()
     })?;
     Ok(Uncommitted::Moved { branch })
 }
