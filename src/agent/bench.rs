@@ -220,6 +220,7 @@ pub(super) async fn answer(verifier: &mut Verifier, request: Request) {
             let ran = verifier.run(&request.edits, &job, answer.closed()).await;
             let _ = answer.send(ran);
         }
+        About::Lend(answer) => verifier.lend(&request.edits, answer).await,
     }
 }
 
@@ -230,7 +231,7 @@ async fn answer_unchecked(copy: &mut Copy<'_>, reason: &str, request: Request) {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         // Who asks what code means finds it by syntax then.
         About::Code(_, answer) => drop(answer),
-        About::Run(..) => copy.answer(request).await,
+        About::Run(..) | About::Lend(_) => copy.answer(request).await,
     }
 }
 

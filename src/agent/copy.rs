@@ -72,5 +72,6 @@ fn refuse(request: Request, reason: &str) {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Code(_, answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Run(_, answer) => drop(answer.send(Err(reason.to_owned()))),
+        About::Lend(answer) => drop(answer.send(Err(reason.to_owned()))),
     }
 }

@@ -13,6 +13,7 @@ use super::analyzer::{ANSWER_PATIENCE, Analyzer};
 use super::repair::compare::compare;
 use super::shadow::{self, Shadow, trace};
 use super::task::Services;
+use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::config::host::Host;
@@ -26,7 +27,7 @@ use crate::text::problem::{Identity, Problem, Severity};
 use crate::text::staging::Staging;
 use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
-use crate::tools::job::{self, Job, Ran};
+use crate::tools::job::{self, Job, Loan, Ran, Taken};
 use crate::tools::sandbox::Bench;
 use crate::tools::sandbox::Room;
 use crate::tools::{Change, test};
@@ -323,26 +324,56 @@ impl Verifier {
         job: &Job,
         gone: impl Future<Output = ()>,
     ) -> Result<Ran, String> {
-        self.lay(edits).map_err(|error| error.to_string())?;
-        let mark = self.shadow.mark(&self.laid);
-        let mark = mark.map_err(|error| error.to_string())?;
+        let mark = self.prepare(edits)?;
         let finished = tokio::select! {
             finished = self.room.run(&self.host, &self.policy, job) => finished,
             () = gone => Err(std::io::Error::other("nobody waits for it any longer")),
         };
-        let traces = self.shadow.take_back(&mark, &self.laid);
+        let taken = self.take_back(&mark, job.traces);
         let finished = finished.map_err(|error| error.to_string())?;
-        let mut traces = traces.map_err(|error| error.to_string())?;
-        if job.traces == job::Traces::Dropped {
-            traces = trace::Traces::default();
+        let Taken { changes, left_out } = taken?;
+        Ok(Ran {
+            finished,
+            changes,
+            left_out,
+        })
+    }
+
+    /// Lends the shadow with `edits` laid over the workspace, and waits until it is given back. Afterwards it is as it
+    /// was.
+    pub async fn lend(&mut self, edits: &EditSet, answer: oneshot::Sender<Result<Loan, String>>) {
+        let mark = match self.prepare(edits) {
+            Ok(mark) => mark,
+            // Whoever wanted it may be gone, here and below.
+            Err(error) => return drop(answer.send(Err(error))),
+        };
+        let (loan, lender) = Loan::new(self.room.clone());
+        let traces = match answer.send(Ok(loan)) {
+            Ok(()) => lender.back.await.unwrap_or(job::Traces::Dropped),
+            Err(_) => job::Traces::Dropped,
+        };
+        let _ = lender.taken.send(self.take_back(&mark, traces));
+    }
+
+    fn prepare(&mut self, edits: &EditSet) -> Result<trace::Mark, String> {
+        self.lay(edits).map_err(|error| error.to_string())?;
+        let mark = self.shadow.mark(&self.laid);
+        mark.map_err(|error| error.to_string())
+    }
+
+    /// Makes the shadow what it was at the mark, and gives what was changed since, where that is wanted.
+    fn take_back(&mut self, mark: &trace::Mark, wanted: job::Traces) -> Result<Taken, String> {
+        let traces = self.shadow.take_back(mark, &self.laid);
+        let traces = traces.map_err(|error| error.to_string())?;
+        if wanted == job::Traces::Dropped {
+            return Ok(Taken::default());
         }
         if traces.is_flood {
             let reason = "it changed too many files, and none of them is kept; have git ignore what it makes";
             return Err(reason.to_owned());
         }
         let changes = traces.texts.into_iter();
-        Ok(Ran {
-            finished,
+        Ok(Taken {
             changes: changes
                 .map(|(path, after)| Change { path, after })
                 .collect(),

@@ -13,6 +13,11 @@ pub const BYTES_MAX: u64 = 1024 * 1024;
 
 /// The content of a regular file that is not too large, also behind links; `None`: there is no file of that name.
 pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
+    read_at_most(path, BYTES_MAX)
+}
+
+/// The same for a file that may have so many bytes.
+pub fn read_at_most(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -23,11 +28,17 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
         return Err(Error::other("it is no regular file; put one in its place"));
     }
     let mut content = Vec::new();
-    let bytes = file.take(BYTES_MAX + 1).read_to_end(&mut content)?;
-    if u64::try_from(bytes).is_ok_and(|bytes| bytes > BYTES_MAX) {
+    let bytes = file
+        .take(bytes_max.saturating_add(1))
+        .read_to_end(&mut content)?;
+    if u64::try_from(bytes).is_ok_and(|bytes| bytes > bytes_max) {
+        let allowed = match bytes_max >> 20 {
+            0 => format!("{bytes_max} bytes"),
+            mebibytes => format!("{mebibytes} MiB"),
+        };
         return Err(Error::new(
             ErrorKind::FileTooLarge,
-            "it has more than 1 MiB; make it shorter",
+            format!("it has more than {allowed}; make it shorter"),
         ));
     }
     Ok(Some(content))

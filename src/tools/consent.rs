@@ -5,7 +5,7 @@
 //! written. Other actions are asked about before they happen.
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use super::execute::Desk;
 use super::{Change, Error, Output};
@@ -51,6 +51,47 @@ impl Consent {
             is_by_hand: false,
             host: Some(Arc::new(host.clone())),
         }
+    }
+}
+
+/// Judges what a tool of others wants in the middle of a call, as if it had been named before.
+#[derive(Debug)]
+pub struct Inquiry<'run> {
+    desk: &'run Desk<'run>,
+    /// What was decided, until the call is over. The lock is never held across anything that waits.
+    events: Mutex<Vec<RunEvent>>,
+}
+
+impl<'run> Inquiry<'run> {
+    pub(super) fn new(desk: &'run Desk<'run>) -> Self {
+        Self {
+            desk,
+            events: Mutex::default(),
+        }
+    }
+
+    /// Judges an action, asks whoever has to be asked, and gives the permit.
+    pub async fn judge(&self, action: Action, preview: Option<&str>) -> Result<Permit, Error> {
+        let mut events = Vec::new();
+        let actions = [action];
+        let permits = judge_actions(&actions, preview, self.desk, &mut events).await;
+        let mut all = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        all.extend(events);
+        permits?.pop().ok_or_else(|| Error::Refused {
+            rule: "permit".to_owned(),
+            reason: "files are changed in the copy of the workspace, not by asking".to_owned(),
+        })
+    }
+
+    /// Notes what was decided elsewhere, for the journal.
+    pub fn note(&self, decided: RunEvent) {
+        let mut all = self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        all.push(decided);
+    }
+
+    pub(super) fn into_events(self) -> Vec<RunEvent> {
+        let events = self.events.into_inner();
+        events.unwrap_or_else(PoisonError::into_inner)
     }
 }
 

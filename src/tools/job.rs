@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
+
 use super::Change;
+use super::sandbox::Room;
 use crate::permit::Purpose;
 use crate::process::launch::Caps;
 use crate::process::{Finished, Watch};
@@ -55,4 +58,57 @@ pub struct Ran {
     /// Files that it changed and that are not among the changes: ignored ones, those that are no text or may hold
     /// secrets, links.
     pub left_out: usize,
+}
+
+/// The copy of the workspace, lent to whoever runs programs in it on its own. Dropping it gives it back, and forgets
+/// what was changed.
+#[derive(Debug)]
+pub struct Loan {
+    /// The folders, and what runs in them.
+    pub room: Room,
+    back: oneshot::Sender<Traces>,
+    taken: oneshot::Receiver<Result<Taken, String>>,
+}
+
+/// The other end of a loan.
+#[derive(Debug)]
+pub struct Lender {
+    /// Comes when the copy is given back.
+    pub back: oneshot::Receiver<Traces>,
+    /// Takes what became of its files.
+    pub taken: oneshot::Sender<Result<Taken, String>>,
+}
+
+/// The files that a program changed in the copy, which is as it was again.
+#[derive(Debug, Default)]
+pub struct Taken {
+    /// Text files.
+    pub changes: Vec<Change>,
+    /// Files that are not among them.
+    pub left_out: usize,
+}
+
+impl Loan {
+    /// A loan of a room, and its other end.
+    pub fn new(room: Room) -> (Self, Lender) {
+        let (back, has_back) = oneshot::channel();
+        let (taken, has_taken) = oneshot::channel();
+        let loan = Self {
+            room,
+            back,
+            taken: has_taken,
+        };
+        let lender = Lender {
+            back: has_back,
+            taken,
+        };
+        (loan, lender)
+    }
+
+    /// Gives the copy back, in which nothing of ours runs any longer.
+    pub async fn give_back(self, traces: Traces) -> Result<Taken, String> {
+        let gone = "what has the copy of the workspace has ended";
+        self.back.send(traces).map_err(|_| gone.to_owned())?;
+        self.taken.await.unwrap_or_else(|_| Err(gone.to_owned()))
+    }
 }

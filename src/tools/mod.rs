@@ -36,8 +36,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use tokio::sync::{mpsc, oneshot};
 
+use self::consent::Inquiry;
 use self::git_change::Wish;
-use self::job::{Job, Ran};
+use self::job::{Job, Loan, Ran};
 use self::outputs::Outputs;
 use crate::config::host::Host;
 use crate::config::tools::Tools as Settings;
@@ -171,6 +172,8 @@ pub struct Context<'run> {
     pub redactor: &'run Redactor,
     /// The permits for the actions of this very call that are not changes of files.
     pub permits: &'run [Permit],
+    /// Judges what comes up during this call.
+    pub inquiry: Option<&'run Inquiry<'run>>,
 }
 
 impl Context<'_> {
@@ -210,6 +213,8 @@ pub enum About {
     Code(Question, oneshot::Sender<Result<Answer<Found>, String>>),
     /// What a program makes of it.
     Run(Box<Job>, oneshot::Sender<Result<Ran, String>>),
+    /// Nothing: somebody wants the copy of the workspace for a while.
+    Lend(oneshot::Sender<Result<Loan, String>>),
 }
 
 impl Checker {
@@ -240,6 +245,12 @@ impl Checker {
         let about = |answer| About::Run(Box::new(job), answer);
         let ran = self.find_out(edits, about).await;
         ran.unwrap_or_else(|| Err("what runs programs has ended".to_owned()))
+    }
+
+    /// Has the copy of the workspace with these edits for a while. Nothing else is found out meanwhile.
+    pub async fn lend(&self, edits: EditSet) -> Result<Loan, String> {
+        let lent = self.find_out(edits, About::Lend).await;
+        lent.unwrap_or_else(|| Err("what has the copy of the workspace has ended".to_owned()))
     }
 
     async fn find_out<T>(

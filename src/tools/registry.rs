@@ -80,6 +80,12 @@ impl Toolbox {
         toolbox
     }
 
+    /// These tools and others, which come after the guests that are there.
+    pub fn and(&self, guests: Vec<Arc<dyn Tool>>) -> Self {
+        let all = self.guests.iter().cloned().chain(guests);
+        Self::with(all.collect())
+    }
+
     /// Every tool, in the order in which models are told of them.
     pub fn tools(&self) -> impl Iterator<Item = &dyn Tool> {
         let guests = self.guests.iter().map(AsRef::as_ref);

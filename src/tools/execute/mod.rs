@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use serde_json::{Value, json};
 
-use super::consent::{self, Consent};
+use super::consent::{self, Consent, Inquiry};
 use super::git_change::Wish;
 use super::outputs::Outputs;
 use super::registry::Toolbox;
@@ -66,6 +66,7 @@ impl<'run> Desk<'run> {
             host: self.consent.host.as_deref(),
             redactor: self.redactor,
             permits: &[],
+            inquiry: None,
         }
     }
 }
@@ -241,12 +242,15 @@ async fn run(
     let actions = tool.actions(&arguments, &context);
     let preview = tool.preview(&arguments);
     let permits = consent::judge_actions(&actions, preview.as_deref(), desk, events).await?;
+    let inquiry = Inquiry::new(desk);
     let context = Context {
         permits: &permits,
+        inquiry: Some(&inquiry),
         ..context
     };
     // Also what a call that fails was told has been read.
     let output = tool.execute(&context, &arguments).await;
+    events.extend(inquiry.into_events());
     sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));
     let mut output = output?;
     events.append(&mut output.events);
