@@ -53,6 +53,8 @@ pub mod context;
 
 pub mod tools;
 
+pub mod plugins;
+
 pub mod agent;
 
 pub mod server;

@@ -112,6 +112,8 @@ pub enum Purpose {
     Tool,
     /// A command line that a model wrote, judged as [`Action::Shell`] before.
     Shell,
+    /// The process in which a plugin is called, which was judged as [`Action::Guest`] before.
+    Plugin,
     /// `git` on the workspace's own repository.
     Git,
     /// A look at what is installed (`--version` and the like).

@@ -19,6 +19,7 @@ use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
+use crate::plugins;
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
 use crate::redact::Redactor;
@@ -33,6 +34,7 @@ use crate::tools::execute::{Desk, execute_all};
 use crate::tools::git_change::Wish;
 use crate::tools::language::listed;
 use crate::tools::outputs::Outputs;
+use crate::tools::registry::Toolbox;
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
 const REPEATS_TOLD: usize = 2;
@@ -104,6 +106,8 @@ pub(super) struct Work<'run> {
     services: &'run Services,
     reports: &'run mpsc::Sender<Report>,
     messages: Vec<Message>,
+    /// The tools that can be called.
+    toolbox: Toolbox,
     /// The tools that the model has.
     tools: Vec<ToolSpec>,
     /// What was too long to be shown to it.
@@ -171,8 +175,10 @@ impl<'run> Work<'run> {
         let staging = Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max);
         let policy = Policy::new(host, config, &task.workspace);
         let outputs = Outputs::default();
+        let plugins = plugins::guest::tools(host, &task.workspace);
+        let toolbox = services.toolbox.and(plugins);
         let desk = Desk {
-            toolbox: &services.toolbox,
+            toolbox: &toolbox,
             policy: &policy,
             redactor: &services.redactor,
             checker: None,
@@ -182,11 +188,12 @@ impl<'run> Work<'run> {
             consent: &Consent::default(),
         };
         // The same for the whole conversation, so that its beginning stays the same.
-        let tools = services.toolbox.offered(&desk.context(&staging));
+        let tools = toolbox.offered(&desk.context(&staging));
         Ok(Self {
             staging,
             policy,
             outputs,
+            toolbox,
             tools,
             gateway: gateway(task, services, reports)?,
             services,
@@ -420,7 +427,7 @@ impl<'run> Work<'run> {
         let mut before = self.staging.proposed().clone();
         let all = {
             let desk = Desk {
-                toolbox: &self.services.toolbox,
+                toolbox: &self.toolbox,
                 policy: &self.policy,
                 redactor: &self.services.redactor,
                 checker,

@@ -17,6 +17,7 @@ pub mod history;
 pub mod model;
 pub mod paint;
 pub mod place;
+pub mod plugin;
 pub mod prompts;
 pub mod proxy;
 pub mod redact;
@@ -39,6 +40,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::plugins;
 use crate::process::launch;
 
 /// Done.
@@ -93,6 +95,7 @@ enum Command {
     Secret(secret::Arguments),
     Why(why::Arguments),
     Tool(tool::Arguments),
+    Plugin(plugin::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -111,6 +114,13 @@ pub fn main() -> ExitCode {
         .is_some_and(|first| first == launch::ABILITY_COMMAND)
     {
         return doctor::print_ability();
+    }
+    #[cfg(target_os = "linux")]
+    if arguments
+        .first()
+        .is_some_and(|first| first == plugins::HOST_COMMAND)
+    {
+        return plugin::host();
     }
     let arguments = Arguments::parse();
     place::set(arguments.set);
@@ -133,6 +143,7 @@ pub fn main() -> ExitCode {
         Some(Command::Secret(arguments)) => secret::run(&arguments),
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Tool(arguments)) => tool::run(&arguments),
+        Some(Command::Plugin(arguments)) => plugin::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

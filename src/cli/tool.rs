@@ -5,8 +5,9 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::{Args, Subcommand};
@@ -24,6 +25,7 @@ use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
 use crate::event::{Outcome, Proof, RunEvent};
 use crate::llm::message::ToolCall;
+use crate::plugins;
 use crate::redact::stream::Filter;
 use crate::safety::Policy;
 use crate::text::edit::EditSet;
@@ -31,6 +33,7 @@ use crate::text::staging::Staging;
 use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, Executed, execute};
 use crate::tools::outputs::Outputs;
+use crate::tools::registry::Toolbox;
 use crate::tools::{Checker, Parameter, Tool, ToolResult, arguments, registry};
 
 /// Pieces of output that may wait for the terminal.
@@ -96,9 +99,9 @@ struct Call {
 
 /// A tool, for machines.
 #[derive(Debug, Serialize)]
-struct Told {
-    name: &'static str,
-    description: &'static str,
+struct Told<'tool> {
+    name: &'tool str,
+    description: &'tool str,
     parameters: Vec<Parameter>,
     returns: String,
     schema: Value,
@@ -125,22 +128,25 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 }
 
 fn list(json: bool, markdown: bool) -> anyhow::Result<u8> {
-    let tools = registry::shipped().iter();
-    if json {
-        paint::say_json(&tools.map(|tool| told(*tool)).collect::<Vec<_>>())?;
-    } else if markdown {
+    if markdown {
         paint::say(page().trim_end());
+        return Ok(EXIT_DONE);
+    }
+    let toolbox = toolbox(Path::new("."))?;
+    if json {
+        paint::say_json(&toolbox.tools().map(told).collect::<Vec<_>>())?;
     } else {
-        for tool in tools {
+        for tool in toolbox.tools() {
             let name = paint(paint::THING, tool.name());
-            paint::say(format!("{name}  {}", tool.description()));
+            paint::say(format!("{name}  {}", paint::plain(tool.description())));
         }
     }
     Ok(EXIT_DONE)
 }
 
 fn show(name: &str, json: bool) -> anyhow::Result<u8> {
-    let tool = find(name)?;
+    let toolbox = toolbox(Path::new("."))?;
+    let tool = find(&toolbox, name)?;
     if json {
         paint::say_json(&told(tool))?;
         return Ok(EXIT_DONE);
@@ -163,14 +169,21 @@ fn show(name: &str, json: bool) -> anyhow::Result<u8> {
     Ok(EXIT_DONE)
 }
 
-fn find(name: &str) -> anyhow::Result<&'static dyn Tool> {
-    let mut tools = registry::shipped().iter().copied();
-    tools
-        .find(|tool| tool.name() == name)
+/// The tools that ship, and those that others brought for the project that `path` is in, if it is in one.
+fn toolbox(path: &Path) -> anyhow::Result<Toolbox> {
+    let host = Arc::new(super::place::host()?);
+    let root = super::place::find(path, &host.home).map(|project| project.root);
+    let root = root.unwrap_or_else(|_| host.home.clone());
+    Ok(Toolbox::with(plugins::guest::tools(&host, &root)))
+}
+
+fn find<'tools>(toolbox: &'tools Toolbox, name: &str) -> anyhow::Result<&'tools dyn Tool> {
+    toolbox
+        .find(name)
         .with_context(|| format!("there is no tool `{name}`; `meliora tool list` shows them"))
 }
 
-fn told(tool: &'static dyn Tool) -> Told {
+fn told(tool: &dyn Tool) -> Told<'_> {
     Told {
         name: tool.name(),
         description: tool.description(),
@@ -207,7 +220,8 @@ pub fn page() -> String {
 }
 
 fn carry_out(call: &Call) -> anyhow::Result<u8> {
-    find(&call.name)?;
+    let toolbox = toolbox(&call.project)?;
+    find(&toolbox, &call.name)?;
     let session = session::open(&call.project)?;
     let title = format!("call {} {}", call.name, call.arguments);
     let title = session.services.redactor.clean(&title).into_owned();
@@ -218,7 +232,7 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
     }]);
     let executing = async {
         tokio::select! {
-            executed = execute_alone(call, &session) => Some(executed),
+            executed = execute_alone(call, &session, &toolbox) => Some(executed),
             // What it runs ends with it.
             _ = tokio::signal::ctrl_c() => None,
         }
@@ -254,7 +268,11 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
 }
 
 /// Executes the call in a copy of the workspace, which is made if it needs one.
-async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet, bool) {
+async fn execute_alone(
+    call: &Call,
+    session: &Session,
+    toolbox: &Toolbox,
+) -> (Executed, EditSet, bool) {
     let services = &session.services;
     let root = session.project.root.clone();
     let task = Task {
@@ -282,7 +300,7 @@ async fn execute_alone(call: &Call, session: &Session) -> (Executed, EditSet, bo
     };
     let executed = {
         let desk = Desk {
-            toolbox: &services.toolbox,
+            toolbox,
             policy: &policy,
             redactor: &services.redactor,
             checker: Some(&checker),

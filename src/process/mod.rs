@@ -127,6 +127,13 @@ impl Running {
         }
     }
 
+    /// Kills the child and everything in its group, and lets it be seen how they end.
+    pub fn terminate_now(&self) {
+        if let Some(group) = self.group {
+            kill_group(group);
+        }
+    }
+
     /// Kills the child and everything in its group.
     pub fn kill(&mut self) {
         if let Some(group) = self.group.take() {

@@ -8,6 +8,7 @@ pub mod approvals;
 mod autorun;
 pub mod commands;
 mod files;
+pub mod guests;
 mod names;
 mod network;
 pub mod paths;
@@ -15,6 +16,7 @@ pub mod proposals;
 pub mod rules;
 pub mod taint;
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -38,6 +40,7 @@ pub struct Policy {
     request_bytes_max: u64,
     request_limits: RequestLimits,
     rules: rules::Rules,
+    plugins: BTreeSet<(String, String)>,
 }
 
 /// What a request may take.
@@ -97,6 +100,7 @@ impl Policy {
             request_bytes_max: config.tools.http.max_request_kb.saturating_mul(1_000),
             request_limits: RequestLimits::of(&config.tools.http),
             rules: rules::Rules::new(&config.safety.rules),
+            plugins: guests::approved(host, workspace),
         }
     }
 
@@ -156,7 +160,9 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             directory,
         } => spawn(policy, *purpose, (program, arguments), directory),
         Action::Shell { command, directory } => shell(policy, command, directory),
-        Action::Guest { from, tool, .. } => ask("guest", format!("{from} would run its {tool}")),
+        Action::Guest {
+            from, tool, digest, ..
+        } => guests::call(policy, from, tool, digest),
         Action::Request {
             method, url, bytes, ..
         } => {
@@ -281,6 +287,7 @@ fn spawn(
     match purpose {
         Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
         Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Tool => allow("proof"),
+        Purpose::Plugin => ask("guest", format!("`{line}` would load a plugin")),
         Purpose::Shell => match arguments {
             [option, line] if option == "-c" => shell(policy, line, directory),
             _ => ask("shell", format!("`{line}` would run")),

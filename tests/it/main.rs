@@ -48,6 +48,8 @@ mod model;
 #[cfg(unix)]
 mod neovim;
 mod placing;
+#[cfg(target_os = "linux")]
+mod plugins;
 #[cfg(unix)]
 mod policy;
 mod prompts;

@@ -1,0 +1,347 @@
+//! Our end of a call: starts the process, hands over the library, hears what the plugin says (spec: Plugin Architecture).
+//!
+//! Nothing that comes back is believed: lengths are bounded before anything is kept, every wait has an end, and whatever
+//! happens, the process is gone before the copy of the workspace is looked at.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use meliora_sdk::Answer;
+use meliora_sdk::wire::{Call, Reply};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::task::JoinHandle;
+use tokio::time::{Instant, timeout, timeout_at};
+
+use super::frame::{self, BYTES_MAX, Frame, Kind, Order};
+use super::guest::Questions;
+use super::{Error, LIBRARY_BYTES_MAX, Plugin};
+use crate::config::host::Host;
+use crate::permit::{Action, Permit, Purpose};
+use crate::process::launch::{Caps, Confinement};
+use crate::process::{self, Command, Environment, Running};
+use crate::safety::guests;
+use crate::tools::sandbox::Room;
+
+/// Bytes of what a plugin prints that are kept, to say why it ended.
+const PRINTED_BYTES_MAX: usize = 16 * 1024;
+
+/// Bytes of its last words in an error.
+const LAST_WORDS_MAX: usize = 400;
+
+/// Files that it may have open.
+const OPEN_FILES: u64 = 64;
+
+/// Bytes of addresses beside the memory that it may use: our own program, its library, stacks.
+const ADDRESSES_BESIDE: u64 = 256 << 20;
+
+/// Questions that one call may ask.
+const QUESTIONS_MAX: usize = 200;
+
+/// Time until the library has to be loaded, on a machine that is busy.
+const LOADING: Duration = Duration::from_secs(15);
+
+/// Time that the process has to end by itself, and to be gone when it was killed.
+const ENDING: Duration = Duration::from_secs(2);
+
+/// What is called, and where.
+#[derive(Debug, Clone, Copy)]
+pub struct Errand<'call> {
+    /// The plugin, whose bytes are those that were approved.
+    pub plugin: &'call Plugin,
+    /// The copy of the workspace.
+    pub room: &'call Room,
+    /// Folders, and our own executable.
+    pub host: &'call Host,
+    /// The permit for this very call.
+    pub permit: &'call Permit,
+}
+
+/// A process in which the plugin is loaded.
+struct Talk {
+    running: Running,
+    input: Box<dyn AsyncWrite + Send + Unpin>,
+    output: Box<dyn AsyncRead + Send + Unpin>,
+    printed: JoinHandle<Vec<u8>>,
+    deadline: Instant,
+    seconds: u64,
+}
+
+impl Errand<'_> {
+    /// Loads the plugin, and calls nothing.
+    pub async fn load(self) -> Result<(), Error> {
+        let mut talk = self.begin().await.map_err(|reason| self.failed(reason))?;
+        talk.end().await;
+        Ok(())
+    }
+
+    /// Calls a tool.
+    pub async fn call(self, call: &Call, questions: &Questions<'_>) -> Result<Answer, Error> {
+        let said = async {
+            let mut talk = self.begin().await?;
+            let said = talk.carry_out(call, questions).await;
+            match said {
+                Ok(answer) => {
+                    talk.end().await;
+                    Ok(answer)
+                }
+                Err(reason) => Err(talk.explain(reason).await),
+            }
+        };
+        let answer = said.await.map_err(|reason| self.failed(reason))?;
+        match serde_json::from_slice(&answer) {
+            Ok(Reply::Answer(answer)) => Ok(answer),
+            Ok(Reply::Error(message)) => Err(self.failed(shortened(&message))),
+            Err(error) => Err(self.failed(format!("its answer cannot be read: {error}"))),
+        }
+    }
+
+    fn failed(self, reason: String) -> Error {
+        Error::Failed {
+            name: self.plugin.place.name.clone(),
+            reason,
+        }
+    }
+
+    /// Starts the process, and waits until the library is loaded.
+    async fn begin(self) -> Result<Talk, String> {
+        let own = self
+            .room
+            .scratch
+            .join(format!("plugin-{}", self.plugin.place.name));
+        std::fs::create_dir_all(&own).map_err(|error| format!("no folder for it: {error}"))?;
+        let command = self.command(own.clone());
+        let start = Action::Spawn {
+            purpose: Purpose::Plugin,
+            program: command.program.clone(),
+            arguments: command.arguments.clone(),
+            directory: command.directory.clone(),
+        };
+        let permit = guests::permit_host(self.permit, start);
+        let permit = permit.ok_or("the permit is not for the call of a plugin")?;
+        let mut running = process::spawn(&command, &permit).map_err(|error| error.to_string())?;
+        let streams = (
+            running.stdin.take(),
+            running.stdout.take(),
+            running.stderr.take(),
+        );
+        let (Some(input), Some(output), Some(errors)) = streams else {
+            return Err("its process has no streams".to_owned());
+        };
+        let seconds = self.plugin.manifest.limits.seconds;
+        let mut talk = Talk {
+            running,
+            input: Box::new(input),
+            output: Box::new(output),
+            printed: tokio::spawn(printed(errors)),
+            deadline: Instant::now() + LOADING,
+            seconds,
+        };
+        match talk.load(self.plugin, &self.order(own)).await {
+            Ok(()) => {
+                talk.deadline = Instant::now() + Duration::from_secs(seconds);
+                Ok(talk)
+            }
+            Err(reason) => Err(talk.explain(reason).await),
+        }
+    }
+
+    fn command(self, own: PathBuf) -> Command {
+        let limits = self.plugin.manifest.limits;
+        let permissions = &self.plugin.manifest.permissions;
+        let temporary = own.display().to_string();
+        let variables = [("TMPDIR", temporary.as_str()), ("LANG", "C.UTF-8")];
+        let variables = variables.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let tree = permissions.writes().then(|| self.room.tree.clone());
+        Command {
+            program: self.host.executable.clone(),
+            arguments: vec![super::HOST_COMMAND.to_owned()],
+            directory: self.room.tree.clone(),
+            environment: Environment::Only(BTreeMap::from(variables)),
+            confinement: Some(Confinement {
+                writable: tree.into_iter().chain([own]).collect(),
+                hidden: self.host.hidden(),
+                network: false,
+                required: true,
+                caps: Caps {
+                    cpu_seconds: Some(limits.seconds.saturating_add(LOADING.as_secs())),
+                    memory_bytes: Some(limits.memory_mb << 20),
+                    processes: None,
+                    file_bytes: Some(LIBRARY_BYTES_MAX),
+                },
+                world: true,
+            }),
+            launcher: self.host.executable.clone(),
+        }
+    }
+
+    fn order(self, own: PathBuf) -> Order {
+        let permissions = &self.plugin.manifest.permissions;
+        let tree = || self.room.tree.clone();
+        let readable = permissions.reads().then(tree);
+        let writable = permissions.writes().then(tree);
+        Order {
+            readable: readable.into_iter().collect(),
+            writable: writable.into_iter().chain([own]).collect(),
+            address_bytes: (self.plugin.manifest.limits.memory_mb << 20) + ADDRESSES_BESIDE,
+            open_files: OPEN_FILES,
+        }
+    }
+}
+
+impl Talk {
+    async fn load(&mut self, plugin: &Plugin, order: &Order) -> Result<(), String> {
+        let order = serde_json::to_vec(order).map_err(|error| error.to_string())?;
+        let sending = async {
+            frame::send(&mut self.input, Kind::Order, &order).await?;
+            frame::send(&mut self.input, Kind::Library, &plugin.library).await
+        };
+        let sent = timeout_at(self.deadline, sending).await;
+        // A process that ended says why, or has left words.
+        let heard = self.hear().await;
+        match heard? {
+            Frame {
+                kind: Kind::Ready, ..
+            } => sent
+                .map_err(|_| "it took too long to load".to_owned())?
+                .map_err(|error| error.to_string()),
+            _ => Err("it answered before it was asked".to_owned()),
+        }
+    }
+
+    /// Sends the call, solves what is asked, and gives the answer's bytes.
+    async fn carry_out(
+        &mut self,
+        call: &Call,
+        questions: &Questions<'_>,
+    ) -> Result<Vec<u8>, String> {
+        let call = serde_json::to_vec(call).map_err(|error| error.to_string())?;
+        self.say(Kind::Call, &call).await?;
+        for _ in 0..=QUESTIONS_MAX {
+            let frame = self.hear().await?;
+            match frame.kind {
+                Kind::Answer => return Ok(frame.bytes),
+                Kind::Question => {
+                    let asked = Instant::now();
+                    let told = questions.solve(&frame.bytes).await;
+                    let told = serde_json::to_vec(&told).map_err(|error| error.to_string())?;
+                    // A person who thinks about it is not the plugin's delay.
+                    self.deadline += asked.elapsed();
+                    self.say(Kind::Told, &told).await?;
+                }
+                _ => return Err("it said what a plugin does not say".to_owned()),
+            }
+        }
+        Err(format!(
+            "it asked more than {QUESTIONS_MAX} questions in one call"
+        ))
+    }
+
+    async fn say(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), String> {
+        let sent = timeout_at(self.deadline, frame::send(&mut self.input, kind, bytes)).await;
+        let sent = sent.map_err(|_| self.too_long())?;
+        sent.map_err(|_| "it ended before it answered".to_owned())
+    }
+
+    async fn hear(&mut self) -> Result<Frame, String> {
+        let received = timeout_at(self.deadline, frame::receive(&mut self.output, BYTES_MAX)).await;
+        match received.map_err(|_| self.too_long())? {
+            Ok(Frame {
+                kind: Kind::Refused,
+                bytes,
+            }) => Err(shortened(&String::from_utf8_lossy(&bytes))),
+            Ok(frame) => Ok(frame),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
+            Err(_) => Err("it ended before it answered".to_owned()),
+        }
+    }
+
+    fn too_long(&self) -> String {
+        let seconds = self.seconds;
+        format!("it took longer than {seconds} s and was ended; plugin.limits.seconds allows more")
+    }
+
+    /// Lets the process end, and ends it where it does not: afterwards nothing of it runs.
+    async fn end(&mut self) -> Option<i32> {
+        let code = timeout(ENDING, self.running.wait()).await;
+        let mut group_is_gone = code.is_ok();
+        if code.is_err() {
+            self.running.terminate_now();
+            let gone = async {
+                // The error of a wait is that it was waited for.
+                let _ = self.running.wait().await;
+                while self.running.is_group_alive() {
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            };
+            group_is_gone = timeout(ENDING, gone).await.is_ok();
+        }
+        if !group_is_gone {
+            tracing::warn!("the process of a plugin does not end");
+        }
+        code.ok().and_then(Result::ok).flatten()
+    }
+
+    /// The reason with what is known of the end of the process.
+    async fn explain(mut self, reason: String) -> String {
+        let has_ended = reason.contains("ended before");
+        if !has_ended {
+            self.running.terminate_now();
+        }
+        let code = self.end().await;
+        let printed = timeout(ENDING, &mut self.printed).await;
+        let printed = printed.ok().and_then(Result::ok).unwrap_or_default();
+        let mut said = reason;
+        if let (true, Some(code)) = (has_ended, code) {
+            said = format!("{said} ({})", ended_with(code));
+        }
+        let printed = shortened(String::from_utf8_lossy(&printed).trim());
+        if !printed.is_empty() {
+            said = format!("{said}; it printed: {printed}");
+        }
+        said
+    }
+}
+
+/// What a process prints, up to a limit; the rest is read and dropped.
+async fn printed(mut stream: impl AsyncRead + Unpin) -> Vec<u8> {
+    let mut kept = Vec::new();
+    let mut buffer = [0; 4096];
+    while let Ok(read) = stream.read(&mut buffer).await {
+        let piece = buffer.get(..read).unwrap_or_default();
+        if piece.is_empty() {
+            break;
+        }
+        let room = PRINTED_BYTES_MAX - kept.len();
+        kept.extend_from_slice(piece.get(..read.min(room)).unwrap_or_default());
+    }
+    kept
+}
+
+/// An exit code in words: the launcher gives 128 and the number of a signal.
+fn ended_with(code: i32) -> String {
+    let signal = match code - 128 {
+        4 => "an illegal instruction",
+        6 => "an abort",
+        7 | 11 => "a wrong address",
+        8 => "a wrong calculation",
+        9 => "a kill, as for too much memory",
+        24 => "its processor time",
+        25 => "the size of a file",
+        31 => "a system call that is refused",
+        signal if signal > 0 => return format!("by signal {signal}"),
+        _ => return format!("exit code {code}"),
+    };
+    format!("by {signal}")
+}
+
+/// Text of a plugin, short and on one line.
+fn shortened(text: &str) -> String {
+    let clean: String = text
+        .chars()
+        .map(|letter| if letter.is_control() { ' ' } else { letter })
+        .take(LAST_WORDS_MAX)
+        .collect();
+    clean.trim().to_owned()
+}

@@ -1,0 +1,86 @@
+//! A new plugin: files that build, a test that passes, a manifest with what can stand in it (spec: Plugin SDK,
+//! documentation templates).
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::MANIFEST;
+
+/// The files, with `{{…}}` where something of the plugin stands.
+const FILES: [(&str, &str); 5] = [
+    ("Cargo.toml", include_str!("template/Cargo.toml.txt")),
+    ("src/lib.rs", include_str!("template/lib.rs.txt")),
+    (MANIFEST, include_str!("template/plugin.toml.txt")),
+    ("README.md", include_str!("template/README.md.txt")),
+    (".gitignore", "/target\n*.so\n"),
+];
+
+/// The SDK, which is small: a plugin can have it beside itself and needs nobody to fetch it from.
+const SDK: [(&str, &str); 6] = [
+    ("Cargo.toml", include_str!("../sdk/Cargo.toml")),
+    ("README.md", include_str!("../sdk/README.md")),
+    ("src/lib.rs", include_str!("../sdk/src/lib.rs")),
+    ("src/abi.rs", include_str!("../sdk/src/abi.rs")),
+    ("src/testing.rs", include_str!("../sdk/src/testing.rs")),
+    ("src/wire.rs", include_str!("../sdk/src/wire.rs")),
+];
+
+/// The folder of the copy.
+const SDK_FOLDER: &str = "meliora-sdk";
+
+/// Where the SDK comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Sdk {
+    /// A copy beside the plugin.
+    Copy,
+    /// A checkout of it.
+    Path(PathBuf),
+    /// A repository.
+    Git(String),
+}
+
+impl Sdk {
+    fn dependency(&self) -> String {
+        match self {
+            Self::Copy => format!("meliora-sdk = {{ path = \"{SDK_FOLDER}\" }}"),
+            Self::Path(path) => {
+                let path = toml::Value::String(path.display().to_string());
+                format!("meliora-sdk = {{ path = {path} }}")
+            }
+            Self::Git(url) => {
+                let url = toml::Value::String(url.clone());
+                format!("meliora-sdk = {{ git = {url} }}")
+            }
+        }
+    }
+}
+
+/// Writes a new plugin into a folder that is not there yet or empty, and names the files.
+pub fn write(folder: &Path, name: &str, sdk: &Sdk) -> io::Result<Vec<PathBuf>> {
+    let is_taken = std::fs::read_dir(folder).is_ok_and(|mut entries| entries.next().is_some());
+    if is_taken {
+        let taken = format!("{} is there and not empty; name another", folder.display());
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, taken));
+    }
+    std::fs::create_dir_all(folder.join("src"))?;
+    let library = name.replace('-', "_");
+    let mut written = Vec::new();
+    for (path, text) in FILES {
+        let text = text
+            .replace("{{name}}", name)
+            .replace("{{library}}", &library)
+            .replace("{{sdk}}", &sdk.dependency());
+        let path = folder.join(path);
+        std::fs::write(&path, text)?;
+        written.push(path);
+    }
+    if *sdk == Sdk::Copy {
+        let copy = folder.join(SDK_FOLDER);
+        std::fs::create_dir_all(copy.join("src"))?;
+        for (path, text) in SDK {
+            std::fs::write(copy.join(path), text)?;
+        }
+        written.push(copy);
+    }
+    Ok(written)
+}
