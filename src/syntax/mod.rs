@@ -2,9 +2,11 @@
 //!
 //! Tree-sitter reads any text, also broken text, in milliseconds and without a project around it. [`symbols`] says
 //! what a file defines and where, [`occurrences`] where a name stands, [`error_count`] whether a proposed text parses
-//! worse than the one before, [`tests`] which tests a file holds, and [`folds`] what can be left out of it. Only this folder (and the command parser of `safety`) knows tree-sitter.
+//! worse than the one before, [`tests`] which tests a file holds, [`literals`] which lines
+//! belong to strings, and [`folds`] what can be left out of it. Only this folder (and the command parser of `safety`) knows tree-sitter.
 
 mod folds;
+mod literals;
 mod names;
 mod symbols;
 mod test_functions;
@@ -13,6 +15,7 @@ mod tree;
 use std::path::Path;
 
 pub use folds::{Folds, folds};
+pub use literals::{Literal, literals};
 pub use names::{name_at, occurrences};
 pub use symbols::{Symbol, SymbolKind, enclosing, symbols};
 pub use test_functions::{TestFunction, tests};

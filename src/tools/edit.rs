@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 
 use super::arguments::text;
 use super::fs::{absolute, parameter, relative};
+use super::quote::locate_as_shown;
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::prompt::unescape;
 use crate::syntax;
 use crate::text::bases::{Base, Seen};
 use crate::text::edit::{Merge, merge, with_line_endings_of};
-use crate::text::locate::{Located, NoPlace, locate};
+use crate::text::locate::{Located, NoPlace};
 use crate::text::staging::{ReadError, stamp};
 
 /// The mark that some editors put before a text.
@@ -262,7 +263,7 @@ enum Placed {
 impl Edit<'_> {
     fn placed(&self, before: &str) -> Result<Placed, Error> {
         let body = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
-        match locate_as_shown(body, self.search, self.replace) {
+        match locate_as_shown(self.path, body, self.search, self.replace) {
             Ok(located) => self.checked(before, body, &located),
             Err(NoPlace::AlreadyApplied { line }) => Ok(Placed::Already(line)),
             Err(refusal) => Err(Error::Edit(refusal.to_string())),
@@ -283,7 +284,7 @@ impl Edit<'_> {
     /// Of a version that nobody knows: only a quote that is exact is certain.
     fn placed_exactly(&self, before: &str) -> Result<Placed, Error> {
         let body = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
-        match locate_as_shown(body, self.search, self.replace) {
+        match locate_as_shown(self.path, body, self.search, self.replace) {
             Ok(located) if !located.exact => Err(Error::Edit(format!(
                 "the file is not what you read (version {}) and the search text is not exact: read it again",
                 stamp(before)
@@ -306,7 +307,7 @@ impl Edit<'_> {
             return self.placed_exactly(before);
         }
         let body = before.strip_prefix(BYTE_ORDER_MARK).unwrap_or(before);
-        let is_certain = match locate_as_shown(body, self.search, self.replace) {
+        let is_certain = match locate_as_shown(self.path, body, self.search, self.replace) {
             // The quote must not point elsewhere in the text as it is.
             Ok(located) => spliced(before, body, &located) == merged,
             Err(NoPlace::AlreadyApplied { line }) => return Ok(Placed::Already(line)),
@@ -328,24 +329,6 @@ fn moved(path: &Path, before: &str) -> String {
         path.display(),
         stamp(before)
     )
-}
-
-/// The place that a quote means whose marks and unseen characters may stand in it as [`fence`](crate::prompt::fence)
-/// shows them. What the file says itself is no escape, unless nothing else can be meant.
-pub(super) fn locate_as_shown(body: &str, search: &str, replace: &str) -> Result<Located, NoPlace> {
-    let is_shown = |escaped: &str, plain: &str| body.contains(plain) && !body.contains(escaped);
-    match locate(
-        body,
-        &unescape(search, is_shown),
-        &unescape(replace, is_shown),
-    ) {
-        Err(missing @ NoPlace::Missing { .. }) => {
-            let every = |_: &str, _: &str| true;
-            let search = unescape(search, every);
-            locate(body, &search, &unescape(replace, every)).map_err(|_| missing)
-        }
-        located => located,
-    }
 }
 
 /// The text after the edit, with its byte order mark and with or without a final newline as before.

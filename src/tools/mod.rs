@@ -21,6 +21,7 @@ pub mod outputs;
 mod page;
 pub mod patch;
 pub mod project;
+mod quote;
 pub mod registry;
 pub mod sandbox;
 pub mod search;

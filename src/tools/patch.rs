@@ -8,8 +8,9 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::arguments::text;
-use super::edit::{BYTE_ORDER_MARK, like, locate_as_shown, parses_worse};
+use super::edit::{BYTE_ORDER_MARK, like, parses_worse};
 use super::fs::parameter;
+use super::quote::locate_as_shown;
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::prompt::unescape;
@@ -210,7 +211,9 @@ fn updated(path: &Path, before: &str, hunks: &[Hunk]) -> Result<Applied, Error> 
         })
         .collect();
     let shown = path.display();
-    let applied = apply(body, &hunks, locate_as_shown);
+    let applied = apply(body, &hunks, |text, before, after| {
+        locate_as_shown(path, text, before, after)
+    });
     let applied =
         applied.map_err(|error| Error::Edit(format!("{shown}: {error}\nNothing was changed.")))?;
     if !applied.exact && parses_worse(path, before, &applied.text) {

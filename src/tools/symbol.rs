@@ -3,6 +3,9 @@
 //! No quote can miss: the place is what the syntax tree calls by that name. The result is parsed again, and has to
 //! define what was defined before.
 
+use std::ops::Range;
+use std::path::Path;
+
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
@@ -58,7 +61,10 @@ impl Tool for ReplaceSymbolBody {
         let wanted = text(arguments, "symbol");
         let symbol = named(&symbols, wanted, &before)?;
         let version = text(arguments, "version");
-        let old = before.get(symbol.range.clone()).unwrap_or_default();
+        let told = text(arguments, "text").replace("\r\n", "\n");
+        let told = told.trim_matches('\n').trim_end();
+        let range = with_remarks(&before, symbol.range.start, told)..symbol.range.end;
+        let old = before.get(range.clone()).unwrap_or_default();
         if !version.is_empty() && version != stamp(&before) {
             let base = context.staging.bases().find(&path, version);
             let was = base.map(|base| base.text.contains(old));
@@ -69,8 +75,8 @@ impl Tool for ReplaceSymbolBody {
                 )));
             }
         }
-        let indent = indent_of(&before, symbol.range.start);
-        let new = indented(text(arguments, "text"), indent);
+        let indent = indent_of(&before, range.start);
+        let new = indented(told, indent, &fixed_lines(&path, &before, &range, told));
         if new == old {
             let unchanged = "the definition is so already";
             return Ok(Output {
@@ -79,7 +85,7 @@ impl Tool for ReplaceSymbolBody {
             });
         }
         let mut after = before.to_string();
-        after.replace_range(symbol.range.clone(), &new);
+        after.replace_range(range, &new);
         let after = like(&before, &after);
         let is_same = |symbol: &&Symbol| is_called(symbol, wanted);
         let now = syntax::symbols(&path, &after);
@@ -163,21 +169,91 @@ fn indent_of(text: &str, offset: usize) -> &str {
     if indent.trim().is_empty() { indent } else { "" }
 }
 
-/// A definition with the indentation of its place, without that of its first line, which stands there already.
-fn indented(text: &str, indent: &str) -> String {
-    let text = text.trim_matches('\n').trim_end();
+/// Where a definition begins together with the remarks above it that the new one brings along.
+fn with_remarks(text: &str, start: usize, new: &str) -> usize {
+    let above = text.get(..start).unwrap_or_default();
+    let above = above.trim_end_matches([' ', '\t']);
+    if !above.is_empty() && !above.ends_with('\n') {
+        return start;
+    }
+    let first = new.trim_start();
+    let rows = above.split_inclusive('\n').rev();
+    let own: Vec<&str> = if first.starts_with("///") {
+        rows.take_while(|row| row.trim_start().starts_with("///"))
+            .collect()
+    } else if first.starts_with("/**") {
+        block_above(rows)
+    } else if first.starts_with("//") || first.starts_with("# ") {
+        let sign = first.get(..2).unwrap_or_default();
+        let own = rows.take_while(|row| row.trim_start().starts_with(sign));
+        let own: Vec<&str> = own.collect();
+        // What is no documentation may be about more than this definition.
+        let brings = |row: &&str| new.lines().any(|new| new.trim() == row.trim());
+        own.into_iter().take_while(brings).collect()
+    } else {
+        Vec::new()
+    };
+    let Some(top) = own.last() else {
+        return start;
+    };
+    let bytes: usize = own.iter().map(|row| row.len()).sum();
+    above.len() - bytes + (top.len() - top.trim_start().len())
+}
+
+/// The lines of the documentation block that ends in the first of these lines, from below.
+fn block_above<'text>(rows: impl Iterator<Item = &'text str>) -> Vec<&'text str> {
+    let mut own = Vec::new();
+    let ends = |row: &str| row.trim_end().ends_with("*/");
+    for row in rows {
+        if own.is_empty() != ends(row) || row.trim().is_empty() {
+            return Vec::new();
+        }
+        own.push(row);
+        if row.trim_start().starts_with("/**") {
+            return own;
+        }
+    }
+    Vec::new()
+}
+
+/// The lines of a definition, from zero, that belong to strings and have to begin as they are written.
+fn fixed_lines(path: &Path, before: &str, range: &Range<usize>, new: &str) -> Vec<usize> {
+    let body = new.trim_start_matches([' ', '\t']);
+    let mut after = before.to_owned();
+    after.replace_range(range.clone(), body);
+    let literals = syntax::literals(path, &after).unwrap_or_default();
+    let starts = literals.into_iter().flat_map(|literal| literal.lines);
+    let lines = starts.filter_map(|start| {
+        let inside = start
+            .checked_sub(range.start)
+            .filter(|at| *at <= body.len())?;
+        Some(body.get(..inside)?.matches('\n').count())
+    });
+    lines.collect()
+}
+
+/// A definition with the indentation of its place, without that of its first line, which stands there already. Lines
+/// that are fixed stay as they are.
+fn indented(text: &str, indent: &str, fixed: &[usize]) -> String {
     let width = |line: &str| line.len() - line.trim_start_matches([' ', '\t']).len();
     let own = width(text);
-    let rest = text.lines().skip(1).filter(|line| !line.trim().is_empty());
-    let least = rest.clone().map(width).min();
+    if text.get(..own) == Some(indent) {
+        return text.get(own..).unwrap_or_default().to_owned();
+    }
+    let rest = text.lines().enumerate().skip(1);
+    let rest = rest.filter(|(number, line)| !line.trim().is_empty() && !fixed.contains(number));
+    let least = rest.clone().map(|(_, line)| width(line)).min();
     let closes = rest
         .last()
-        .is_some_and(|last| last.trim_start().starts_with(['}', ')', ']']));
+        .is_some_and(|(_, last)| last.trim_start().starts_with(['}', ')', ']']));
     // Who left only the first line unindented wrote the others as they are to stand.
     let stands = own == 0
         && least.is_some_and(|least| least > indent.len() || least == indent.len() && closes);
     let common = if stands { indent.len() } else { own };
     let lines = text.lines().enumerate().map(|(number, line)| {
+        if fixed.contains(&number) {
+            return line.to_owned();
+        }
         let body = line.trim_start_matches([' ', '\t']);
         let deep = width(line);
         if number == 0 || body.is_empty() {
@@ -197,28 +273,76 @@ mod tests {
     fn a_definition_gets_the_indentation_of_its_place() {
         let expected = "fn f() {\n        go();\n\n        on();\n    }";
         for text in [
-            "fn f() {\n    go();\n\n    on();\n}\n",
+            "fn f() {\n    go();\n\n    on();\n}",
             "    fn f() {\n        go();\n\n        on();\n    }",
             "fn f() {\n        go();\n\n        on();\n    }",
-            "\n  fn f() {\n      go();\n\n      on();\n  }\n",
+            "  fn f() {\n      go();\n\n      on();\n  }",
         ] {
-            assert_eq!(indented(text, "    "), expected, "{text}");
+            assert_eq!(indented(text, "    ", &[]), expected, "{text}");
         }
         assert_eq!(
-            indented("def f():\n    go()", "    "),
+            indented("def f():\n    go()", "    ", &[]),
             "def f():\n        go()"
         );
         assert_eq!(
-            indented("def f():\n        go()", "    "),
+            indented("def f():\n        go()", "    ", &[]),
             "def f():\n        go()"
         );
-        assert_eq!(indented("fn f() {}", ""), "fn f() {}");
+        assert_eq!(indented("fn f() {}", "", &[]), "fn f() {}");
+    }
+
+    #[test]
+    fn a_string_of_a_definition_stays_as_it_is_written() {
+        let path = Path::new("a.rs");
+        let before = "impl A {\n    fn f() {}\n}\n";
+        let start = before.find("fn").expect("it is there");
+        let range = start..start + "fn f() {}".len();
+        let expected =
+            "fn f() {\n        say(\n            r#\"\nUsage:\n  x\n\n\"#,\n        );\n    }";
+        for text in [
+            "    fn f() {\n        say(\n            r#\"\nUsage:\n  x\n\n\"#,\n        );\n    }",
+            "fn f() {\n    say(\n        r#\"\nUsage:\n  x\n\n\"#,\n    );\n}",
+            "fn f() {\n        say(\n            r#\"\nUsage:\n  x\n\n\"#,\n        );\n    }",
+        ] {
+            let fixed = fixed_lines(path, before, &range, text);
+            assert_eq!(fixed.len(), 4, "{fixed:?}");
+            assert_eq!(indented(text, "    ", &fixed), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_definition_takes_the_place_of_the_remarks_that_it_brings() {
+        for (text, new, expected) in [
+            (
+                "// All of it.\n\n/// Old.\n/// More.\nfn f() {}\n",
+                "/// New.\nfn f() {}",
+                "/// Old.",
+            ),
+            ("/// Old.\nfn f() {}\n", "fn f() {}", "fn f"),
+            (
+                "impl A {\n    /** Old.\n     * More. */\n    fn f() {}\n}\n",
+                "/** New. */\nfn f() {}",
+                "/** Old.",
+            ),
+            ("/* a */\nfn f() {}\n", "/** New. */\nfn f() {}", "fn f"),
+            ("// Part one.\nfn f() {}\n", "// Why.\nfn f() {}", "fn f"),
+            ("// Why.\nfn f() {}\n", "// Why.\nfn f() {}", "// Why."),
+            ("#[a]\nfn f() {}\n", "#[a]\nfn f() {}", "fn f"),
+        ] {
+            let start = text.find("fn f").expect("it is there");
+            let from = with_remarks(text, start, new);
+            assert!(
+                text.get(from..)
+                    .is_some_and(|rest| rest.starts_with(expected)),
+                "{text}{new}"
+            );
+        }
     }
 
     #[test]
     fn a_name_may_say_what_is_around_it() {
         let symbols = syntax::symbols(
-            std::path::Path::new("a.rs"),
+            Path::new("a.rs"),
             "impl A { fn run() {} }\nimpl B { fn run() {} }\nfn rerun() {}\n",
         );
         let count = |name: &str| symbols.iter().filter(|one| is_called(one, name)).count();

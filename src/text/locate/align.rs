@@ -43,7 +43,7 @@ const GAP_MAX: usize = 2;
 const PAIRS_MAX: usize = 4_000_000;
 
 /// Pairs of characters that are compared, of all pairs of lines together.
-const CELLS_MAX: usize = 60_000_000;
+const CELLS_MAX: usize = 100_000_000;
 
 /// Characters of a word that may have a slip.
 const SLIP_WORD_BYTES_MAX: usize = 64;
@@ -93,7 +93,10 @@ pub(super) fn align(
             Some(relation(&line.essence, &wanted.essence, &known))
         })
         .collect();
-    if !is_certain(&relations, &doubled, wanted) || skips_near_change(&best, kept) {
+    if !is_certain(&relations, &doubled, wanted)
+        || skips_near_change(&best, kept)
+        || !skips_clearly(&best, lines, wanted)
+    {
         return None;
     }
     let mut places = best;
@@ -179,6 +182,26 @@ fn skips_near_change(places: &[Option<usize>], kept: &[bool]) -> bool {
         }
     }
     skipped > 1
+}
+
+/// Whether the lines on both sides of one that the quote leaves out say by themselves where they are: the quote may be
+/// complete, and mean lines that are gone and were nearly the same.
+fn skips_clearly(places: &[Option<usize>], lines: &[Line<'_>], wanted: &[Line<'_>]) -> bool {
+    let known: Vec<(usize, usize)> = places
+        .iter()
+        .enumerate()
+        .filter_map(|(index, place)| Some((index, (*place)?)))
+        .collect();
+    let is_clear = |index: usize| {
+        wanted.get(index).is_some_and(|wanted| {
+            let signs = wanted.essence.chars();
+            let letters = signs.filter(|sign| sign.is_alphanumeric()).count();
+            let same = lines.iter().filter(|line| line.essence == wanted.essence);
+            letters >= DOUBLED_CHARACTERS_MIN && same.take(2).count() == 1
+        })
+    };
+    let mut pairs = known.iter().zip(known.iter().skip(1));
+    pairs.all(|(one, next)| next.1 <= one.1 + 1 || is_clear(one.0) && is_clear(next.0))
 }
 
 fn relation(real: &str, quoted: &str, known: &HashSet<&str>) -> Relation {

@@ -161,7 +161,7 @@ fn aligned(text: &str, search: &str, replacement: &str) -> Option<Located> {
 
 /// Places of parts that follow one another in the block that the first of them begins.
 fn in_parts(text: &str, parts: &[(String, String)]) -> Option<Located> {
-    let mut whole: Option<(Range<usize>, String)> = None;
+    let mut whole: Option<Located> = None;
     let (mut from, mut end) = (0, text.len());
     for (search, replacement) in parts {
         let space = text.get(from..end)?;
@@ -171,11 +171,11 @@ fn in_parts(text: &str, parts: &[(String, String)]) -> Option<Located> {
             continue;
         }
         let found = if stays {
-            let range = standing(space, search)?;
-            (range, None)
+            (standing(space, search)?, None)
         } else {
-            let found = placed(space, search, replacement)?;
-            (found.range, Some(found.replacement))
+            let mut found = placed(space, search, replacement)?;
+            found.quoted.iter_mut().for_each(|start| *start += from);
+            (found.range.clone(), Some(found))
         };
         let range = found.0.start + from..found.0.end + from;
         if from == 0 {
@@ -183,22 +183,34 @@ fn in_parts(text: &str, parts: &[(String, String)]) -> Option<Located> {
             end = block_end(text, range.start);
         }
         from = range.end;
-        if let Some(new) = found.1 {
+        if let Some(found) = found.1 {
+            let found = Located { range, ..found };
             whole = Some(match whole {
-                None => (range, new),
-                Some((before, mut written)) => {
-                    written.push_str(text.get(before.end..range.start)?);
-                    written.push_str(&new);
-                    (before.start..range.end, written)
-                }
+                None => found,
+                Some(before) => joined(text, before, found)?,
             });
         }
     }
-    let (range, replacement) = whole?;
+    whole.map(|whole| Located {
+        exact: false,
+        ..whole
+    })
+}
+
+/// Two places, one after the other, as one.
+fn joined(text: &str, before: Located, after: Located) -> Option<Located> {
+    let mut replacement = before.replacement;
+    replacement.push_str(text.get(before.range.end..after.range.start)?);
+    let moved = replacement.len();
+    replacement.push_str(&after.replacement);
+    let later = after.shifted.into_iter();
+    let later = later.map(|range| range.start + moved..range.end + moved);
     Some(Located {
-        range,
+        range: before.range.start..after.range.end,
         replacement,
         exact: false,
+        shifted: before.shifted.into_iter().chain(later).collect(),
+        quoted: before.quoted.into_iter().chain(after.quoted).collect(),
     })
 }
 

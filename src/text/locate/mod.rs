@@ -32,6 +32,10 @@ pub struct Located {
     pub replacement: String,
     /// Whether the search text stood there byte for byte.
     pub exact: bool,
+    /// Bytes of the replacement that were given another indentation than they were written with.
+    pub shifted: Vec<Range<usize>>,
+    /// First bytes of the lines of the text whose quotes had such another indentation.
+    pub quoted: Vec<usize>,
 }
 
 /// Why an edit has no place.
@@ -80,6 +84,16 @@ pub enum NoPlace {
         /// The real lines with their numbers.
         nearest: String,
     },
+    /// New lines of a string would get the indentation of the lines around it.
+    #[error(
+        "the search text has other indentation than the file, and it is not certain whether that of the new string over several lines is meant: quote whole lines with their indentation. The line is:\n{nearest}"
+    )]
+    ShiftsString {
+        /// One-based line.
+        line: usize,
+        /// The real line with its number.
+        nearest: String,
+    },
     /// The text is not there.
     #[error("the search text is not in the file. The nearest lines are:\n{nearest}")]
     Missing {
@@ -90,6 +104,16 @@ pub enum NoPlace {
 
 /// Finds where `search` stands in `text` and what has to stand there instead.
 pub fn locate(text: &str, search: &str, replacement: &str) -> Result<Located, NoPlace> {
+    if text.contains('\r') && !text.contains('\n') {
+        // Lines that end as they once did on the Macintosh have the same places when they end in line feeds.
+        let fed = |text: &str| text.replace("\r\n", "\n").replace('\r', "\n");
+        let located = locate(&text.replace('\r', "\n"), &fed(search), &fed(replacement))?;
+        let replacement = located.replacement.replace('\n', "\r");
+        return Ok(Located {
+            replacement,
+            ..located
+        });
+    }
     let (search, replacement) = with_line_ends_of(text, search, replacement);
     if search.trim().is_empty() {
         return Err(NoPlace::EmptySearch);
@@ -186,6 +210,8 @@ fn exact(text: &str, start: usize, search: &str, replacement: &str) -> Result<Lo
         range,
         replacement,
         exact: true,
+        shifted: Vec::new(),
+        quoted: Vec::new(),
     })
 }
 

@@ -53,10 +53,9 @@ pub(super) fn reading(left: &str, quoted: &str, replacement: &str) -> Reading {
     match width(next) {
         0 if opens || !closes && !blank_follows => Reading::Relative,
         deep if deep < indent && deep > 0 && (opens || continues(next)) => Reading::Relative,
+        // Where a block is closed again tells what it stands in.
         deep if deep == indent && opens => {
-            // Where the block ends again tells whether it stands for itself.
-            let ends_at = rest.iter().filter(|row| width(row) < indent);
-            if least == 0 || ends_at.count() == 0 && !is_closed_at(&rest, indent) {
+            if least == 0 || first.trim_end().ends_with(':') || open_signs(replacement) > 0 {
                 Reading::Relative
             } else {
                 Reading::Unclear
@@ -74,16 +73,15 @@ pub(super) fn width(line: &str) -> usize {
 
 /// Whether what follows a line belongs below it.
 fn opens(line: &str) -> bool {
-    let count = |signs: [char; 3]| line.matches(signs).count();
-    count(['{', '(', '[']) > count(['}', ')', ']']) || line.trim_end().ends_with(':')
+    open_signs(line) > 0 || line.trim_end().ends_with(':')
+}
+
+/// How many brackets are opened and not closed.
+fn open_signs(text: &str) -> usize {
+    let count = |signs: [char; 3]| text.matches(signs).count();
+    count(['{', '(', '[']).saturating_sub(count(['}', ')', ']']))
 }
 
 fn continues(line: &str) -> bool {
     line.trim_start().starts_with(CONTINUES)
-}
-
-/// Whether the last line closes a block at this depth.
-fn is_closed_at(rows: &[&str], indent: usize) -> bool {
-    rows.last()
-        .is_some_and(|row| width(row) == indent && row.trim_start().starts_with(['}', ')', ']']))
 }

@@ -57,6 +57,11 @@ impl Shift {
         }
     }
 
+    /// Whether every line keeps the indentation that it has.
+    pub(super) fn is_none(&self) -> bool {
+        matches!(self, Self::Deeper(shift) | Self::Shallower(shift) if shift.is_empty())
+    }
+
     /// A line with the indentation that it has in the text; `None` where the shift says nothing of it.
     pub(super) fn line(&self, line: &str) -> Option<String> {
         let body = line.trim_start_matches([' ', '\t']);

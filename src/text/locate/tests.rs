@@ -298,3 +298,34 @@ fn a_line_that_is_very_long_costs_little_time() {
     assert!(started.elapsed().as_secs() < 20, "{:?}", started.elapsed());
     assert!(refused.to_string().len() < 2_000);
 }
+
+#[test]
+fn lone_carriage_returns_are_kept() {
+    let text = CODE.replace('\n', "\r");
+    for (search, replacement) in [
+        ("    let y = 1;\n", "    let y = 2;\n    let z = 3;\n"),
+        ("let y = 1;\n", "let y = 2;\nlet z = 3;\n"),
+        ("let y = 1;", "let y = 2;"),
+        ("if x > 0 {\n    go(x);\n}\n", "if x > 1 {\n    go(x);\n}\n"),
+    ] {
+        let expected = apply(CODE, search, replacement).expect("it stands once");
+        assert_eq!(
+            apply(&text, search, replacement),
+            Ok(expected.replace('\n', "\r")),
+            "{search}"
+        );
+    }
+    // In the middle of lines that end otherwise.
+    let text = "one\rtwo\nthree  three\nfour\r\r\nfive\n";
+    for (search, replacement, expected) in [
+        ("five", "5", text.replace("five", "5")),
+        (
+            "three three\n",
+            "3\nthree three\n",
+            text.replace("three  three", "3\nthree  three"),
+        ),
+        ("two", "2", text.replace("two", "2")),
+    ] {
+        assert_eq!(apply(text, search, replacement), Ok(expected), "{search}");
+    }
+}

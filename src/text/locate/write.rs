@@ -137,7 +137,7 @@ impl Quote<'_> {
             }
             written.push(one);
         }
-        self.spliced(&written)
+        self.spliced(&written, !shift.is_none())
     }
 
     /// Blank lines of the text just before a line that is not blank, or at its end.
@@ -185,7 +185,7 @@ impl Quote<'_> {
         signs
     }
 
-    fn spliced(&self, written: &[Written]) -> Result<Located, Unwritable> {
+    fn spliced(&self, written: &[Written], is_shifted: bool) -> Result<Located, Unwritable> {
         let rows: Vec<&str> = self.text.split_inclusive('\n').collect();
         let starts: Vec<usize> = std::iter::once(0)
             .chain(rows.iter().scan(0, |end, row| {
@@ -199,6 +199,7 @@ impl Quote<'_> {
         };
         let range = start_of(first.lines.start)..start_of(last.lines.end);
         let mut result = String::new();
+        let mut shifted = Vec::new();
         let mut at = range.start;
         for one in written {
             let kept = self.text.get(at..start_of(one.lines.start));
@@ -213,12 +214,14 @@ impl Quote<'_> {
             // The last line of the text may have no end.
             let open = one.lines.end >= rows.len() && !self.text.ends_with('\n');
             let after_open = open && one.lines.is_empty() && !self.text.is_empty();
+            let new_from = result.len();
             for (number, row) in one.new.iter().enumerate() {
                 if number > 0 || after_open {
                     result.push_str(end);
                 }
                 result.push_str(row);
             }
+            shifted.extend(is_shifted.then_some(new_from..result.len()));
             if !open && !one.new.is_empty() {
                 result.push_str(end);
             }
@@ -226,10 +229,18 @@ impl Quote<'_> {
         if self.text.get(range.clone()) == Some(result.as_str()) {
             return Err(Unwritable::Already);
         }
+        let solid = self.places.iter().zip(self.solid);
+        let quoted = solid
+            .filter(|(_, solid)| **solid && is_shifted)
+            .filter_map(|(place, _)| self.lines.get((*place)?))
+            .map(|line| start_of(line.number))
+            .collect();
         Ok(Located {
             range,
             replacement: result,
             exact: false,
+            shifted,
+            quoted,
         })
     }
 }

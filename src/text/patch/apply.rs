@@ -164,6 +164,8 @@ fn addition(text: &str, hunk: &Hunk, block: Option<Range<usize>>) -> Result<Loca
         range: at..at,
         replacement: format!("{lead}{}", hunk.after),
         exact: true,
+        shifted: Vec::new(),
+        quoted: Vec::new(),
     })
 }
 
