@@ -8,7 +8,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use meliora::text::locate::{NoPlace, locate};
+use meliora::text::patch::{FileChange, apply, parse};
 
+use super::forms::{FORMS, Form};
 use super::misquote::{Dice, MISQUOTES, Misquote, misquoted};
 use super::packages::{Hunk, Versions, hunks, installed};
 use crate::tidy::announce;
@@ -33,6 +35,17 @@ struct Tally {
     wrong: usize,
     /// Refused where several places fit, which is right.
     ambiguous: usize,
+}
+
+impl Tally {
+    fn count(&mut self, outcome: &Outcome, is_ambiguous: bool) {
+        match outcome {
+            Outcome::Right => self.right += 1,
+            Outcome::Refused if is_ambiguous => self.ambiguous += 1,
+            Outcome::Refused => self.refused += 1,
+            Outcome::Wrong(_) => self.wrong += 1,
+        }
+    }
 }
 
 pub(super) fn versions() -> Vec<Versions> {
@@ -75,6 +88,19 @@ fn search_and_replace(
     Ok(after)
 }
 
+/// The text after a patch of one file, or why there is none.
+fn patched(text: &str, patch: &str) -> Result<String, String> {
+    let files = parse(patch).map_err(|error| error.to_string())?;
+    let [file] = files.as_slice() else {
+        return Err(format!("{} files", files.len()));
+    };
+    let FileChange::Update { hunks, .. } = &file.change else {
+        return Err(format!("{:?}", file.change));
+    };
+    let applied = apply(text, hunks, locate).map_err(|error| error.to_string())?;
+    Ok(applied.text)
+}
+
 /// A text without white space at the ends of its lines.
 fn bare(text: &str) -> Vec<&str> {
     text.lines().map(str::trim_end).collect()
@@ -89,7 +115,7 @@ pub(super) fn joined(rows: &[&str]) -> String {
     text
 }
 
-fn outcome(result: Result<String, NoPlace>, expected: &str, text: &str) -> Outcome {
+fn outcome<E>(result: Result<String, E>, expected: &str, text: &str) -> Outcome {
     match result {
         Ok(after) if after == expected => Outcome::Right,
         Ok(after) if after == text => Outcome::Refused,
@@ -118,6 +144,7 @@ fn misquoted_hunks_land_where_they_belong_or_nowhere() {
     assert!(versions.len() > 100, "run `tests/run tools` first");
     let mut dice = Dice(11);
     let mut tallies: BTreeMap<Misquote, Tally> = BTreeMap::new();
+    let mut forms: BTreeMap<Form, Tally> = BTreeMap::new();
     let mut wrong = Vec::new();
     let mut tried = 0;
     while tried < cases() {
@@ -134,27 +161,38 @@ fn misquoted_hunks_land_where_they_belong_or_nowhere() {
         if how == Misquote::TextHasCarriageReturns {
             (text, expected) = (text.replace('\n', "\r\n"), expected.replace('\n', "\r\n"));
         }
-        let replacement = if how == Misquote::Numbered {
-            hunk.after()
-        } else {
-            quoted.after()
+        let form = FORMS[dice.below(FORMS.len())];
+        let result = match form.patch(old, &quoted, &mut dice) {
+            // The lines that come have no numbers, which a patch cannot say.
+            Some(patch) if how != Misquote::Numbered => patched(&text, &patch),
+            _ => {
+                let replacement = if how == Misquote::Numbered {
+                    hunk.after()
+                } else {
+                    quoted.after()
+                };
+                search_and_replace(&text, &quoted.before(), &replacement)
+                    .map_err(|refusal| refusal.to_string())
+            }
         };
-        let result = search_and_replace(&text, &quoted.before(), &replacement);
-        let tally = tallies.entry(how).or_default();
         let result = result.map(|after| match how {
             Misquote::Exact => after,
             // Which white space at the ends of lines was meant, nobody can tell from a misquote.
             _ if bare(&after) == bare(&expected) => expected.clone(),
             _ => after,
         });
-        match outcome(result, &expected, &text) {
-            Outcome::Right => tally.right += 1,
-            Outcome::Refused if is_ambiguous(old, &hunk) => tally.ambiguous += 1,
-            Outcome::Refused => tally.refused += 1,
+        let outcome = outcome(result, &expected, &text);
+        let is_ambiguous = is_ambiguous(old, &hunk);
+        tallies
+            .entry(how)
+            .or_default()
+            .count(&outcome, is_ambiguous);
+        forms.entry(form).or_default().count(&outcome, is_ambiguous);
+        match outcome {
+            Outcome::Right | Outcome::Refused => {}
             Outcome::Wrong(after) => {
-                tally.wrong += 1;
                 wrong.push(format!(
-                    "{how:?} of {}:{}\n{}\nbecame\n{}",
+                    "{how:?} as {form:?} of {}:{}\n{}\nbecame\n{}",
                     versions[file].path.display(),
                     hunk.line + 1,
                     shown(&quoted),
@@ -164,6 +202,7 @@ fn misquoted_hunks_land_where_they_belong_or_nowhere() {
         }
     }
     report("misquoted", &tallies);
+    report("in the form", &forms);
     let sum = |part: fn(&Tally) -> usize| tallies.values().map(part).sum::<usize>();
     assert!(
         wrong.is_empty(),
@@ -200,9 +239,17 @@ fn an_edit_whose_place_is_gone_lands_nowhere() {
         };
         tried += 1;
         let text = hunk.removed(old);
-        match search_and_replace(&text, &quoted.before(), &quoted.after()) {
-            Err(NoPlace::AlreadyApplied { .. }) => said += 1,
+        let form = FORMS[dice.below(FORMS.len())];
+        let result = match form.patch(old, &quoted, &mut dice) {
+            Some(patch) => patched(&text, &patch),
+            None => match search_and_replace(&text, &quoted.before(), &quoted.after()) {
+                Err(NoPlace::AlreadyApplied { .. }) => Ok(text.clone()),
+                result => result.map_err(|refusal| refusal.to_string()),
+            },
+        };
+        match result {
             Err(_) => {}
+            Ok(after) if after == text => said += 1,
             Ok(after) => wrong.push(format!(
                 "{how:?} of {}\n{}\nbecame\n{}",
                 versions[file].path.display(),
@@ -233,7 +280,7 @@ pub(super) fn difference(expected: &str, after: &str) -> String {
     diff.unified_diff().context_radius(2).to_string()
 }
 
-fn report(what: &str, tallies: &BTreeMap<Misquote, Tally>) {
+fn report<K: std::fmt::Debug>(what: &str, tallies: &BTreeMap<K, Tally>) {
     for (how, tally) in tallies {
         announce(&format!("{what} {how:?}: {tally:?}"));
     }

@@ -23,6 +23,8 @@ impl Dice {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Misquote {
     Exact,
+    /// From after the indentation of the first line on.
+    Begun,
     TrailingSpaces,
     DoubledSpaces,
     Dedented,
@@ -41,8 +43,9 @@ pub(crate) enum Misquote {
 }
 
 /// Those of which the text says by itself what they mean; the others need the version that was read.
-pub(crate) const MISQUOTES: [Misquote; 15] = [
+pub(crate) const MISQUOTES: [Misquote; 16] = [
     Misquote::Exact,
+    Misquote::Begun,
     Misquote::TrailingSpaces,
     Misquote::DoubledSpaces,
     Misquote::Dedented,
@@ -68,6 +71,7 @@ pub(crate) fn misquoted(hunk: &Hunk, how: Misquote, dice: &mut Dice) -> Option<H
         .collect();
     match how {
         Misquote::Exact | Misquote::TextHasCarriageReturns => {}
+        Misquote::Begun => begun(rows)?,
         Misquote::TrailingSpaces => {
             for (sign, row) in rows.iter_mut() {
                 if *sign != '+' {
@@ -157,6 +161,26 @@ fn filled(row: &str) -> bool {
 
 fn indent(row: &str) -> usize {
     row.len() - row.trim_start_matches(' ').len()
+}
+
+/// Takes the indentation of the first line away; `None` where it is not the same before and after.
+fn begun(rows: &mut [(char, String)]) -> Option<()> {
+    let signs: Vec<char> = rows.iter().map(|(sign, _)| *sign).collect();
+    let is_paired = match signs.first()? {
+        ' ' => true,
+        '-' => signs.iter().find(|sign| **sign != '-') == Some(&'+'),
+        _ => false,
+    };
+    // What differs at its beginning already, nobody can bring back.
+    let new = rows.iter().find(|(sign, _)| *sign != '-')?;
+    if !is_paired || indent(&new.1) != indent(&rows[0].1) {
+        return None;
+    }
+    for without in ['+', '-'] {
+        let (_, row) = rows.iter_mut().find(|(sign, _)| *sign != without)?;
+        row.drain(..indent(row));
+    }
+    Some(())
 }
 
 /// Moves all lines sideways alike; `None` where they cannot be.

@@ -1,6 +1,8 @@
 //! Edits as models write them, from the differences of real packages: none lands in the wrong place.
 
 mod corpus;
+mod forms;
 mod misquote;
 mod packages;
 mod stamped;
+mod twins;
