@@ -45,6 +45,11 @@ pub(super) fn expand(folder: &Path, pattern: &[Letter], max: usize) -> Option<Ve
         found = below;
     }
     if found.is_empty() {
+        // What is not there yet may be a hidden file when the command runs.
+        let last = pattern.rsplit(is_slash).next().unwrap_or_default();
+        if last.first().is_some_and(|letter| letter.it == '.') {
+            return None;
+        }
         let text: String = pattern.iter().map(|letter| letter.it).collect();
         found.push(folder.join(text));
     }

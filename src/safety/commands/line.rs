@@ -122,6 +122,13 @@ pub(super) fn take_apart(source: &str, home: &Path, folders: Folders) -> Line {
         refuse("it cannot be read as a command line with certainty");
         return line;
     };
+    if let Some(range) = super::hidden::substitution(source, tree.root_node()) {
+        line.unclear.push(Unclear {
+            range,
+            why: "what may be run in it cannot be told from text",
+            is_hostile: false,
+        });
+    }
     let mut reader = Reader {
         source,
         home,

@@ -10,6 +10,7 @@ mod conditions;
 mod find;
 mod git;
 mod glob;
+mod hidden;
 mod history;
 mod interpreters;
 mod judge;
