@@ -119,6 +119,9 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         },
     );
     if let Ok(reverted) = &result {
+        if !std::mem::replace(&mut begun, true) {
+            session.record(vec![started(&session, &wanted)]);
+        }
         restore_repository(&session, &wanted, reverted);
     }
     record(&session, &wanted, &result, begun);
