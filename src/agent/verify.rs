@@ -135,6 +135,7 @@ impl Verifier {
             scratch: shadow.scratch(),
             writable: shadow.writable(),
             confined: !services.config.proof.unconfined,
+            local_sockets: services.config.proof.local_sockets,
             variables: shadow.environment(),
         };
         let policy = Policy::new(&services.host, &services.config, workspace);

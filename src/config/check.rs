@@ -350,6 +350,11 @@ fn danger(value: &DeValue<'_>, key: &str) -> Option<String> {
         ("unconfined", DeValue::Boolean(true)) => Some(
             "code of the project runs with all your rights where it cannot be confined".to_owned(),
         ),
+        ("local_sockets", DeValue::Boolean(true)) => Some(
+            "code of the project can then reach sockets of other programs, such as an agent of keys, where they cannot \
+             be told from its own"
+                .to_owned(),
+        ),
         ("max_file_size_mb", DeValue::Integer(number)) if number.to_string() == "0" => {
             Some("no file can be read or written".to_owned())
         }

@@ -358,6 +358,9 @@ pub struct Proof {
     pub test_timeout: u64,
     /// Whether project code may run in proofs on a machine that cannot confine it.
     pub unconfined: bool,
+    /// Whether project code may make local (Unix) sockets in proofs and tools. It can then also reach those of other
+    /// programs that cannot be told from its own, for example an agent of keys or a container engine.
+    pub local_sockets: bool,
     /// Seconds without work after which the second language server is ended.
     pub idle_timeout: u64,
 }
@@ -370,6 +373,7 @@ impl Default for Proof {
             check_timeout: 300,
             test_timeout: 600,
             unconfined: false,
+            local_sockets: false,
             idle_timeout: 300,
         }
     }

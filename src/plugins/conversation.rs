@@ -171,6 +171,7 @@ impl Errand<'_> {
                     file_bytes: Some(LIBRARY_BYTES_MAX),
                 },
                 world: true,
+                local_sockets: false,
             }),
             launcher: self.host.executable.clone(),
         }

@@ -1,14 +1,17 @@
 //! Worlds of its own for a confined child: a network, processes, mounts (spec: Sandbox for untrusted code).
 //!
 //! In a namespace of processes everything that a child started ends with it, also what left its group, and nothing
-//! outside can be signalled. In one of mounts the sockets of other programs of the user, such as the session bus, an agent
-//! of keys or a container engine, are covered: they could be asked to do what the child cannot.
+//! outside can be signalled. In one of mounts everything is read-only but what the child may write ([`super::view`]). A
+//! child that was allowed to make local sockets finds those of other programs of the user covered there, as far as they
+//! are known: the session bus, an agent of keys or a container engine could be asked to do what the child cannot.
 
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
+
+use super::view;
 
 /// Sockets that are covered; a machine with more keeps them by the filter.
 const SOCKETS_MAX: usize = 512;
@@ -20,7 +23,11 @@ pub(super) struct Apart {
     pub(super) network: bool,
     /// Processes: the first that this one starts is the first there.
     pub(super) processes: bool,
-    /// No socket of another program can be reached by its path.
+    /// Mounts, of which only those that it may write can be changed in any way.
+    pub(super) files: bool,
+    /// Shared memory, empty at first.
+    pub(super) memory: bool,
+    /// No known socket of another program can be reached by its path.
     pub(super) sockets: bool,
 }
 
@@ -29,37 +36,44 @@ pub(super) struct Apart {
 pub(super) struct Wanted<'order> {
     /// A network of its own.
     pub(super) network: bool,
-    /// Processes and mounts of its own.
+    /// Processes of its own.
     pub(super) world: bool,
-    /// Folders in which sockets stay as they are.
+    /// Sockets of others have to be covered.
+    pub(super) cover: bool,
+    /// Folders that can be changed, and in which sockets stay as they are.
     pub(super) own: &'order [PathBuf],
 }
 
 /// Leaves for worlds of its own, as far as the machine allows. This process must have no other thread. An error means
 /// that it is neither here nor there, and good for nothing.
 pub(super) fn leave(wanted: Wanted<'_>) -> Result<Apart, String> {
-    let world = CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWNS | CloneFlags::CLONE_NEWIPC;
-    let network = CloneFlags::CLONE_NEWNET;
-    let sockets = if wanted.world {
+    let files = CloneFlags::CLONE_NEWNS;
+    let world = files | CloneFlags::CLONE_NEWPID | CloneFlags::CLONE_NEWIPC;
+    let network = if wanted.network {
+        CloneFlags::CLONE_NEWNET
+    } else {
+        CloneFlags::empty()
+    };
+    let sockets = if wanted.cover {
         sockets(wanted.own)
     } else {
         None
     };
     let mut apart = Apart::default();
-    if wanted.world {
-        let flags = if wanted.network {
-            world | network
-        } else {
-            world
-        };
-        if enter(flags)? {
-            apart.processes = true;
-            apart.network = wanted.network;
-            apart.sockets = sockets.is_some_and(|sockets| cover(&sockets).is_ok());
-        }
-    }
-    if wanted.network && !apart.network {
+    let mut has_mounts = false;
+    if wanted.world && enter(world | network)? {
+        (apart.processes, has_mounts) = (true, true);
+        apart.network = wanted.network;
+    } else if enter(files | network)? {
+        has_mounts = true;
+        apart.network = wanted.network;
+    } else if wanted.network {
         apart.network = enter(network)?;
+    }
+    if has_mounts && view::part().is_ok() {
+        apart.sockets = sockets.is_some_and(|sockets| cover(&sockets).is_ok());
+        apart.files = view::freeze(wanted.own).is_ok();
+        apart.memory = view::empty_shared_memory().is_ok();
     }
     if apart.network {
         // Tests that talk to themselves need a loopback interface; without one they fail, but nothing gets out.
@@ -107,11 +121,9 @@ fn sockets(own: &[PathBuf]) -> Option<Vec<PathBuf>> {
     (paths.len() <= SOCKETS_MAX).then_some(paths)
 }
 
-/// Lays the null device over every socket.
+/// Lays the null device over every socket. These mounts must be parted from those of others.
 fn cover(sockets: &[PathBuf]) -> nix::Result<()> {
     let nothing = None::<&Path>;
-    let private = MsFlags::MS_REC | MsFlags::MS_PRIVATE;
-    mount(nothing, "/", nothing, private, nothing)?;
     for socket in sockets {
         let null = Some(Path::new("/dev/null"));
         let covered = mount(null, socket.as_path(), nothing, MsFlags::MS_BIND, nothing);

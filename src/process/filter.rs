@@ -15,7 +15,7 @@ const fn number(x86_64: i64, aarch64: i64) -> i64 {
 }
 
 /// Calls that fail with "not permitted", whatever their arguments.
-const REFUSED: [i64; 46] = [
+const REFUSED: [i64; 51] = [
     number(101, 117), // ptrace
     number(310, 270), // process_vm_readv
     number(311, 271), // process_vm_writev
@@ -34,6 +34,7 @@ const REFUSED: [i64; 46] = [
     432,              // fsmount
     433,              // fspick
     442,              // mount_setattr
+    467,              // open_tree_attr
     number(161, 51),  // chroot
     number(272, 97),  // unshare
     number(308, 268), // setns
@@ -59,15 +60,39 @@ const REFUSED: [i64; 46] = [
     number(164, 170), // settimeofday
     number(227, 112), // clock_settime
     number(305, 266), // clock_adjtime
+    number(159, 171), // adjtimex
     number(170, 161), // sethostname
+    number(171, 162), // setdomainname
+    number(172, 171), // iopl, on other machines the one above
+    number(173, 171), // ioperm, likewise
     number(153, 58),  // vhangup
     number(300, 262), // fanotify_init
 ];
+
+/// Calls that change attributes of files: programs know file systems that have none. Modes and times are not among
+/// them: builds set those of their own files all the time, and a filter does not see which file it is.
+const ATTRIBUTES: [i64; 9] = [
+    number(188, 5),  // setxattr
+    number(189, 6),  // lsetxattr
+    number(190, 7),  // fsetxattr
+    number(197, 14), // removexattr
+    number(198, 15), // lremovexattr
+    number(199, 16), // fremovexattr
+    463,             // setxattrat
+    466,             // removexattrat
+    469,             // file_setattr
+];
+
+/// Numbers of calls that kernels may have some day: nobody has looked at what they do.
+const UNKNOWN: std::ops::Range<i64> = 470..486;
 
 const CLONE: i64 = number(56, 220);
 const CLONE3: i64 = 435;
 const IOCTL: i64 = number(16, 29);
 const SOCKET: i64 = number(41, 198);
+const SOCKETPAIR: i64 = number(53, 199);
+const MKNOD: i64 = 133;
+const MKNODAT: i64 = number(259, 33);
 
 /// What `clone` may not make: namespaces for mounts, control groups, names, messages, users, processes, the network.
 const NAMESPACES: [u64; 7] = [
@@ -83,28 +108,44 @@ const NAMESPACES: [u64; 7] = [
 /// Requests that put words into the terminal of whoever started us.
 const TYPING: [u64; 2] = [0x5412, 0x541c];
 
+/// The bits of a file's mode that say what it is, and those of devices.
+const KIND: u64 = 0o170_000;
+const DEVICES: [u64; 2] = [0o020_000, 0o060_000];
+
+/// The bits of a socket's type that are no flags, and the types whose pairs could be connected to others afterwards.
+const SOCKET_TYPE: u64 = 0xf;
+const FREE: [u64; 2] = [2, 3];
+
 const UNIX: u64 = 1;
 const INTERNET: [u64; 2] = [2, 10];
 const NETLINK: u64 = 16;
 
 const NOT_PERMITTED: u32 = 1;
 const NOT_KNOWN: u32 = 38;
+const NOT_SUPPORTED: u32 = 95;
 
-/// Which sockets a child may make.
+/// What a child may do that is not always harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Sockets {
-    /// For the internet: harmless where it has a network of its own.
+pub(super) struct Allowed {
+    /// Sockets for the internet: harmless where it has a network of its own.
     pub(super) internet: bool,
-    /// For other programs of this machine: harmless where none of theirs can be reached.
+    /// Sockets for other programs of this machine: harmless where none of theirs can be reached.
     pub(super) local: bool,
+    /// Attributes of files: harmless where those of others cannot be changed.
+    pub(super) attributes: bool,
 }
 
 /// Refuses all this to this process and what it starts, for ever.
-pub(super) fn refuse(sockets: Sockets) -> Result<(), String> {
-    let programs = [
-        (plain(sockets), NOT_PERMITTED),
-        (vec![(CLONE3, Vec::new())], NOT_KNOWN),
+pub(super) fn refuse(allowed: Allowed) -> Result<(), String> {
+    let any = |call| (call, Vec::new());
+    let unknown = UNKNOWN.chain([CLONE3]).map(any);
+    let mut programs = vec![
+        (plain(allowed), NOT_PERMITTED),
+        (unknown.collect(), NOT_KNOWN),
     ];
+    if !allowed.attributes {
+        programs.push((ATTRIBUTES.into_iter().map(any).collect(), NOT_SUPPORTED));
+    }
     for (rules, errno) in programs {
         let program = compile(rules, errno).map_err(|error| format!("no filter: {error}"))?;
         seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))?;
@@ -253,19 +294,30 @@ const ASKING: [u64; 2] = [0x5401, 0x541b];
 
 pub(super) type Rules = Vec<(i64, Vec<Vec<(u8, SeccompCmpOp, u64)>>)>;
 
-fn plain(sockets: Sockets) -> Rules {
+fn plain(allowed: Allowed) -> Rules {
     let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
     let each = |argument: u8, all: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
         let one = |value: &u64| vec![(argument, SeccompCmpOp::Eq, *value)];
         all.iter().map(one).collect()
     };
     rules.push((IOCTL, each(1, &TYPING)));
+    let masked = |argument: u8, mask: u64, all: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
+        let one = |value: &u64| vec![(argument, SeccompCmpOp::MaskedEq(mask), *value)];
+        all.iter().map(one).collect()
+    };
     let namespaces = NAMESPACES.iter();
     let namespaces = namespaces.map(|flag| vec![(0, SeccompCmpOp::MaskedEq(*flag), *flag)]);
     rules.push((CLONE, namespaces.collect()));
-    let allowed = INTERNET.into_iter().filter(|_| sockets.internet);
-    let allowed = allowed.chain([UNIX].into_iter().filter(|_| sockets.local));
-    let others = allowed.chain([NETLINK]);
+    rules.push((MKNODAT, masked(2, KIND, &DEVICES)));
+    if X86_64 {
+        rules.push((MKNOD, masked(1, KIND, &DEVICES)));
+    }
+    if !allowed.local {
+        rules.push((SOCKETPAIR, masked(1, SOCKET_TYPE, &FREE)));
+    }
+    let families = INTERNET.into_iter().filter(|_| allowed.internet);
+    let families = families.chain([UNIX].into_iter().filter(|_| allowed.local));
+    let others = families.chain([NETLINK]);
     let others = others.map(|family| (0, SeccompCmpOp::Ne, family));
     rules.push((SOCKET, vec![others.collect()]));
     rules

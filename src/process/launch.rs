@@ -1,10 +1,11 @@
 //! Becomes a child program after tying it to its parent and confining it (spec: Sandbox for untrusted code).
 //!
 //! `meliora __launch ORDER PROGRAM ARGS…` runs before any thread or runtime exists, which is what user namespaces
-//! need. Layers, from outside in: end with the parent; limits, no core dumps; no network (a network namespace with only a
-//! loopback interface; where that is refused, a filter that refuses internet sockets); where it is wanted, processes and
-//! mounts of its own ([`super::apart`]), for which a second stage of ours is the first process; writes only to the named
-//! folders and no reading of the hidden ones (Landlock); no new privileges; a filter of system calls
+//! need. Layers, from outside in: end with the parent; nothing that was open; limits, no core dumps; no network (a network
+//! namespace with only a loopback interface; where that is refused, a filter that refuses internet sockets); mounts of its
+//! own, read-only but for the named folders ([`super::view`]); where it is wanted, processes of its own
+//! ([`super::apart`]), for which a second stage of ours is the first process; writes only to the named folders and no
+//! reading of the hidden ones (Landlock); no capabilities and no new privileges; a filter of system calls
 //! ([`super::filter`]).
 
 use std::path::PathBuf;
@@ -41,10 +42,12 @@ pub struct Ability {
     pub writes: bool,
     /// A network namespace can be made.
     pub network_namespace: bool,
-    /// Namespaces of processes and mounts can be made, so that nothing outlives a child and no socket of another
-    /// program is in reach.
+    /// Namespaces of processes can be made, so that nothing outlives a child.
     #[serde(default)]
     pub world: bool,
+    /// Namespaces of mounts can be made, so that also modes, owners and times of what is outside stay.
+    #[serde(default)]
+    pub files: bool,
     /// System calls can be refused.
     #[serde(default)]
     pub filter: bool,
@@ -64,10 +67,13 @@ pub struct Confinement {
     /// What it may use up.
     #[serde(default)]
     pub caps: Caps,
-    /// Whether it has processes and mounts of its own, where that can be had: all that it started ends with it, and
-    /// no socket of another program is in its reach. Elsewhere it cannot make local sockets.
+    /// Whether it has processes of its own, where that can be had: all that it started ends with it.
     #[serde(default)]
     pub world: bool,
+    /// Whether it may make local sockets, where those of other programs can be covered. Not all can be known: one that
+    /// was renamed after it was made, or belongs to a container, stays in its reach.
+    #[serde(default)]
+    pub local_sockets: bool,
 }
 
 /// What was done for a child before its launcher was started again as the first process of a namespace.
@@ -77,7 +83,11 @@ pub struct Done {
     pub is_second: bool,
     /// It has a network of its own.
     pub network: bool,
-    /// Sockets of other programs are covered.
+    /// Nothing can be changed but what it may write.
+    pub files: bool,
+    /// It has shared memory of its own.
+    pub memory: bool,
+    /// Known sockets of other programs are covered.
     pub sockets: bool,
 }
 
@@ -115,10 +125,12 @@ mod linux {
         RulesetCreatedAttr, RulesetStatus, Scope,
     };
     use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
+    use rustix::thread::{CapabilitySet, CapabilitySets};
 
     use super::{Ability, COMMAND, Caps, Confinement, Done, EXIT_REFUSED, Order};
     use crate::process::apart::{self, Wanted};
-    use crate::process::filter::{self, Sockets};
+    use crate::process::filter::{self, Allowed};
+    use crate::process::view;
 
     /// What shells add to the number of a signal that ended a program.
     const SIGNALLED: i32 = 128;
@@ -140,6 +152,7 @@ mod linux {
         let apart = apart::leave(Wanted {
             network: true,
             world: true,
+            cover: false,
             own: &[],
         })
         .unwrap_or_default();
@@ -150,15 +163,18 @@ mod linux {
             required: true,
             caps: Caps::default(),
             world: false,
+            local_sockets: false,
         };
-        let everything = Sockets {
+        let everything = Allowed {
             internet: true,
             local: true,
+            attributes: true,
         };
         Ability {
-            writes: confine_files(&confinement).is_ok(),
+            writes: confine_files(&confinement, Done::default()).is_ok(),
             network_namespace: apart.network,
-            world: apart.processes && apart.sockets,
+            world: apart.processes,
+            files: apart.files,
             filter: filter::refuse(everything).is_ok(),
         }
     }
@@ -181,6 +197,7 @@ mod linux {
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| "this command is for internal use".to_owned())?;
         follow_parent(order.parent)?;
+        close_inherited()?;
         let mut command = Command::new(&program);
         command.args(arguments);
         if order.done.is_second {
@@ -190,11 +207,14 @@ mod linux {
         let apart = apart::leave(Wanted {
             network: !order.confinement.network,
             world: order.confinement.world,
+            cover: order.confinement.local_sockets,
             own: &order.confinement.writable,
         })?;
         order.done = Done {
             is_second: apart.processes,
             network: apart.network,
+            files: apart.files,
+            memory: apart.memory,
             sockets: apart.sockets,
         };
         if apart.processes {
@@ -253,14 +273,30 @@ mod linux {
         }
     }
 
+    /// Closes what whoever started us left open: a child would write there past all that confines it.
+    fn close_inherited() -> Result<(), String> {
+        const STANDARD_MAX: i32 = 2;
+        let open = std::fs::read_dir("/proc/self/fd")
+            .map_err(|error| format!("cannot see what is open: {error}"))?;
+        let numbers = open.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());
+        let numbers: Vec<i32> = numbers.collect();
+        for number in numbers.into_iter().filter(|number| *number > STANDARD_MAX) {
+            // Nothing of ours is open yet. One of them was the folder that was read, and is closed.
+            let _ = nix::unistd::close(number);
+        }
+        Ok(())
+    }
+
     fn confine(confinement: &Confinement, done: Done) -> Result<(), String> {
         cap(confinement.caps)?;
-        let sockets = Sockets {
+        let allowed = Allowed {
             internet: confinement.network || done.network,
-            local: !confinement.world || done.sockets,
+            local: confinement.local_sockets && done.sockets,
+            attributes: done.files,
         };
         // The filter comes last: it refuses nothing that the others need, and needs no new privileges, which they set.
-        match confine_files(confinement).and_then(|()| filter::refuse(sockets)) {
+        let confined = confine_files(confinement, done).and_then(|()| renounce());
+        match confined.and_then(|()| filter::refuse(allowed)) {
             Err(reason) if confinement.required => Err(format!(
                 "this machine cannot confine the child ({reason}); see `meliora doctor`; proofs do without by \
                  proof.unconfined, `frames replay` by --trust"
@@ -292,7 +328,27 @@ mod linux {
         Ok(())
     }
 
-    fn confine_files(confinement: &Confinement) -> Result<(), String> {
+    /// Gives up every capability, also for the programs of root that are started later.
+    fn renounce() -> Result<(), String> {
+        let all = (0..u64::BITS).map(|bit| CapabilitySet::from_bits_retain(1 << bit));
+        for one in all {
+            // Who has the right to nothing at all cannot take it from others either. Beyond the last is an error.
+            if rustix::thread::remove_capability_from_bounding_set(one).is_err() {
+                break;
+            }
+        }
+        let none = CapabilitySets {
+            effective: CapabilitySet::empty(),
+            permitted: CapabilitySet::empty(),
+            inheritable: CapabilitySet::empty(),
+        };
+        // Where there is no such set there is nothing in it.
+        let _ = rustix::thread::clear_ambient_capability_set();
+        rustix::thread::set_capabilities(None, none)
+            .map_err(|error| format!("capabilities stay: {error}"))
+    }
+
+    fn confine_files(confinement: &Confinement, done: Done) -> Result<(), String> {
         let all = AccessFs::from_all(ABI::V5);
         let read = AccessFs::from_read(ABI::V5);
         let mut readable = Vec::new();
@@ -307,7 +363,9 @@ mod linux {
             // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
             // hidden can be listed, as the folders above it have to be.
             let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
+            let memory = done.memory.then(|| Path::new(view::SHARED_MEMORY));
             let writable = confinement.writable.iter().map(PathBuf::as_path);
+            let writable = writable.chain(memory);
             let grants = std::iter::once((Path::new("/"), AccessFs::ReadDir.into()))
                 .chain(readable.iter().map(|path| (path.as_path(), read)))
                 .chain(devices.into_iter().chain(writable).map(|path| (path, all)));

@@ -13,6 +13,8 @@ mod filter;
 pub mod launch;
 pub mod memory;
 pub mod pipe;
+#[cfg(target_os = "linux")]
+mod view;
 
 use std::collections::BTreeMap;
 use std::io;

@@ -65,6 +65,8 @@ pub struct Room {
     pub writable: Vec<PathBuf>,
     /// Whether children must not start where they cannot be confined.
     pub confined: bool,
+    /// Whether children may make local sockets.
+    pub local_sockets: bool,
     /// Variables that keep tools inside these folders.
     pub variables: BTreeMap<String, String>,
 }
@@ -87,6 +89,7 @@ impl Room {
                 required: self.confined,
                 caps: Caps::default(),
                 world: false,
+                local_sockets: self.local_sockets,
             }),
             launcher: host.executable.clone(),
         }
@@ -243,6 +246,7 @@ mod tests {
             scratch: "/c/scratch".into(),
             writable: vec!["/c".into()],
             confined: true,
+            local_sockets: false,
             variables: BTreeMap::new(),
         };
         let seen = room.environment(&host);

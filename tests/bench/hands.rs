@@ -173,12 +173,13 @@ fn sandbox(rounds: usize) {
             file_bytes: Some(1 << 30),
         },
         world,
+        local_sockets: false,
     };
     let bubble = "--ro-bind / / --unshare-all --die-with-parent /usr/bin/true";
     let ways = [
         ("nothing", "/usr/bin/true", "", None, ""),
         (
-            "Landlock, filter, limits",
+            "Landlock, filter, limits, read-only mounts",
             "/usr/bin/true",
             "",
             Some(confinement(true, false)),

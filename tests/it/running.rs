@@ -23,6 +23,10 @@ pub(crate) struct Scene {
 
 impl Scene {
     pub(crate) fn new(files: &[(&str, &str)]) -> Self {
+        Self::with(Config::default(), files)
+    }
+
+    pub(crate) fn with(config: Config, files: &[(&str, &str)]) -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let workspace = base.join("work");
@@ -41,13 +45,17 @@ impl Scene {
         std::fs::write(base.join("home/.ssh/id"), "a key").expect("written");
         let executable = PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
         let host = Host::from_environment(executable, environment);
-        let services = Services::new(host, Config::default(), Redactor::default());
+        let services = Services::new(host, config, Redactor::default());
         let verifier = Verifier::open_any(&services, &workspace, &BTreeMap::new());
         Self {
             _folder: folder,
             base,
             verifier: verifier.expect("it opens"),
         }
+    }
+
+    pub(crate) fn tree(&self) -> &Path {
+        self.verifier.tree()
     }
 
     async fn run(&mut self, edits: &EditSet, job: &Job) -> Ran {

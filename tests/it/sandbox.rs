@@ -3,12 +3,14 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use meliora::config::Config;
 use meliora::permit::Purpose;
-use meliora::process::launch::{Caps, Confinement};
+use meliora::process::launch::{Caps, Confinement, Done, Order};
 use meliora::process::{self, Command, Environment, Limits};
 use meliora::safety;
 
@@ -50,28 +52,115 @@ async fn what_leaves_its_group_ends_with_its_tool() {
     assert!(stdout(&again).ends_with("survived\n"), "{again:?}");
 }
 
-#[tokio::test]
-async fn sockets_of_other_programs_are_out_of_reach_and_own_ones_work() {
-    let mut scene = Scene::new(&[]);
-    let agent = scene.base.join("agent.sock");
-    let _agent = UnixListener::bind(&agent).expect("bound");
-    let name = format!("meliora-test-{}", std::process::id());
-    let address = SocketAddr::from_abstract_name(&name).expect("a name");
-    let _bus = UnixListener::bind_addr(&address).expect("bound");
+/// What a program finds of sockets: those at `paths`, an abstract one, its own, and pairs.
+async fn sockets_in_reach(scene: &mut Scene, paths: &[PathBuf], name: &str) -> String {
     let script = format!(
         "import os, socket\n\
-         def reach(address):\n    s = socket.socket(socket.AF_UNIX)\n    try:\n        s.connect(address)\n        return 'reached'\n    \
-         except OSError as error:\n        return 'refused'\n\
-         print(reach('{}'), reach('\\0{name}'))\n\
-         own = os.environ['TMPDIR'] + '/own'\n\
-         listening = socket.socket(socket.AF_UNIX)\n\
-         listening.bind(own)\nlistening.listen()\nprint(reach(own))\n",
-        agent.display()
+         def tried(act):\n    try:\n        return act() or 'reached'\n    except OSError as error:\n        return 'refused'\n\
+         def reach(address):\n    return tried(lambda: socket.socket(socket.AF_UNIX).connect(address))\n\
+         print(*[reach(path) for path in {paths:?}], reach('\\0{name}'))\n\
+         def serve():\n    own = os.environ['TMPDIR'] + '/own'\n    listening = socket.socket(socket.AF_UNIX)\n    \
+         listening.bind(own)\n    listening.listen()\n    return reach(own)\n\
+         print(tried(serve))\n\
+         pair = lambda kind: lambda: (socket.socketpair(type=kind), None)[1]\n\
+         print(tried(pair(socket.SOCK_STREAM)), tried(pair(socket.SOCK_DGRAM)))\n"
     );
     let ran = scene
         .shell(&format!("python3 - <<'END'\n{script}END\n"))
         .await;
-    assert_eq!(stdout(&ran), "refused refused\nreached\n", "{ran:?}");
+    stdout(&ran)
+}
+
+#[tokio::test]
+async fn local_sockets_are_those_of_nobody_unless_that_was_set() {
+    let mut scene = Scene::new(&[]);
+    let plain = scene.base.join("agent.sock");
+    let _plain = UnixListener::bind(&plain).expect("bound");
+    // What listens under a name that it was not bound to cannot be found in any table.
+    let moved = scene.base.join("master.sock");
+    let _moved = UnixListener::bind(scene.base.join("master.new")).expect("bound");
+    std::fs::rename(scene.base.join("master.new"), &moved).expect("renamed");
+    let name = format!("meliora-test-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let _bus = UnixListener::bind_addr(&address).expect("bound");
+    let paths = [plain, moved];
+    let found = sockets_in_reach(&mut scene, &paths, &name).await;
+    assert_eq!(found, "refused refused refused\nrefused\nreached refused\n");
+
+    let mut config = Config::default();
+    config.proof.local_sockets = true;
+    let mut scene = Scene::with(config, &[]);
+    let found = sockets_in_reach(&mut scene, &paths[..1], &name).await;
+    assert_eq!(found, "refused refused\nreached\nreached reached\n");
+}
+
+#[tokio::test]
+async fn modes_owners_and_times_outside_stay_as_they_are() {
+    let mut scene = Scene::new(&[("a.txt", "one\n"), ("run.sh", "echo ran\n")]);
+    let base = scene.base.display().to_string();
+    let state = |path: &str| {
+        let found = scene.base.join(path).metadata().expect("it is there");
+        let modified = found.modified().expect("a time");
+        (found.permissions().mode(), found.uid(), modified)
+    };
+    let outside = ["work/a.txt", "work", "home/.ssh/id", "home/.ssh"];
+    let before = outside.map(state);
+    let line = format!(
+        "cd {base}; for each in {}; do chmod 777 $each; chown 65534 $each; touch -d 2100-01-01 $each; \
+         setfattr -n user.a -v b $each; done; ln work/a.txt home/b; mkdir home/c; cd - > /dev/null\n\
+         chmod 755 run.sh; touch -d 2100-01-01 run.sh; ./run.sh; touch $TMPDIR/own $CARGO_TARGET_DIR/own; \
+         chmod 600 $TMPDIR/own; pwd",
+        outside.join(" ")
+    );
+    let ran = scene.shell(&line).await;
+    let tree = std::fs::canonicalize(scene.tree()).expect("it is there");
+    assert_eq!(
+        stdout(&ran),
+        format!("ran\n{}\n", tree.display()),
+        "{ran:?}"
+    );
+    let state = |path: &str| {
+        let found = scene.base.join(path).metadata().expect("it is there");
+        let modified = found.modified().expect("a time");
+        (found.permissions().mode(), found.uid(), modified)
+    };
+    assert_eq!(outside.map(state), before, "{ran:?}");
+}
+
+#[test]
+fn what_was_open_when_a_program_is_confined_is_closed() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let leak = folder.path().join("leak.txt");
+    let order = Order {
+        parent: std::process::id(),
+        confinement: Confinement {
+            writable: Vec::new(),
+            hidden: Vec::new(),
+            network: false,
+            required: true,
+            caps: Caps::default(),
+            world: true,
+            local_sockets: false,
+        },
+        done: Done::default(),
+    };
+    let order = serde_json::to_string(&order).expect("it is data");
+    let inside =
+        "echo x >&9; ls /proc/self/fd | wc -l; grep -E 'Cap(Prm|Eff|Bnd|Amb)' /proc/self/status";
+    let line = r#"exec 9>>"$1"; exec "$2" __launch "$3" sh -c "$4""#;
+    let output = std::process::Command::new("sh")
+        .args(["-c", line, "sh"])
+        .arg(&leak)
+        .args([env!("CARGO_BIN_EXE_meliora"), &order, inside])
+        .output()
+        .expect("it starts");
+    assert_eq!(std::fs::read(&leak).expect("it was made"), b"");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let mut lines = text.lines();
+    // The three that everybody has, and the folder that is being listed.
+    assert_eq!(lines.next().map(str::trim), Some("4"), "{output:?}");
+    let rights: Vec<&str> = lines.filter_map(|line| line.split('\t').nth(1)).collect();
+    assert_eq!(rights, ["0000000000000000"; 3], "{output:?}");
 }
 
 #[tokio::test]
@@ -81,8 +170,9 @@ async fn system_calls_that_reach_out_are_refused() {
                   libc = ctypes.CDLL(None, use_errno=True)\n\
                   def call(*numbers):\n    ctypes.set_errno(0)\n    libc.syscall(*numbers)\n    return ctypes.get_errno()\n\
                   print([call(*numbers) for numbers in [(101, 16, 1, 0, 0), (272, 0x10000000), (165, 0, 0, 0, 0, 0), (250, 0, 0, 0), \
-                  (321, 0, 0, 0), (425, 1, 0), (298, 0, 0, 0, 0, 0), (323, 0), (310, 1, 0, 0, 0, 0, 0), (56, 0x10000011, 0, 0, 0, 0)]])\n\
-                  print(call(435, 0, 0))\n\
+                  (321, 0, 0, 0), (425, 1, 0), (298, 0, 0, 0, 0, 0), (323, 0), (310, 1, 0, 0, 0, 0, 0), (56, 0x10000011, 0, 0, 0, 0), \
+                  (467, -100, b'/', 1, 0, 0), (159, 0), (172, 3), (171, b'a', 1), (133, b'a', 0o20600, 259), (259, -100, b'b', 0o60600, 1792)]])\n\
+                  print(call(435, 0, 0), call(480, 0, 0))\n\
                   def make(family):\n    try:\n        socket.socket(family, socket.SOCK_RAW)\n        return 0\n    \
                   except OSError as error:\n        return error.errno\n\
                   print(make(17), make(38), make(40))\n";
@@ -92,7 +182,7 @@ async fn system_calls_that_reach_out_are_refused() {
             .await;
         assert_eq!(
             stdout(&ran),
-            format!("{:?}\n38\n1 1 1\n", [1; 10]),
+            format!("{:?}\n38 38\n1 1 1\n", [1; 16]),
             "{ran:?}"
         );
     }
@@ -100,13 +190,14 @@ async fn system_calls_that_reach_out_are_refused() {
     let usual = "import subprocess, threading, multiprocessing, os\n\
                  t = threading.Thread(target=lambda: print('thread', flush=True)); t.start(); t.join()\n\
                  print(subprocess.run(['echo', 'child'], capture_output=True, text=True).stdout.strip(), flush=True)\n\
-                 p = multiprocessing.Process(target=lambda: os._exit(3)); p.start(); p.join(); print(p.exitcode)\n";
+                 p = multiprocessing.Process(target=lambda: os._exit(3)); p.start(); p.join(); print(p.exitcode)\n\
+                 with multiprocessing.get_context('fork').Pool(2) as pool: print(pool.map(abs, [-1, -2]))\n";
     let ran = scene
         .shell(&format!(
             "cat > usual.py <<'END'\n{usual}END\npython3 usual.py; rm usual.py; exit 7"
         ))
         .await;
-    assert_eq!(stdout(&ran), "thread\nchild\n3\n", "{ran:?}");
+    assert_eq!(stdout(&ran), "thread\nchild\n3\n[1, 2]\n", "{ran:?}");
     assert_eq!(ran.finished.code, Some(7));
 }
 
@@ -159,6 +250,7 @@ async fn a_confined_program_starts_soon() {
             file_bytes: Some(1 << 30),
         },
         world,
+        local_sockets: false,
     };
     let with_network = Confinement {
         network: true,
@@ -167,9 +259,9 @@ async fn a_confined_program_starts_soon() {
     let plain = median("/usr/bin/true", &[], None).await;
     let mut report = vec![format!("true: {plain:.2} ms")];
     for (name, confinement) in [
-        ("Landlock, filter, limits", with_network),
+        ("Landlock, filter, limits, mounts of its own", with_network),
         ("and a network of its own", confinement(false)),
-        ("and processes and mounts of its own", confinement(true)),
+        ("and processes of its own", confinement(true)),
     ] {
         let time = median("/usr/bin/true", &[], Some(confinement)).await;
         report.push(format!("{name}: +{:.2} ms", time - plain));

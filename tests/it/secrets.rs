@@ -119,6 +119,7 @@ async fn code_of_a_project_reads_neither_kept_secrets_nor_the_users_own_keys() {
         scratch: work.clone(),
         writable: vec![work.clone()],
         confined: true,
+        local_sockets: false,
         variables: BTreeMap::new(),
     };
     let bench = Bench {

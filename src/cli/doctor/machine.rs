@@ -35,7 +35,13 @@ pub(super) async fn sandbox(host: &Host) -> Vec<Finding> {
         )];
     }
     match ability(host).await {
-        Ok(ability) => vec![writes(ability), network(ability), world(ability), filter(ability)],
+        Ok(ability) => vec![
+            writes(ability),
+            files(ability),
+            network(ability),
+            world(ability),
+            filter(ability),
+        ],
         Err(reason) => vec![
             Finding::new(
                 Standing::Broken,
@@ -80,18 +86,35 @@ fn network(ability: Ability) -> Finding {
     )
 }
 
+fn files(ability: Ability) -> Finding {
+    if ability.files {
+        return Finding::new(
+            Standing::Good,
+            "modes and times",
+            "of files outside the shadow copy stay as they are, by read-only mounts",
+        );
+    }
+    Finding::new(
+        Standing::Caution,
+        "modes and times",
+        "no namespaces of mounts: project code can change modes and times of your files outside the shadow copy, \
+         although not what is in them",
+    )
+    .advise("allow user namespaces; where you cannot, run in a container or as a user who owns nothing else")
+}
+
 fn world(ability: Ability) -> Finding {
     if ability.world {
         return Finding::new(
             Standing::Good,
             "processes",
-            "nothing outlives a tool's program, and it reaches no socket of others, by namespaces",
+            "nothing outlives a tool's program, by namespaces",
         );
     }
     Finding::new(
         Standing::Caution,
         "processes",
-        "no namespaces of processes and mounts; a filter refuses local sockets to tools' programs instead",
+        "no namespaces of processes",
     )
     .advise(
         "a program that leaves its group may outlive the tool that ran it, confined as it is; allow user namespaces to \
@@ -104,7 +127,7 @@ fn filter(ability: Ability) -> Finding {
         return Finding::new(
             Standing::Good,
             "system calls",
-            "those that reach out of the sandbox are refused by a filter",
+            "those that reach out of the sandbox are refused by a filter, local sockets among them",
         );
     }
     Finding::new(Standing::Caution, "system calls", "this kernel has no filters").advise(

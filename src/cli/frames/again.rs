@@ -150,6 +150,7 @@ fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
         required: true,
         caps: Caps::default(),
         world: false,
+        local_sockets: false,
     });
     if let Environment::Inherited(more) = &mut command.environment {
         for name in ["TMPDIR", "XDG_CACHE_HOME"] {
