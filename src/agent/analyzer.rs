@@ -60,12 +60,7 @@ impl Analyzer {
             host,
             command.confinement,
         );
-        // A build folder of its own: rust-analyzer lets cargo check with a wrapper that compiles nothing, and our checks
-        // would take what that leaves behind for a clean result.
-        let mut environment = room.environment(host);
-        let own = room.target.join("analyzer");
-        environment.insert("CARGO_TARGET_DIR".to_owned(), own.display().to_string());
-        setup.command.environment = Environment::Only(environment);
+        setup.command.environment = Environment::Only(room.environment(host));
         let permit = safety::permit(policy, setup.action())
             .map_err(|refusal| refused(&server.name, refusal.to_string()))?;
         let client = Client::start(setup, &permit).await?;

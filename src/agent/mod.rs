@@ -18,6 +18,7 @@ pub mod keeper;
 pub mod orchestrator;
 pub mod plan;
 pub mod repair;
+mod rooms;
 pub mod shadow;
 pub mod state;
 mod steps;

@@ -11,6 +11,8 @@ use std::time::Duration;
 
 use super::analyzer::{ANSWER_PATIENCE, Analyzer};
 use super::repair::compare::compare;
+use super::rooms;
+use super::shadow::builds::Builder;
 use super::shadow::{self, Shadow, trace};
 use super::task::Services;
 use tokio::sync::oneshot;
@@ -20,8 +22,11 @@ use crate::config::host::Host;
 use crate::config::{self, Config};
 use crate::downstream::registry;
 use crate::event::{CheckRecord, Proof};
+use crate::permit::Purpose;
+use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::semantics::{self, Answer, Code, Found, Question};
+use crate::store::Store;
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem, Severity};
 use crate::text::staging::Staging;
@@ -54,6 +59,7 @@ pub struct Verifier {
     // Not the services: they hold the keeper, which may hold this.
     host: Arc<Host>,
     config: Arc<Config>,
+    redactor: Arc<Redactor>,
     policy: Policy,
     shadow: Shadow,
     room: Room,
@@ -129,21 +135,16 @@ impl Verifier {
         let checker = Checker::of(&services.config, workspace);
         let mut shadow = Shadow::open(&services.host, workspace)?;
         shadow.sync(overlay)?;
-        let room = Room {
-            tree: shadow.tree().to_owned(),
-            target: shadow.target(),
-            scratch: shadow.scratch(),
-            writable: shadow.writable(),
-            confined: !services.config.proof.unconfined,
-            local_sockets: services.config.proof.local_sockets,
-            variables: shadow.environment(),
-        };
+        services.redactor.learn_all(rooms::secrets(&shadow));
+        let room = rooms::room(&services.config, &shadow, Builder::Check);
+        let of_server = rooms::room(&services.config, &shadow, Builder::Server);
         let policy = Policy::new(&services.host, &services.config, workspace);
         Ok(Self {
-            analyzer: start_analyzer(services, &policy, &room, checker),
+            analyzer: start_analyzer(services, &policy, &of_server, checker),
             checker,
             host: Arc::clone(&services.host),
             config: Arc::clone(&services.config),
+            redactor: Arc::clone(&services.redactor),
             policy,
             shadow,
             room,
@@ -163,6 +164,10 @@ impl Verifier {
             .expect("the sync neither panics nor is cancelled");
         let changed = report?.changed;
         verifier.laid = EditSet::default();
+        verifier
+            .redactor
+            .learn_all(rooms::secrets(&verifier.shadow));
+        verifier.room = rooms::room(&verifier.config, &verifier.shadow, Builder::Check);
         let Self {
             shadow, analyzer, ..
         } = &mut verifier;
@@ -202,7 +207,15 @@ impl Verifier {
     /// Lets the project's checker look at the text as it is laid.
     pub async fn check(&mut self) -> Report {
         match self.checker {
-            Some(Checker::Cargo) => cargo::check(self.bench(self.config.proof.check_timeout)).await,
+            Some(Checker::Cargo) => {
+                if let Err(error) = self.shadow.distrust(Builder::Check) {
+                    return Report {
+                        failure: Some(error.to_string()),
+                        ..Report::default()
+                    };
+                }
+                cargo::check(self.bench(&self.room, self.config.proof.check_timeout)).await
+            }
             Some(Checker::Server) => self.survey().await,
             None => Report {
                 failure: Some(Error::NoProject(self.workspace().to_owned()).to_string()),
@@ -325,9 +338,14 @@ impl Verifier {
         job: &Job,
         gone: impl Future<Output = ()>,
     ) -> Result<Ran, String> {
-        let mark = self.prepare(edits)?;
+        let builder = if matches!(job.purpose, Purpose::Tool | Purpose::Test) {
+            Builder::Tool
+        } else {
+            Builder::Shell
+        };
+        let (mark, room) = self.prepare(edits, builder)?;
         let finished = tokio::select! {
-            finished = self.room.run(&self.host, &self.policy, job) => finished,
+            finished = room.run(&self.host, &self.policy, job) => finished,
             () = gone => Err(std::io::Error::other("nobody waits for it any longer")),
         };
         let taken = self.take_back(&mark, job.traces);
@@ -343,12 +361,12 @@ impl Verifier {
     /// Lends the shadow with `edits` laid over the workspace, and waits until it is given back. Afterwards it is as it
     /// was.
     pub async fn lend(&mut self, edits: &EditSet, answer: oneshot::Sender<Result<Loan, String>>) {
-        let mark = match self.prepare(edits) {
-            Ok(mark) => mark,
+        let (mark, room) = match self.prepare(edits, Builder::Shell) {
+            Ok(prepared) => prepared,
             // Whoever wanted it may be gone, here and below.
             Err(error) => return drop(answer.send(Err(error))),
         };
-        let (loan, lender) = Loan::new(self.room.clone());
+        let (loan, lender) = Loan::new(room);
         let traces = match answer.send(Ok(loan)) {
             Ok(()) => lender.back.await.unwrap_or(job::Traces::Dropped),
             Err(_) => job::Traces::Dropped,
@@ -356,10 +374,19 @@ impl Verifier {
         let _ = lender.taken.send(self.take_back(&mark, traces));
     }
 
-    fn prepare(&mut self, edits: &EditSet) -> Result<trace::Mark, String> {
+    /// Makes the shadow and a build folder ready for what is done for a model, where that can be written down.
+    fn prepare(
+        &mut self,
+        edits: &EditSet,
+        builder: Builder,
+    ) -> Result<(trace::Mark, Room), String> {
+        Store::probe(&self.host, self.workspace()).map_err(|error| error.to_string())?;
         self.lay(edits).map_err(|error| error.to_string())?;
+        let distrusted = self.shadow.distrust(builder);
+        distrusted.map_err(|error| error.to_string())?;
         let mark = self.shadow.mark(&self.laid);
-        mark.map_err(|error| error.to_string())
+        let room = rooms::room(&self.config, &self.shadow, builder);
+        Ok((mark.map_err(|error| error.to_string())?, room))
     }
 
     /// Makes the shadow what it was at the mark, and gives what was changed since, where that is wanted.
@@ -425,7 +452,7 @@ impl Verifier {
         if self.checker == Some(Checker::Cargo) {
             self.prove_by_server(edits, &mut proof).await;
         }
-        self.prove_by_tests(edits, &mut proof).await;
+        self.prove_by_tests(edits, &mut proof).await?;
         Ok(proof)
     }
 
@@ -474,12 +501,12 @@ impl Verifier {
         proof.holds &= passed;
     }
 
-    async fn prove_by_tests(&self, edits: &EditSet, proof: &mut Proof) {
+    async fn prove_by_tests(&mut self, edits: &EditSet, proof: &mut Proof) -> Result<(), Error> {
         if proof.problems_after > 0 {
             proof
                 .caveats
                 .push("tests did not run: the project does not compile yet".to_owned());
-            return;
+            return Ok(());
         }
         let config = &self.config;
         let tools = &config.tools.test;
@@ -490,15 +517,21 @@ impl Verifier {
         ];
         if let Some((key, _)) = switches.iter().find(|(_, is_on)| !is_on) {
             let caveat = format!("tests did not run: {key} is false");
-            return proof.caveats.push(caveat);
+            proof.caveats.push(caveat);
+            return Ok(());
         }
         let changed: Vec<PathBuf> = edits.files.keys().cloned().collect();
-        let bench = self.bench(config.proof.test_timeout);
-        let Some(report) = test::run(bench, &changed).await else {
+        self.shadow.distrust(Builder::Test)?;
+        // What tests leave in the sources must not be what the next check sees.
+        let mark = self.shadow.mark(&self.laid)?;
+        let room = rooms::room(config, &self.shadow, Builder::Test);
+        let report = test::run(self.bench(&room, config.proof.test_timeout), &changed).await;
+        self.shadow.take_back(&mark, &self.laid)?;
+        let Some(report) = report else {
             proof
                 .caveats
                 .push("tests did not run: none were found that we know how to run".to_owned());
-            return;
+            return Ok(());
         };
         if !report.success() && !tools.fail_on_error {
             let caveat = "tests fail, which counts for nothing: tools.test.fail_on_error is false";
@@ -511,13 +544,14 @@ impl Verifier {
             report.summary(),
             report.milliseconds,
         ));
+        Ok(())
     }
 
-    fn bench(&self, seconds: u64) -> Bench<'_> {
+    fn bench<'a>(&'a self, room: &'a Room, seconds: u64) -> Bench<'a> {
         Bench {
             host: &self.host,
             policy: &self.policy,
-            room: &self.room,
+            room,
             timeout: Duration::from_secs(seconds),
         }
     }
@@ -615,7 +649,6 @@ fn describe(after: &Report, introduced: &[Problem]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::redact::Redactor;
 
     #[tokio::test]
     async fn project_code_may_run_unconfined_only_where_that_was_set() {

@@ -48,6 +48,7 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         "the task is empty: say what to do"
     );
     let mut session = session::open(&arguments.path)?;
+    session.store.kept()?;
     if let Some(file) = &arguments.record {
         let config = Arc::make_mut(&mut session.services.config);
         config.llm.record.clone_from(file);

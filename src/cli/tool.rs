@@ -223,6 +223,7 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
     let toolbox = toolbox(&call.project)?;
     find(&toolbox, &call.name)?;
     let session = session::open(&call.project)?;
+    session.store.kept()?;
     let title = format!("call {} {}", call.name, call.arguments);
     let title = session.services.redactor.clean(&title).into_owned();
     session.record(vec![RunEvent::Started {

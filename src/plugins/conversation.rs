@@ -161,7 +161,7 @@ impl Errand<'_> {
             environment: Environment::Only(BTreeMap::from(variables)),
             confinement: Some(Confinement {
                 writable: tree.into_iter().chain([own]).collect(),
-                hidden: self.host.hidden(),
+                hidden: self.room.hidden(self.host),
                 network: false,
                 required: true,
                 caps: Caps {

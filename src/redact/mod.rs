@@ -18,7 +18,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use aho_corasick::AhoCorasick;
 
-pub use names::names_a_secret;
+pub use names::{names_a_secret, secret_variables};
 pub use secret::Secret;
 
 /// What stands in place of a secret.

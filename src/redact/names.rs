@@ -126,6 +126,33 @@ pub fn names_a_secret(name: &str) -> bool {
     }) || name.ends_with("APIKEY")
 }
 
+/// The values of a file of variables (`.env`) that are secret: by their names, or because they are the password of an
+/// address.
+pub fn secret_variables(text: &str) -> Vec<String> {
+    let assigned = text.lines().filter_map(|line| {
+        let line = line.trim();
+        let (name, value) = line
+            .strip_prefix("export ")
+            .unwrap_or(line)
+            .split_once('=')?;
+        let value = value.trim();
+        let quoted = ['"', '\'', '`']
+            .into_iter()
+            .find_map(|quote| value.strip_prefix(quote)?.rsplit_once(quote));
+        let plain = value.split(" #").next().unwrap_or(value).trim_end();
+        Some((name.trim(), quoted.map_or(plain, |(inside, _)| inside)))
+    });
+    let secret = assigned.filter_map(|(name, value)| {
+        let is_named = names_a_secret(name) || promise(name).is_some();
+        if is_named && !name.starts_with('#') {
+            return Some(value);
+        }
+        let login = value.split_once("://")?.1.split('/').next()?;
+        Some(login.rsplit_once('@')?.0.split_once(':')?.1)
+    });
+    secret.map(str::to_owned).collect()
+}
+
 /// What a name in any text promises of the value that it is given.
 pub(super) fn promise(name: &str) -> Option<Promise> {
     let words = words(name);
@@ -202,6 +229,14 @@ mod tests {
         ] {
             assert!(!names_a_secret(name), "{name}");
         }
+    }
+
+    #[test]
+    fn a_file_of_variables_says_which_values_are_secret() {
+        let text = "# API_KEY=example\nNODE_ENV=development\nSECRET=abc123planted\nexport API_TOKEN = 'a b#c' # x\n\
+                    DATABASE_URL=\"postgres://me:hunter22@localhost:5432/db\"\nDB_PASSWORD=two words # why\nPORT=3000\n";
+        let expected = ["abc123planted", "a b#c", "hunter22", "two words"];
+        assert_eq!(secret_variables(text), expected);
     }
 
     #[test]

@@ -144,6 +144,29 @@ pub(super) fn open(
     Ok((files, writer, Vec::from_iter(incident)))
 }
 
+/// Whether a journal can be kept in a folder: a look at its files, much cheaper than [`open`].
+pub(super) fn probe(folder: &Path) -> Result<(), Error> {
+    let failed = |path: &Path, source| Error::Io {
+        path: path.to_owned(),
+        source,
+    };
+    durable::make_folder(folder).map_err(|source| failed(folder, source))?;
+    for name in [FILE, KEY_FILE] {
+        let path = folder.join(name);
+        let opened = std::fs::File::options()
+            .read(true)
+            .write(name == FILE)
+            .open(&path);
+        match opened {
+            Ok(_) => {}
+            // The first one makes it.
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            Err(source) => return Err(failed(&path, source)),
+        }
+    }
+    Ok(())
+}
+
 fn open_files(folder: PathBuf) -> Result<(Files, Option<String>), Error> {
     let at = |path: &Path| {
         let path = path.to_owned();

@@ -118,6 +118,19 @@ impl Store {
         }
     }
 
+    /// Whether a journal can be kept for a workspace. Where it cannot, nothing is run for a model: nobody would know.
+    pub fn probe(host: &Host, workspace: &Path) -> Result<(), Error> {
+        journal::probe(&host.state_of(workspace)).map_err(unkept)
+    }
+
+    /// The same of this store.
+    pub fn kept(&self) -> Result<(), Error> {
+        match &self.state {
+            State::Open(_) => Ok(()),
+            State::Absent(reason) => Err(unkept(reason)),
+        }
+    }
+
     /// What should be said once: that there is no store, that a damaged one was put aside.
     pub fn notices(&self) -> &[String] {
         &self.notices
@@ -167,6 +180,12 @@ impl Store {
             State::Absent(reason) => Err(Error::Unavailable(format!("no store: {reason}"))),
         }
     }
+}
+
+fn unkept(reason: impl std::fmt::Display) -> Error {
+    Error::Unavailable(format!(
+        "what is done cannot be written down, so nothing is: {reason}; see that this folder is yours and can be written"
+    ))
 }
 
 /// Milliseconds since the Unix epoch.

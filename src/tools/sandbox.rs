@@ -57,12 +57,12 @@ const OWN_PROGRAMS: [&str; 3] = ["node_modules/.bin", ".venv/bin", "venv/bin"];
 pub struct Room {
     /// The shadow of the workspace root: working directory of every check.
     pub tree: PathBuf,
-    /// Build folder of the proofs.
-    pub target: PathBuf,
     /// Folder for temporary files.
     pub scratch: PathBuf,
     /// Everything that children may write.
     pub writable: Vec<PathBuf>,
+    /// What they may not read besides what nobody may: files of the workspace that may hold secrets.
+    pub secrets: Vec<PathBuf>,
     /// Whether children must not start where they cannot be confined.
     pub confined: bool,
     /// Whether children may make local sockets.
@@ -84,7 +84,7 @@ impl Room {
             environment: Environment::Only(self.environment(host)),
             confinement: Some(Confinement {
                 writable: self.writable.clone(),
-                hidden: host.hidden(),
+                hidden: self.hidden(host),
                 network: false,
                 required: self.confined,
                 caps: Caps::default(),
@@ -93,6 +93,12 @@ impl Room {
             }),
             launcher: host.executable.clone(),
         }
+    }
+
+    /// What nothing in this room may read.
+    pub fn hidden(&self, host: &Host) -> Vec<PathBuf> {
+        let everywhere = host.hidden().into_iter();
+        everywhere.chain(self.secrets.clone()).collect()
     }
 
     /// Runs a job that was judged before. `policy` says what never runs, whoever asks.
@@ -242,9 +248,9 @@ mod tests {
         let host = Host::from_environment("/bin/meliora".into(), environment);
         let room = Room {
             tree: "/c/tree".into(),
-            target: "/c/target".into(),
             scratch: "/c/scratch".into(),
             writable: vec!["/c".into()],
+            secrets: Vec::new(),
             confined: true,
             local_sockets: false,
             variables: BTreeMap::new(),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use meliora::agent::task::Services;
@@ -18,7 +19,8 @@ use meliora::tools::job::{Job, Ran, Traces};
 pub(crate) struct Scene {
     _folder: tempfile::TempDir,
     pub(crate) base: PathBuf,
-    verifier: Verifier,
+    pub(crate) verifier: Verifier,
+    pub(crate) redactor: Arc<Redactor>,
 }
 
 impl Scene {
@@ -40,6 +42,11 @@ impl Scene {
             ("HOME".to_owned(), base.join("home").display().to_string()),
             ("MY_TOKEN".to_owned(), "hunter2".to_owned()),
         ]);
+        for (name, folder) in [("CARGO_HOME", ".cargo"), ("RUSTUP_HOME", ".rustup")] {
+            let real = std::env::home_dir().unwrap_or_default().join(folder);
+            let real = std::env::var(name).unwrap_or_else(|_| real.display().to_string());
+            environment.insert(name.to_owned(), real);
+        }
         environment.extend(std::env::var("PATH").map(|path| ("PATH".to_owned(), path)));
         std::fs::create_dir_all(base.join("home/.ssh")).expect("made");
         std::fs::write(base.join("home/.ssh/id"), "a key").expect("written");
@@ -51,14 +58,25 @@ impl Scene {
             _folder: folder,
             base,
             verifier: verifier.expect("it opens"),
+            redactor: services.redactor,
         }
+    }
+
+    /// Looks at the workspace anew.
+    async fn again(mut self) -> Self {
+        self.verifier = self
+            .verifier
+            .resume(BTreeMap::new())
+            .await
+            .expect("it opens");
+        self
     }
 
     pub(crate) fn tree(&self) -> &Path {
         self.verifier.tree()
     }
 
-    async fn run(&mut self, edits: &EditSet, job: &Job) -> Ran {
+    pub(crate) async fn run(&mut self, edits: &EditSet, job: &Job) -> Ran {
         let ran = self.verifier.run(edits, job, std::future::pending()).await;
         ran.expect("it runs")
     }
@@ -68,7 +86,7 @@ impl Scene {
     }
 }
 
-fn shell(line: &str) -> Job {
+pub(crate) fn shell(line: &str) -> Job {
     Job {
         // What the policy would deny has to be harmless, too: a test of the project is not asked what it does.
         purpose: Purpose::Test,
@@ -141,6 +159,47 @@ async fn a_program_reaches_neither_files_outside_nor_secrets() {
     let text = std::fs::read_to_string(scene.base.join("work/a.txt"));
     assert_eq!(text.expect("it is there"), "one\n");
     assert!(!scene.base.join("home/x").exists());
+}
+
+#[tokio::test]
+async fn secrets_of_a_workspace_cannot_be_read_where_they_are_either() {
+    let mut scene = Scene::new(&[
+        (".env", "API_KEY=planted-1\n"),
+        ("deep/.env.production", "API_KEY=planted-2\n"),
+        ("a.txt", "one\n"),
+        ("node_modules/p/index.js", "linked\n"),
+        ("../.env", "API_KEY=planted-3\n"),
+        ("../vault.txt", "API_KEY=planted-4\n"),
+    ]);
+    let work = scene.base.join("work");
+    std::os::unix::fs::symlink("../vault.txt", work.join(".env.local")).expect("linked");
+    scene = scene.again().await;
+    let work = work.display();
+    let line = format!(
+        "exec 2> /dev/null; cat {work}/.env {work}/deep/.env.production {work}/../.env .env.local; \
+         grep -rhs planted {work}/; tar cf - -C {work} . | grep -ac planted; grep -rhs planted .; \
+         cat {work}/a.txt a.txt node_modules/p/index.js {work}/node_modules/p/index.js"
+    );
+    let ran = scene.shell(&line).await;
+    assert_eq!(stdout(&ran), "0\none\none\nlinked\nlinked\n", "{ran:?}");
+    let said = scene
+        .redactor
+        .clean("planted-1 planted-2 planted-3")
+        .into_owned();
+    assert!(!said.contains("planted"), "{said}");
+}
+
+#[tokio::test]
+async fn nothing_is_run_that_cannot_be_written_down() {
+    let mut scene = Scene::new(&[]);
+    let state = scene.base.join("home/.local/state");
+    std::fs::create_dir_all(&state).expect("made");
+    std::fs::write(state.join("meliora"), "in the way").expect("written");
+    let job = shell("echo ran");
+    let nothing = EditSet::default();
+    let ran = scene.verifier.run(&nothing, &job, std::future::pending());
+    let refusal = ran.await.expect_err("it is refused");
+    assert!(refusal.contains("written down"), "{refusal}");
 }
 
 #[tokio::test]

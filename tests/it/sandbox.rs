@@ -8,13 +8,14 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use meliora::config::Config;
+use meliora::config::{Config, Diagnostics};
 use meliora::permit::Purpose;
 use meliora::process::launch::{Caps, Confinement, Done, Order};
 use meliora::process::{self, Command, Environment, Limits};
 use meliora::safety;
+use meliora::text::edit::EditSet;
 
-use crate::running::{Scene, stdout};
+use crate::running::{Scene, shell, stdout};
 
 /// Starts that are measured of each kind.
 const STARTS: usize = 40;
@@ -125,6 +126,42 @@ async fn modes_owners_and_times_outside_stay_as_they_are() {
         (found.permissions().mode(), found.uid(), modified)
     };
     assert_eq!(outside.map(state), before, "{ran:?}");
+}
+
+/// Makes everything in the build folders look newer than any text to come.
+const FORGE: &str = "find $CARGO_TARGET_DIR/.. -exec touch -h -d 2100-01-01 {} + 2>/dev/null";
+
+#[tokio::test]
+async fn what_a_program_does_to_build_folders_makes_no_check_believe() {
+    let mut config = Config::default();
+    config.proof.diagnostics = Diagnostics::Check;
+    let manifest = "[package]\nname = \"a\"\nedition = \"2021\"\n";
+    let good = "pub fn one() -> u8 {\n    1\n}\n";
+    let mut scene = Scene::with(config, &[("Cargo.toml", manifest), ("src/lib.rs", good)]);
+    let report = scene.verifier.check().await;
+    assert!(
+        report.failure.is_none() && report.findings.is_empty(),
+        "{report:?}"
+    );
+    let checked = shell("cargo check --offline --quiet");
+    let ran = scene.run(&EditSet::default(), &checked).await;
+    assert_eq!(ran.finished.code, Some(0), "{ran:?}");
+    for purpose in [Purpose::Test, Purpose::Shell] {
+        let mut forging = shell(FORGE);
+        forging.purpose = purpose;
+        scene.run(&EditSet::default(), &forging).await;
+    }
+    let mut edits = EditSet::default();
+    let bad = good.replace("1\n", "\"one\"\n");
+    edits.record("src/lib.rs".into(), Some(good.into()), Some(bad.into()));
+    let problems = scene
+        .verifier
+        .problems(&edits)
+        .await
+        .expect("it is checked");
+    assert_eq!(problems.len(), 1, "{problems:?}");
+    let ran = scene.run(&edits, &checked).await;
+    assert_ne!(ran.finished.code, Some(0), "{ran:?}");
 }
 
 #[test]

@@ -115,9 +115,9 @@ async fn code_of_a_project_reads_neither_kept_secrets_nor_the_users_own_keys() {
     let work = place.path("work").canonicalize().expect("it is there");
     let room = Room {
         tree: work.clone(),
-        target: work.clone(),
         scratch: work.clone(),
         writable: vec![work.clone()],
+        secrets: Vec::new(),
         confined: true,
         local_sockets: false,
         variables: BTreeMap::new(),

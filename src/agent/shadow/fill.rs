@@ -1,6 +1,6 @@
 //! Brings the shadow's tree in step with the workspace, by difference (spec: Safety, isolated validation).
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -12,6 +12,9 @@ use super::scan::{self, LARGE_BYTES, Scan, Wanted};
 use super::{Error, Shadow, SyncReport, files, surroundings};
 use crate::safety::paths::may_hold_secrets;
 use crate::vcs::Tracked;
+
+/// Files with secrets that are named one by one to whoever must not read them.
+const SECRETS_MAX: usize = 256;
 
 /// What is in the tree now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,9 +54,11 @@ pub(super) fn sync(
     }
     link_large(&mut scan, shadow);
     lay_over(&mut scan, overlay);
-    let crowded = surroundings::mirror(&shadow.root.join("fs"), &shadow.workspace)
+    let left_out = surroundings::mirror(&shadow.root.join("fs"), &shadow.workspace)
         .map_err(|source| files("mirror what lies around", &shadow.workspace, source))?;
-    for folder in crowded {
+    shadow.secrets = originals(&shadow.workspace, &scan.secrets);
+    shadow.secrets.extend(left_out.secrets);
+    for folder in left_out.crowded {
         let reason = "too many entries to mirror; relative paths into it do not resolve";
         scan.skipped.push((folder, reason.to_owned()));
     }
@@ -94,6 +99,25 @@ pub(super) fn sync(
     report.skipped.append(&mut scan.skipped);
     report.milliseconds = u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(report)
+}
+
+/// Where the secrets of the workspace are. Of many the folders: whatever else they hold is in the shadow as well.
+fn originals(workspace: &Path, secrets: &[PathBuf]) -> Vec<PathBuf> {
+    let is_below = |path: &&Path| !path.as_os_str().is_empty();
+    let name = |path: &Path| workspace.join(path);
+    if secrets.len() <= SECRETS_MAX {
+        return secrets.iter().map(|path| name(path)).collect();
+    }
+    let folders: BTreeSet<PathBuf> = secrets
+        .iter()
+        .map(|path| name(path.parent().filter(is_below).unwrap_or(path)))
+        .collect();
+    if folders.len() <= SECRETS_MAX {
+        return folders.into_iter().collect();
+    }
+    let first = |path: &PathBuf| Some(workspace.join(path.components().next()?));
+    let first: BTreeSet<PathBuf> = secrets.iter().filter_map(first).collect();
+    first.into_iter().collect()
 }
 
 /// Everything in the tree, links not followed. Folders that were closed to us are opened again.

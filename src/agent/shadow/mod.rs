@@ -6,7 +6,8 @@
 //! CACHE/<workspace id>/1/lock       held while a process uses this shadow; a second process uses 2, and so on
 //!                        manifest   what is known of each file (manifest.rs)
 //!                        fs/…       the tree, at its absolute path, with links to its surroundings (surroundings.rs)
-//!                        target/    build folder of its own, so that the user's builds are not disturbed
+//!                        target/    build folder of the checks, so that the user's builds are not disturbed
+//!                        analyzer/, tests/, tools/, shell/    those of others (builds.rs)
 //!                        tmp/       scratch folder
 //! ```
 //!
@@ -15,6 +16,7 @@
 //! takes that back. A file that changes after the first fill gets a fresh modification time, whatever the original's is, so
 //! that no build tool takes a result of other text for current.
 
+pub mod builds;
 mod fill;
 mod manifest;
 mod place;
@@ -33,6 +35,7 @@ use crate::config::host::Host;
 use crate::safety::paths::may_hold_secrets;
 use crate::text::edit::EditSet;
 use crate::vcs;
+use builds::Builder;
 use manifest::Manifest;
 use trace::{Mark, Traces};
 
@@ -117,6 +120,8 @@ pub struct Shadow {
     environments: Vec<PathBuf>,
     active_environment: Option<PathBuf>,
     folders_made: BTreeSet<PathBuf>,
+    /// Files in and above the workspace that may hold secrets and are not in the shadow.
+    secrets: Vec<PathBuf>,
     /// Held as long as this value lives.
     _lock: File,
 }
@@ -144,14 +149,14 @@ impl Shadow {
 
     fn at(host: &Host, workspace: PathBuf, root: PathBuf, lock: File) -> Result<Self, Error> {
         let tree = surroundings::mirrored(&root.join("fs"), &workspace);
-        let target = root.join("target");
         let is_empty = |folder: &Path| {
             std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
         };
-        let pristine = is_empty(&tree) && is_empty(&target);
+        let built = Builder::ALL.map(|builder| root.join(builder.folder()));
+        let pristine = is_empty(&tree) && built.iter().all(|folder| is_empty(folder));
         let scratch = root.join("tmp");
         place::remove(&scratch).map_err(|source| files("empty", &scratch, source))?;
-        for folder in [&tree, &target, &scratch] {
+        for folder in built.iter().chain([&tree, &scratch]) {
             std::fs::create_dir_all(folder).map_err(|source| files("create", folder, source))?;
         }
         let apart = [&host.cache, &host.state]
@@ -170,6 +175,7 @@ impl Shadow {
             environments: Vec::new(),
             active_environment: host.variable("VIRTUAL_ENV").map(PathBuf::from),
             folders_made: BTreeSet::new(),
+            secrets: Vec::new(),
             _lock: lock,
         })
     }
@@ -184,9 +190,9 @@ impl Shadow {
         &self.tree
     }
 
-    /// The shadow's own build folder.
-    pub fn target(&self) -> PathBuf {
-        self.root.join("target")
+    /// The build folder of one that builds in the shadow.
+    pub fn target(&self, builder: Builder) -> PathBuf {
+        self.root.join(builder.folder())
     }
 
     /// The scratch folder, emptied whenever the shadow is opened.
@@ -194,20 +200,22 @@ impl Shadow {
         self.root.join("tmp")
     }
 
-    fn compiled_python(&self) -> PathBuf {
-        self.target().join("pycache")
+    /// Files in and above the workspace that were left out because they may hold secrets: no child may read them where
+    /// they are. Of very many it is the folders that they are in.
+    pub fn secrets(&self) -> &[PathBuf] {
+        &self.secrets
     }
 
-    /// The only folders that confined children may write.
-    pub fn writable(&self) -> Vec<PathBuf> {
-        vec![self.tree.clone(), self.target(), self.scratch()]
+    /// The only folders that a confined child may write.
+    pub fn writable(&self, builder: Builder) -> Vec<PathBuf> {
+        vec![self.tree.clone(), self.target(builder), self.scratch()]
     }
 
     /// Variables that keep tools inside the shadow: build folder, scratch folder, and for Python the shadow's sources
     /// before those that an editable installation names.
-    pub fn environment(&self) -> BTreeMap<String, String> {
+    pub fn environment(&self, builder: Builder) -> BTreeMap<String, String> {
         let scratch = self.scratch().display().to_string();
-        let target = self.target();
+        let target = self.target(builder);
         let below = |name: &str| target.join(name).display().to_string();
         let mut variables = BTreeMap::from([
             ("CARGO_TARGET_DIR".to_owned(), target.display().to_string()),
@@ -216,7 +224,7 @@ impl Shadow {
             ("npm_config_cache".to_owned(), below("npm")),
             (
                 "PYTHONPYCACHEPREFIX".to_owned(),
-                self.compiled_python().display().to_string(),
+                below(builds::COMPILED_PYTHON),
             ),
         ]);
         for name in ["TMPDIR", "TMP", "TEMP"] {
@@ -321,9 +329,21 @@ impl Shadow {
 
     /// Makes sure that no tool takes what it compiled of a file's earlier text for current.
     fn forget_compiled(&self, relative: &Path) -> Result<(), Error> {
-        let path = self.tree.join(relative);
-        python::forget_compiled(&self.compiled_python(), &path)
-            .map_err(|source| files("forget what was compiled of", &path, source))
+        if relative.extension().is_none_or(|ending| ending != "py") {
+            return Ok(());
+        }
+        for builder in Builder::ALL {
+            let target = self.target(builder);
+            builds::forget_python(&target)
+                .map_err(|source| files("forget what was compiled in", &target, source))?;
+        }
+        Ok(())
+    }
+
+    /// Removes what no honest build leaves in a build folder, before the next one believes it.
+    pub fn distrust(&self, builder: Builder) -> Result<(), Error> {
+        let target = self.target(builder);
+        builds::distrust(&target).map_err(|source| files("look through", &target, source))
     }
 
     /// Removes folders that [`Shadow::lay`] made and that are empty again.

@@ -1,13 +1,12 @@
 //! What Python needs to run the shadow's sources, and nothing older or from elsewhere (spec: Safety).
 //!
-//! Compiled modules are taken for current when the source has the same size and the same modification time in whole
-//! seconds; two texts of a proposal are laid in less. `pip install -e .` writes the absolute path of the sources into the environment. The shadow links the environment,
+//! `pip install -e .` writes the absolute path of the sources into the environment. The shadow links the environment,
 //! so its Python would import the original instead of the proposal; the same folders of the shadow have to come
 //! first.
 
 use std::collections::BTreeSet;
-use std::path::{Component, Path, PathBuf};
-use std::{fs, io};
+use std::fs;
+use std::path::{Path, PathBuf};
 
 /// Bytes of one file of an environment that are looked at.
 const FILE_BYTES_MAX: u64 = 1_000_000;
@@ -39,34 +38,6 @@ pub(super) fn editable_sources(
         }
     }
     sources
-}
-
-/// Removes what was compiled from a source, so that its next import reads the source. `cache` is the folder of
-/// `PYTHONPYCACHEPREFIX`, `source` an absolute path.
-pub(super) fn forget_compiled(cache: &Path, source: &Path) -> io::Result<()> {
-    let is_python = source
-        .extension()
-        .is_some_and(|extension| extension == "py");
-    let (Some(folder), Some(stem)) = (source.parent(), source.file_stem()) else {
-        return Ok(());
-    };
-    let inside: PathBuf = folder
-        .components()
-        .filter(|part| matches!(part, Component::Normal(_)))
-        .collect();
-    let entries = is_python.then(|| fs::read_dir(cache.join(inside)));
-    let Some(Ok(entries)) = entries else {
-        return Ok(());
-    };
-    let stem = stem.as_encoded_bytes();
-    for entry in entries.flatten() {
-        let name = entry.file_name();
-        let rest = name.as_encoded_bytes().strip_prefix(stem);
-        if rest.is_some_and(|rest| rest.starts_with(b".")) {
-            fs::remove_file(entry.path())?;
-        }
-    }
-    Ok(())
 }
 
 /// Path lists and import finders of an environment.

@@ -6,7 +6,7 @@
 //! | other ignored files and folders (generated code, outputs that neighbours import) | a copy while they are small, else a link |
 //! | dependency folders (`node_modules`, virtual environments, ignored `vendor`) | links, entry by entry in `node_modules` |
 //! | caches (`target`, `__pycache__`, `.next`, whatever holds a `CACHEDIR.TAG`) | nothing |
-//! | files that may hold secrets | a link when git tracks them, else nothing |
+//! | files that may hold secrets, and links of such names | a link when git tracks them, else nothing |
 //! | `.git` | a link |
 //! | symbolic links | the same link; one with an absolute target inside the workspace leads into the shadow |
 //! | sockets, pipes, devices | nothing |
@@ -83,6 +83,8 @@ pub(super) struct Scan {
     pub(super) environments: Vec<PathBuf>,
     /// What was left out although it is neither a cache nor ignored, and why.
     pub(super) skipped: Vec<(PathBuf, String)>,
+    /// Files among them that may hold secrets.
+    pub(super) secrets: Vec<PathBuf>,
 }
 
 /// Walks a workspace. Absolute links into the workspace are turned to `tree`; the folders in `apart` (our own cache
@@ -364,7 +366,7 @@ impl Walk<'_> {
             if self.tracked.contains(relative) {
                 self.want(relative, Wanted::Link(absolute));
             } else {
-                self.skip(relative, "it may hold secrets".to_owned());
+                self.keep_secret(relative);
             }
             return true;
         }
@@ -396,6 +398,10 @@ impl Walk<'_> {
         let Ok(target) = std::fs::read_link(absolute) else {
             return;
         };
+        if may_hold_secrets(relative) && !self.tracked.contains(relative) {
+            self.keep_secret(relative);
+            return;
+        }
         let target = match target.strip_prefix(self.workspace) {
             Ok(inside) => self.tree.join(inside),
             Err(_) => target,
@@ -438,6 +444,11 @@ impl Walk<'_> {
 
     fn want(&mut self, relative: &Path, wanted: Wanted) {
         self.scan.wanted.insert(relative.to_owned(), wanted);
+    }
+
+    fn keep_secret(&mut self, relative: &Path) {
+        self.skip(relative, "it may hold secrets".to_owned());
+        self.scan.secrets.push(relative.to_owned());
     }
 
     fn skip(&mut self, relative: &Path, reason: String) {

@@ -31,37 +31,53 @@ pub(super) fn mirrored(fs: &Path, path: &Path) -> PathBuf {
     names.fold(fs.to_owned(), |path, name| path.join(name))
 }
 
-/// Brings the links around the tree in step with the folders above the workspace. Gives the folders that are too
-/// crowded to be mirrored.
-pub(super) fn mirror(fs: &Path, workspace: &Path) -> io::Result<Vec<PathBuf>> {
-    let mut crowded = Vec::new();
+/// What is not there around the tree.
+#[derive(Debug, Default)]
+pub(super) struct LeftOut {
+    /// Folders that are too crowded to be mirrored.
+    pub(super) crowded: Vec<PathBuf>,
+    /// What may hold secrets.
+    pub(super) secrets: Vec<PathBuf>,
+}
+
+/// Brings the links around the tree in step with the folders above the workspace.
+pub(super) fn mirror(fs: &Path, workspace: &Path) -> io::Result<LeftOut> {
+    let mut left_out = LeftOut::default();
     for (below, folder) in workspace.ancestors().zip(workspace.ancestors().skip(1)) {
         let shadow = mirrored(fs, folder);
         std::fs::create_dir_all(&shadow)?;
         let onward = below.file_name().unwrap_or_default();
-        match neighbours(folder, onward) {
+        match neighbours(folder, onward, &mut left_out.secrets) {
             Some(neighbours) => mirror_folder(&shadow, onward, neighbours)?,
-            None => crowded.push(folder.to_owned()),
+            None => left_out.crowded.push(folder.to_owned()),
         }
     }
-    Ok(crowded)
+    Ok(left_out)
 }
 
-/// The entries of a folder without the one that leads to the workspace and without secrets; `None` when there are too
-/// many. A folder that cannot be read has none.
-fn neighbours(folder: &Path, onward: &OsStr) -> Option<BTreeMap<OsString, PathBuf>> {
+/// The entries of a folder without the one that leads to the workspace and without secrets, which are told apart;
+/// `None` when there are too many. A folder that cannot be read has none.
+fn neighbours(
+    folder: &Path,
+    onward: &OsStr,
+    secrets: &mut Vec<PathBuf>,
+) -> Option<BTreeMap<OsString, PathBuf>> {
     let mut found = BTreeMap::new();
+    let mut is_crowded = false;
     for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name();
-        if name == onward || may_hold_secrets(Path::new(&name)) {
+        if name == onward {
             continue;
         }
-        if found.len() == NEIGHBOURS_MAX {
-            return None;
+        if may_hold_secrets(Path::new(&name)) {
+            secrets.push(entry.path());
+        } else if found.len() < NEIGHBOURS_MAX {
+            found.insert(name, entry.path());
+        } else {
+            is_crowded = true;
         }
-        found.insert(name, entry.path());
     }
-    Some(found)
+    (!is_crowded).then_some(found)
 }
 
 fn mirror_folder(

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
 
+use meliora::agent::shadow::builds::Builder;
 use meliora::agent::shadow::{Error, Shadow};
 use meliora::config::host::Host;
 use meliora::text::edit::EditSet;
@@ -586,7 +587,10 @@ fn a_python_environment_with_an_editable_install_imports_the_shadow() {
     let shadow = scene.synced();
     let tree = shadow.tree().display();
     assert_eq!(
-        shadow.environment().get("PYTHONPATH").cloned(),
+        shadow
+            .environment(Builder::Check)
+            .get("PYTHONPATH")
+            .cloned(),
         Some(format!("{tree}/other:{tree}/src"))
     );
 }

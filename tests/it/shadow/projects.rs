@@ -6,6 +6,8 @@ use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use meliora::agent::shadow::builds::Builder;
+
 use super::{Overlay, Scene, edit};
 
 #[test]
@@ -42,7 +44,7 @@ fn cargo_finds_the_same_problems_in_an_untouched_shadow() {
         ("../fuel/src/lib.rs", "pub fn burn() -> u32 { 1 }\n"),
     ]);
     let shadow = scene.synced();
-    let environment = shadow.environment();
+    let environment = shadow.environment(Builder::Check);
     let original = cargo_problems(&scene.workspace, &scene.host.home.join("target"));
     let copied = cargo_problems(shadow.tree(), Path::new(&environment["CARGO_TARGET_DIR"]));
     assert_eq!(original, copied);
@@ -203,7 +205,10 @@ fn python_finds_the_same_problems_in_an_untouched_shadow() {
         (String::from_utf8(output.stdout).expect("text"), errors)
     };
     let original = run(&scene.workspace, BTreeMap::new());
-    assert_eq!(run(shadow.tree(), shadow.environment()), original);
+    assert_eq!(
+        run(shadow.tree(), shadow.environment(Builder::Check)),
+        original
+    );
     assert_eq!(original.0, "original outside\n");
     assert!(original.1.contains("SyntaxError"), "{}", original.1);
     // Texts of one length, laid within one second: a compiled module must not be taken for that of another.
@@ -215,13 +220,13 @@ fn python_finds_the_same_problems_in_an_untouched_shadow() {
             Some(&text),
         );
         shadow.lay(&proposal).expect("laid");
-        let printed = run(shadow.tree(), shadow.environment()).0;
+        let printed = run(shadow.tree(), shadow.environment(Builder::Check)).0;
         assert_eq!(printed, format!("{word} outside\n"));
         shadow.lay(&proposal.inverse()).expect("lifted");
     }
     let overlay = Overlay::from([("src/pkg/inner.py".into(), "value = 'unsaved!'\n".into())]);
     shadow.sync(&overlay).expect("synced");
-    let printed = run(shadow.tree(), shadow.environment()).0;
+    let printed = run(shadow.tree(), shadow.environment(Builder::Check)).0;
     assert_eq!(printed, "unsaved! outside\n");
 }
 
