@@ -121,6 +121,11 @@ fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
         "-r",
         "-B",
     ];
+    let changes = words.iter().any(|word| {
+        matches!(word.text.as_str(), "--write" | "-w" | "--fix" | "-i")
+            && !is_compiler(name)
+            && name != "tsc"
+    });
     for (at, word) in words.iter().enumerate() {
         let text = word.text.as_str();
         let (option, value) = match text.split_once('=') {
@@ -129,12 +134,25 @@ fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
             }
             _ => (text, words.get(at + 1).cloned()),
         };
+        let loads = matches!(
+            option,
+            "-f" | "--format" | "--formatter" | "--ui" | "-R" | "-r" | "--file"
+        ) && value.as_ref().is_some_and(|value| value.text.contains('/'));
+        if loads || matches!(option, "-load" | "--load" | "--test-command") {
+            judge.ask(
+                "option",
+                format!("`{name} {option}` may load code from elsewhere"),
+            );
+        }
         if let Some(file) = text.strip_prefix('@') {
             judge.read(&Word::plain(file));
             judge.ask("option", "the options stand in a file");
         } else if !text.starts_with('-') {
             if !text.contains("://") {
                 judge.read(word);
+                if changes {
+                    judge.write(word);
+                }
             }
         } else if is_compiler(name)
             && let Some(what) = compiler_option(name, option, value.as_ref())
@@ -252,7 +270,7 @@ fn cargo(judge: &mut Judge<'_>, words: &[Word]) {
         | "d" | "run" | "r" | "tree" | "metadata" | "locate-project" | "pkgid" | "version"
         | "help" | "fix" | "rustc" | "rustdoc" | "machete" | "udeps" | "hack"
         | "verify-project" | "read-manifest" | "expand" => {
-            if command == "rustc" && passed.len() > 1 {
+            if matches!(command, "rustc" | "rustdoc") && passed.len() > 1 {
                 judge.ask("option", "the compiler may be made to start something else");
             }
         }

@@ -29,7 +29,18 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
             let arguments =
                 Arguments::of(words, "-o -p -I --output-format --input-format --indent");
             let changes = arguments.has("-i --inplace --in-place");
-            for file in arguments.operands.iter().skip(1) {
+            let looks = |word: &Word| {
+                let mut names = ["env", "load", "ENV"].into_iter();
+                names.any(|name| word.text.contains(name))
+            };
+            if arguments.operands.iter().any(looks) {
+                judge.ask(
+                    "interpreter",
+                    "`yq` may read the environment or other files",
+                );
+            }
+            let program = usize::from(!arguments.operands.first().is_some_and(is_secret));
+            for file in arguments.operands.iter().skip(program) {
                 if changes {
                     judge.write(file);
                 } else {
@@ -157,10 +168,9 @@ fn module_of_python(judge: &mut Judge<'_>, module: &Word, arguments: &[Word]) {
                     }
                 }
             } else {
-                operands
-                    .iter()
-                    .filter(|operand| operand.text.contains('/') || operand.known().is_none())
-                    .for_each(|operand| judge.read(operand));
+                for operand in &operands {
+                    judge.read(operand);
+                }
             }
         }
         "venv" => Arguments::of(arguments, "--prompt")
@@ -236,6 +246,10 @@ fn awk(judge: &mut Judge<'_>, words: &[Word]) {
             judge.read(file);
         }
     }
+}
+
+fn is_secret(word: &Word) -> bool {
+    crate::safety::paths::may_hold_secrets(std::path::Path::new(&word.text))
 }
 
 /// `jq`: a program, and files that it reads; some options name further files, and some programs show the environment.

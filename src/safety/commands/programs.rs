@@ -123,7 +123,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("head", row(Read, "-n -c --lines --bytes")),
     ("tail", row(Read, "-n -c -s --lines --bytes --pid --sleep-interval")),
     ("less", row(Read, "-x -p -P -y -z").writes("-o -O --log-file").asks("-k -K --lesskey-file")),
-    ("wc", row(Read, "").reads("--files0-from")),
+    ("wc", row(Read, "").reads("--files0-from").asks("--files0-from")),
     ("nl", row(Read, "-b -d -f -h -i -l -n -s -v -w")),
     ("rev", row(Read, "")),
     ("cut", row(Read, "-b -c -d -f --bytes --characters --delimiter --fields --output-delimiter")),
@@ -132,7 +132,7 @@ const PROGRAMS: &[(&str, Program)] = &[
         row(Read, "-k -t -S --key --field-separator --buffer-size --parallel --batch-size --sort")
             .reads("--files0-from --random-source")
             .writes("-o --output -T --temporary-directory")
-            .asks("--compress-program"),
+            .asks("--compress-program --files0-from"),
     ),
     ("uniq", row(Convert, "-f -s -w --skip-fields --skip-chars --check-chars")),
     ("tr", row(Text, "")),
@@ -208,7 +208,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("size", row(Read, "")),
     ("touch", row(Write, "-d -t --date --time").reads("-r --reference")),
     ("mkdir", row(Write, "-m --mode")),
-    ("mktemp", row(Write, "-p --suffix")),
+    ("mktemp", row(Write, "--suffix").writes("-p")),
     ("tee", row(Write, "")),
     ("truncate", row(Write, "-s --size").reads("-r --reference")),
     ("shellcheck", row(Read, "-s -e -f -S -o -i --shell --exclude --format --severity --enable --include")),
@@ -221,7 +221,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("black", row(Write, "-l -t --line-length --target-version --include --exclude --extend-exclude -W --workers").reads("--config")),
     ("isort", row(Write, "-l --profile --skip --line-length").reads("--settings-path --settings-file --sp")),
     ("flake8", row(Read, "--max-line-length --select --ignore --exclude --format --extend-ignore --max-complexity").reads("--config").writes("--output-file --tee")),
-    ("pylint", row(Read, "--disable --enable --output-format --rcfile -d -e -f -j").asks("--init-hook --load-plugins --output")),
+    ("pylint", row(Read, "--disable --enable --output-format -d -e -f -j").reads("--rcfile").asks("--init-hook --load-plugins --output")),
     (
         "ruff",
         row(Write, "--select --ignore --line-length --output-format --target-version --extend-select --exclude")
@@ -232,10 +232,10 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("pyright", row(Read, "--level --pythonversion --pythonplatform --threads").reads("-p --project --venvpath").asks("--pythonpath --createstub")),
     (
         "pytest",
-        row(Read, "-k -m -n --maxfail --tb --durations --timeout --junit-prefix -W -r --color --cov-report --cov --import-mode --dist --last-failed-no-failures --deselect --ignore --ignore-glob -o")
+        row(Read, "-k -m -n --maxfail --tb --durations --timeout --junit-prefix -W -r --color --cov-report --cov --import-mode --dist --last-failed-no-failures --deselect --ignore --ignore-glob")
             .reads("-c --rootdir --confcutdir --config-file")
             .writes("--basetemp --junitxml --junit-xml --resultlog --log-file --debug")
-            .asks("-p --pastebin --pdbcls --override-ini -P"),
+            .asks("-o -p --pastebin --pdbcls --override-ini -P"),
     ),
 ];
 
