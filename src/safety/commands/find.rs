@@ -1,8 +1,11 @@
 //! Judges `find` (spec: Execution Protection).
 
+use std::path::Path;
+
 use super::judge::Judge;
 use super::word::Word;
 use super::wrappers::{filled, within};
+use crate::safety::paths::may_hold_secrets;
 
 /// Tests and actions without a value.
 const PLAIN: [&str; 33] = [
@@ -98,6 +101,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, words: &[Word]) {
     for place in places {
         judge.read(place);
     }
+    let runs = tests.iter().any(|word| word.text.starts_with("-exec"));
     let mut rest = tests;
     while let Some((test, after)) = rest.split_first() {
         rest = after;
@@ -129,10 +133,23 @@ pub(super) fn judge(judge: &mut Judge<'_>, words: &[Word]) {
             "(" | ")" | "!" | "," => {}
             _ if PLAIN.contains(&text) => {}
             // What stands after one of these is its value, whatever it looks like.
-            _ if VALUED.contains(&text) => drop(value()),
+            _ if VALUED.contains(&text) => {
+                if let Some(name) = value().filter(|name| runs && names_a_secret(name)) {
+                    judge.ask(
+                        "secret-files",
+                        format!("what it finds as `{}` may hold secrets", name.text),
+                    );
+                }
+            }
             _ => judge.ask("option", format!("`find {text}` is not followed further")),
         }
     }
+}
+
+/// Whether a name, or a pattern without its stars, is that of a file that may hold secrets.
+fn names_a_secret(word: &Word) -> bool {
+    let name = word.text.trim_matches('*');
+    may_hold_secrets(Path::new(&word.text)) || may_hold_secrets(Path::new(name))
 }
 
 /// Judges the command of `-exec`; gives what follows it.
