@@ -34,7 +34,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    paint::ended(repair(arguments))
+    paint::ended_for(arguments.json, repair(arguments))
 }
 
 fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {

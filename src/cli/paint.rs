@@ -67,15 +67,30 @@ pub fn complain(error: impl fmt::Display) {
     anstream::eprintln!("{} {error}", paint(BAD, "error:"));
 }
 
-/// The exit code of a command, which says why it could not do what was asked.
-pub fn ended(answer: anyhow::Result<impl Into<ExitCode>>) -> ExitCode {
+/// [`complain`] by a command that was asked for a document: whoever reads documents finds there why it failed.
+pub fn complain_for(wants_document: bool, error: impl fmt::Display) {
+    let error = error.to_string();
+    if wants_document {
+        // Standard output that is closed has no reader.
+        let _ = say_json(&serde_json::json!({ "error": error }));
+    }
+    complain(error);
+}
+
+/// [`ended`] for a command that may have been asked for a document.
+pub fn ended_for(wants_document: bool, answer: anyhow::Result<impl Into<ExitCode>>) -> ExitCode {
     match answer {
         Ok(code) => code.into(),
         Err(error) => {
-            complain(format!("{error:#}"));
+            complain_for(wants_document, format!("{error:#}"));
             ExitCode::from(EXIT_MISSING)
         }
     }
+}
+
+/// The exit code of a command, which says why it could not do what was asked.
+pub fn ended(answer: anyhow::Result<impl Into<ExitCode>>) -> ExitCode {
+    ended_for(false, answer)
 }
 
 /// Writes one JSON document for machines to standard output.

@@ -39,7 +39,7 @@ pub struct Arguments {
 
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
-    paint::ended(carry_out(arguments))
+    paint::ended_for(arguments.json, carry_out(arguments))
 }
 
 fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {

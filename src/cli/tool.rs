@@ -123,7 +123,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
     paint::ended(match &arguments.command {
         Command::List { json, markdown } => list(*json, *markdown),
         Command::Show { name, json } => show(name, *json),
-        Command::Call(call) => carry_out(call),
+        Command::Call(call) => return paint::ended_for(call.json, carry_out(call)),
     })
 }
 

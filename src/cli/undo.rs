@@ -85,7 +85,7 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
     let session = match session::open(&arguments.project) {
         Ok(session) => session,
         Err(error) => {
-            paint::complain(error);
+            paint::complain_for(arguments.json, format!("{error:#}"));
             return ExitCode::from(EXIT_MISSING);
         }
     };
@@ -138,7 +138,7 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
             }
         }
         Err(error) => {
-            paint::complain(&error);
+            paint::complain_for(arguments.json, &error);
             advise(&error);
             ExitCode::from(match error {
                 UndoError::Apply(_) => EXIT_PROBLEMS,

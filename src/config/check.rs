@@ -134,6 +134,15 @@ pub fn check(text: &str) -> Vec<Finding> {
     findings
 }
 
+/// What is set in a layer that is no file and used by nobody, as sentences without a place.
+pub(super) fn unused(table: &toml::Table) -> Vec<String> {
+    let text = table.to_string();
+    let findings = check(&text).into_iter();
+    let unused = findings.filter(|finding| finding.severity == Severity::Unused);
+    let said = unused.map(|finding| format!("{} (in `{}`)", finding.message, finding.key));
+    said.collect()
+}
+
 /// Everything that is wrong with a configuration file, however much it is.
 pub(super) fn check_all(text: &str) -> Vec<Finding> {
     look(text, usize::MAX).listed

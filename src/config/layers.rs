@@ -105,8 +105,8 @@ struct Layer {
     origins: BTreeMap<String, Origin>,
 }
 
-/// Loads the configuration for a workspace; `editor` is what the editor's settings say of us. A layer that cannot be used is left out and named in the notices: a typo in
-/// a settings file must not take the language server away from its user.
+/// Loads the configuration for a workspace; `editor` is what the editor's settings say of us. A layer that cannot be used
+/// is left out and named in the notices: a typo in a settings file must not take the language server away from its user.
 pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -> Loaded {
     let mut loaded = Loaded::default();
     let mut merged = Table::new();
@@ -131,6 +131,11 @@ pub fn load(host: &Host, workspace: Option<&Path>, editor: &serde_json::Value) -
     layers.extend(from_editor(editor, &mut loaded));
     layers.extend(from_command_line(&host.settings, &mut loaded));
     for layer in layers {
+        let origin = layer.origins.values().next();
+        if let Some(origin) = origin.filter(|origin| **origin != Origin::Editor) {
+            let unused = check::unused(&layer.table).into_iter();
+            unused.for_each(|said| loaded.notice(format!("{origin}: {said}")));
+        }
         lay_if_sound(layer, &mut merged, &mut loaded);
     }
     match read(merged) {
@@ -549,6 +554,21 @@ mod tests {
         ] {
             assert_eq!(scalar(key, written), expected, "{key}={written}");
         }
+    }
+
+    #[test]
+    fn a_variable_or_an_argument_that_nobody_reads_is_named() {
+        let variables = [
+            ("MELIORA_LLM__MODLE".to_owned(), "x".to_owned()),
+            ("MELIORA_LLM__MODEL".to_owned(), "y".to_owned()),
+        ];
+        let mut host = Host::from_environment("/nowhere/meliora".into(), variables.into());
+        host.settings = vec!["tools.gti.enabled=true".to_owned()];
+        let loaded = load(&host, None, &serde_json::Value::Null);
+        assert_eq!(loaded.notices.len(), 2, "{:?}", loaded.notices);
+        assert!(loaded.notices[0].starts_with("$MELIORA_LLM__MODLE: "));
+        assert!(loaded.notices[1].starts_with("the command line: "));
+        assert_eq!(loaded.config.llm.model, "y");
     }
 
     #[test]

@@ -332,6 +332,31 @@ fn the_commands_show_the_steps_and_take_one_back() {
     assert!(!done && said.contains("has 2 steps"), "{said}");
 }
 
+#[test]
+fn a_command_that_was_asked_for_a_document_says_in_one_why_it_failed() {
+    let ground = Ground::new();
+    for arguments in [
+        &["undo", "--json"][..],
+        &["redo", "r0", "--json"],
+        &["run", "rename a to b", "--json"],
+        &["model", "test", "--json"],
+        &["tool", "call", "nothing", "--json"],
+    ] {
+        let output = Command::new(env!("CARGO_BIN_EXE_meliora"))
+            .args(arguments)
+            .current_dir(&ground.work)
+            .env_clear()
+            .env("HOME", ground.base.join("home"))
+            .output()
+            .expect("it started");
+        assert!(!output.status.success(), "{arguments:?}");
+        let document: serde_json::Value =
+            serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let error = document["error"].as_str().unwrap_or_default();
+        assert!(!error.is_empty(), "{arguments:?} {document}");
+    }
+}
+
 /// Numbers that are the same in every run.
 struct Random(u64);
 

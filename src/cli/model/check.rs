@@ -46,9 +46,14 @@ struct Finding {
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let mut desk = Desk::open(&arguments.choice)?;
-    desk.config.llm.max_tokens = desk.config.llm.max_tokens.min(TOKENS_MAX);
-    let finding = session::block_on(test(&desk))??;
+    let found = Desk::open(&arguments.choice).and_then(|mut desk| {
+        desk.config.llm.max_tokens = desk.config.llm.max_tokens.min(TOKENS_MAX);
+        session::block_on(test(&desk))?
+    });
+    if let (true, Err(error)) = (arguments.json, &found) {
+        paint::say_json(&serde_json::json!({ "works": false, "error": format!("{error:#}") }))?;
+    }
+    let finding = found?;
     if arguments.json {
         paint::say_json(&finding)?;
     } else {
