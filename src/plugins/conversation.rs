@@ -65,13 +65,16 @@ struct Talk {
     output: Box<dyn AsyncRead + Send + Unpin>,
     printed: JoinHandle<Vec<u8>>,
     deadline: Instant,
-    seconds: u64,
+    /// Time for the call, once it is loaded.
+    seconds: Option<u64>,
 }
 
 impl Errand<'_> {
     /// Loads the plugin, and calls nothing.
     pub async fn load(self) -> Result<(), Error> {
         let mut talk = self.begin().await.map_err(|reason| self.failed(reason))?;
+        // It waits for a call, and ends with its input.
+        talk.input = Box::new(tokio::io::sink());
         talk.end().await;
         Ok(())
     }
@@ -92,8 +95,14 @@ impl Errand<'_> {
         let answer = said.await.map_err(|reason| self.failed(reason))?;
         match serde_json::from_slice(&answer) {
             Ok(Reply::Answer(answer)) => Ok(answer),
-            Ok(Reply::Error(message)) => Err(self.failed(shortened(&message))),
-            Err(error) => Err(self.failed(format!("its answer cannot be read: {error}"))),
+            Ok(Reply::Error(message)) => Err(Error::Said {
+                name: self.plugin.place.name.clone(),
+                words: shortened(&message),
+            }),
+            Err(error) => {
+                let error = shortened(&error.to_string());
+                Err(self.failed(format!("its answer cannot be read:\n{error}")))
+            }
         }
     }
 
@@ -136,10 +145,11 @@ impl Errand<'_> {
             output: Box::new(output),
             printed: tokio::spawn(printed(errors)),
             deadline: Instant::now() + LOADING,
-            seconds,
+            seconds: None,
         };
         match talk.load(self.plugin, &self.order(own)).await {
             Ok(()) => {
+                talk.seconds = Some(seconds);
                 talk.deadline = Instant::now() + Duration::from_secs(seconds);
                 Ok(talk)
             }
@@ -251,7 +261,11 @@ impl Talk {
             Ok(Frame {
                 kind: Kind::Refused,
                 bytes,
-            }) => Err(shortened(&String::from_utf8_lossy(&bytes))),
+            }) => {
+                // The plugin could say this as well.
+                let words = shortened(&String::from_utf8_lossy(&bytes));
+                Err(format!("its process says:\n{words}"))
+            }
             Ok(frame) => Ok(frame),
             Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
             Err(_) => Err("it ended before it answered".to_owned()),
@@ -259,8 +273,12 @@ impl Talk {
     }
 
     fn too_long(&self) -> String {
-        let seconds = self.seconds;
-        format!("it took longer than {seconds} s and was ended; plugin.limits.seconds allows more")
+        match self.seconds {
+            Some(seconds) => format!(
+                "it took longer than {seconds} s and was ended; plugin.limits.seconds allows more"
+            ),
+            None => "it took too long to load and was ended".to_owned(),
+        }
     }
 
     /// Lets the process end, and ends it where it does not: afterwards nothing of it runs.
@@ -299,7 +317,7 @@ impl Talk {
         }
         let printed = shortened(String::from_utf8_lossy(&printed).trim());
         if !printed.is_empty() {
-            said = format!("{said}; it printed: {printed}");
+            said = format!("{said}; it printed:\n{printed}");
         }
         said
     }

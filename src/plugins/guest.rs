@@ -146,7 +146,9 @@ impl Guest {
     }
 
     fn failed(&self, error: &super::Error) -> Error {
-        self.plugin.failures.fetch_add(1, Ordering::Relaxed);
+        if matches!(error, super::Error::Failed { .. }) {
+            self.plugin.failures.fetch_add(1, Ordering::Relaxed);
+        }
         Error::Unavailable(error.to_string())
     }
 

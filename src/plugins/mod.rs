@@ -70,7 +70,15 @@ pub enum Error {
         /// Whether it was approved with other files.
         changed: bool,
     },
-    /// It did not do what it should.
+    /// Its tool says why it did not do what it was asked: words of a stranger, on lines of their own.
+    #[error("plugin `{name}`: its tool says:\n{words}")]
+    Said {
+        /// The plugin.
+        name: String,
+        /// The words.
+        words: String,
+    },
+    /// It did not do what it should. What it says itself stands on lines of its own.
     #[error("plugin `{name}`: {reason}")]
     Failed {
         /// The plugin.

@@ -204,7 +204,9 @@ int meliora_plugin_call(const unsigned char *request, size_t length, Ask ask, vo
     if (IS("unknown_field")) return say(answer, "{\"answer\":{\"text\":\"a\",\"changes\":[]}}");
     if (IS("deep")) {
         static char deep[900000];
+        const char *begin = "{\"answer\":{\"data\":{\"a\":";
         memset(deep, '[', sizeof deep - 1);
+        memcpy(deep, begin, strlen(begin));
         return say(answer, deep);
     }
     if (IS("gigabytes") || IS("false_length")) {

@@ -173,7 +173,7 @@ async fn whatever_a_plugin_does_wrong_harms_only_its_process_and_the_error_names
         ("deep", "recursion limit"),
         ("gigabytes", "4294967295 bytes at once"),
         ("false_length", "no frame"),
-        ("prints", "it printed: a line that nobody wants"),
+        ("prints", "it printed:"),
         ("closes", "ended before it answered"),
         ("asks_ever", "more than 200 questions"),
         ("unknown_one", "what?"),
@@ -215,7 +215,7 @@ async fn a_plugin_that_takes_all_memory_gets_no_more_than_its_limit() {
 #[tokio::test]
 async fn what_cannot_be_loaded_is_told_and_never_called() {
     for (flag, expected) in [
-        ("-DHANGS_AT_LOAD", "longer than"),
+        ("-DHANGS_AT_LOAD", "too long to load"),
         ("-DDIES_AT_LOAD", "by an abort"),
         ("-DLIES_AT_LOAD", "it answered before it was asked"),
         (
