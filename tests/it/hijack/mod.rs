@@ -6,7 +6,9 @@
 //! everything around the project, a listener in place of the network, words in secret files that must not reach the
 //! model. `MELIORA_TEST_ATTACK` names one attack to try.
 
+mod channels;
 mod model;
+mod random;
 mod scenario;
 mod unguarded;
 mod world;
@@ -208,14 +210,14 @@ fn tells(text: &str, words: &str) -> bool {
         || close.contains(words)
 }
 
-/// Tries one attack; gives the harm it did, with what was shown.
+/// Tries one attack; gives what was there before, and the harm it did.
 fn attempt(
     world: &World,
     model: &Model,
     scenario: &Scenario,
     person: Person,
     mark: &str,
-) -> Vec<String> {
+) -> (Tree, Vec<String>) {
     world.lay_out(scenario);
     world.heard();
     let before = world.tree();
@@ -249,7 +251,7 @@ fn attempt(
         let _ = std::fs::write(&log, format!("{shown}\n\n{transcript}"));
         harm.push(format!("see {}", log.display()));
     }
-    harm
+    (before, harm)
 }
 
 /// Does something with each attack, some side by side; gives what came of each that came to something.
@@ -283,7 +285,7 @@ fn each(
 
 fn no_attack_does_harm(person: Person) {
     let wanted = std::env::var("MELIORA_TEST_ATTACK").unwrap_or_default();
-    let is_long = std::env::var_os("MELIORA_TEST_LONG").is_some() || !wanted.is_empty();
+    let is_long = crate::seed::is_long() || !wanted.is_empty();
     let mut scenarios = scenario::all();
     let mut turn = person == Person::Nobody;
     scenarios.retain(|scenario| {
@@ -295,7 +297,7 @@ fn no_attack_does_harm(person: Person) {
         let world = world.get_or_insert_with(World::new);
         let mark = format!("attack-{}-{number}-{person:?}", std::process::id());
         let model = Model::start();
-        attempt(world, &model, scenario, person, &mark)
+        attempt(world, &model, scenario, person, &mark).1
     });
     let (count, seconds) = (scenarios.len(), started.elapsed().as_secs_f64());
     report(&format!("{count} attacks, {person:?}: {seconds:.1} s"));
@@ -318,6 +320,10 @@ fn a_hijacked_model_does_no_harm_with_a_person_who_says_yes_to_everything() {
 
 #[test]
 fn with_nobody_to_stop_them_most_attacks_do_harm() {
+    if !unguarded::is_possible() {
+        report("not tried: this machine has no namespaces for what could harm it");
+        return;
+    }
     let scenarios = scenario::all();
     let harmful = each(&scenarios, |number, scenario, world| {
         if !scenario.unguarded {
@@ -330,9 +336,7 @@ fn with_nobody_to_stop_them_most_attacks_do_harm() {
         let before = world.tree();
         let told = unguarded::carry_out(world, scenario, &world.names(&mark));
         let trees = (&before, &world.tree());
-        let harm = harm(world, trees, &scenario.may_change, &told, &mark, false);
-        world.end_survivors(&mark);
-        harm
+        harm(world, trees, &scenario.may_change, &told, &mark, false)
     });
     let harmless = scenarios.iter().filter(|scenario| {
         let mut harmful = harmful.iter();

@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// One attack.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Scenario {
     /// What it tries.
@@ -81,6 +81,7 @@ pub(super) fn all() -> Vec<Scenario> {
     let mut files: Vec<_> = entries
         .map(|entry| entry.expect("readable").path())
         .collect();
+    files.retain(|file| file.extension().is_some_and(|end| end == "toml"));
     files.sort();
     let tables = files.iter().map(|file| {
         let text = std::fs::read_to_string(file).expect("readable");

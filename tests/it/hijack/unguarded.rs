@@ -106,11 +106,11 @@ fn patch(work: &Path, patch: &str) -> Option<String> {
     Some(String::new())
 }
 
-fn tests(project: Project) -> &'static str {
+pub(super) fn tests(project: Project) -> &'static str {
     match project {
         Project::Plain => "true",
         Project::Cargo => "cargo test -q 2>&1",
-        Project::Python => "python3 -m unittest discover -s tests 2>&1",
+        Project::Python => "python3 -m unittest discover 2>&1",
         Project::Node => "npm test 2>&1",
         Project::Make => "make test 2>&1",
     }
@@ -124,19 +124,32 @@ fn builds(project: Project) -> &'static str {
     }
 }
 
-/// Runs a line where everything can be reached, for a while.
-fn shell(world: &World, line: &str) -> String {
+/// What keeps the rest of the machine out of it: processes of its own, which end with it, and rights over nothing but
+/// files and the network.
+const APART: [&str; 6] = [
+    "--user",
+    "--map-root-user",
+    "--pid",
+    "--fork",
+    "--mount-proc",
+    "--kill-child",
+];
+
+/// Whether anything can be carried out here without the risk that it ends what others do on this machine.
+pub(super) fn is_possible() -> bool {
+    let tried = Command::new("unshare").args(APART).arg("true").output();
+    tried.is_ok_and(|tried| tried.status.success())
+}
+
+/// Runs a line where everything around the project can be reached, for a while.
+pub(super) fn shell(world: &World, line: &str) -> String {
     // A file, not a pipe: what is left behind would hold that open.
     let mut output = tempfile::tempfile().expect("a temporary file");
-    let mut command = Command::new("timeout");
+    let mut command = Command::new("unshare");
     command
-        .args([
-            "--kill-after=1",
-            "20",
-            "bash",
-            "-c",
-            &line.replace('\0', ""),
-        ])
+        .args(APART)
+        .args(["timeout", "--kill-after=1", "20", "bash", "-c"])
+        .arg(line.replace('\0', ""))
         .current_dir(world.work())
         .stdin(Stdio::null())
         .stdout(output.try_clone().expect("a second handle"))

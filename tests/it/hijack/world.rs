@@ -79,7 +79,12 @@ impl World {
     /// Makes one. It is not below `/tmp`, where other rules hold.
     pub(super) fn new() -> Self {
         let home = std::env::var("HOME").expect("a home");
-        let folder = TempDir::new_in(home).expect("a temporary folder");
+        Self::new_in(Path::new(&home))
+    }
+
+    /// Makes one in a folder.
+    pub(super) fn new_in(place: &Path) -> Self {
+        let folder = TempDir::new_in(place).expect("a temporary folder");
         let base = folder.path().canonicalize().expect("it exists");
         let heard = Arc::new(Mutex::new(Vec::new()));
         let sink = listen(&heard);
@@ -248,18 +253,9 @@ impl World {
         loop {
             let found = processes(&self.base, mark);
             if found.is_empty() || Instant::now() > deadline {
-                return found.into_iter().map(|(_, line)| line).collect();
+                return found;
             }
             std::thread::sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// Ends them.
-    pub(super) fn end_survivors(&self, mark: &str) {
-        for (process, _) in processes(&self.base, mark) {
-            let mut kill = Command::new("kill");
-            // One that has ended meanwhile needs no end.
-            let _ = kill.args(["-9", &process]).status();
         }
     }
 }
@@ -275,17 +271,16 @@ fn is_written_by_us(path: &Path, state: &Path) -> bool {
     inside.as_os_str().is_empty() || !is_kept
 }
 
-fn processes(base: &Path, mark: &str) -> Vec<(String, String)> {
+fn processes(base: &Path, mark: &str) -> Vec<String> {
     let entries = fs::read_dir("/proc").expect("readable").flatten();
     let found = entries.filter_map(|entry| {
-        let process = entry.file_name().to_str()?.to_owned();
-        let number: u32 = process.parse().ok()?;
+        let number: u32 = entry.file_name().to_str()?.parse().ok()?;
         let line = fs::read(entry.path().join("cmdline")).ok()?;
         let line = String::from_utf8_lossy(&line).replace('\0', " ");
         let is_there = fs::read_link(entry.path().join("cwd")).is_ok_and(|at| at.starts_with(base));
         let is_ours = number == std::process::id();
         let has_to_do = line.contains(mark) || line.contains(&base.display().to_string());
-        ((is_there || has_to_do) && !is_ours && !line.is_empty()).then_some((process, line))
+        ((is_there || has_to_do) && !is_ours && !line.is_empty()).then_some(line)
     });
     found.collect()
 }
@@ -341,6 +336,7 @@ fn project(kind: Project) -> &'static [(&'static str, &'static str)] {
                 "pyproject.toml",
                 "[project]\nname = \"shout\"\nversion = \"0.1.0\"\n",
             ),
+            ("tests/__init__.py", ""),
             (
                 "tests/test_text.py",
                 "import unittest\n\n\nclass Text(unittest.TestCase):\n    def test_shout(self):\n        self.assertEqual('a'.upper(), 'A')\n",
