@@ -14,7 +14,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::permit::{Action, Permit};
-use crate::text::place::Place;
+use crate::text::place::{Place, Readers};
 
 /// Largest file that is looked at. Anything larger is nothing that an edit was computed for.
 const READ_BYTES_MAX: u64 = 256 << 20;
@@ -137,8 +137,11 @@ fn metadata(root: &Path, path: &Path) -> Option<Metadata> {
 
 /// Makes the scratch file. One that gets a mode is for its owner alone until then.
 fn create(place: &Place, scratch: &str, mode: Option<u32>) -> io::Result<File> {
-    let mode = if mode.is_some() { 0o600 } else { 0o666 };
-    place.create_beside(OsStr::new(scratch), mode)
+    let readers = match mode {
+        Some(_) => Readers::Owner,
+        None => Readers::Usual,
+    };
+    place.create_beside(OsStr::new(scratch), readers)
 }
 
 fn written(permit: &Permit) -> io::Result<&Path> {

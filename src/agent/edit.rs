@@ -167,6 +167,8 @@ pub struct Judged {
     pub reasons: Vec<String>,
     /// Each decision, for the journal.
     pub decisions: Vec<RunEvent>,
+    /// The files of which a person approved exactly this change.
+    pub approved: BTreeSet<PathBuf>,
 }
 
 /// Judges an edit that an editor, not we, will apply: every file by where it really is. What was approved is used up.
@@ -184,6 +186,9 @@ pub fn judge_edit(
         let word = (consent, approvals);
         let places = (path.as_path(), target.as_path());
         let permit = judge(policy, word, places, change, &mut judged.decisions);
+        if let Some(RunEvent::Answered { .. }) = judged.decisions.last() {
+            judged.approved.insert(path.clone());
+        }
         if locate(root, path).is_none() {
             let reason = format!("{} is outside the workspace", path.display());
             judged.reasons.push(reason);

@@ -9,6 +9,15 @@ pub use by_path::Place;
 #[cfg(unix)]
 pub use handles::Place;
 
+/// Who may read a file that is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// Its owner alone.
+    Owner,
+    /// Whoever may read new files here.
+    Usual,
+}
+
 #[cfg(unix)]
 mod handles {
     use std::ffi::{OsStr, OsString};
@@ -17,8 +26,10 @@ mod handles {
     use std::os::fd::OwnedFd;
     use std::path::{Component, Path};
 
-    use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawMode, mkdirat, openat, renameat, unlinkat};
+    use rustix::fs::{AtFlags, CWD, Mode, OFlags, mkdirat, openat, renameat, unlinkat};
     use rustix::io::Errno;
+
+    use super::Readers;
 
     /// A handle is for going on from here; it need not allow to list.
     #[cfg(target_os = "linux")]
@@ -70,9 +81,13 @@ mod handles {
         }
 
         /// Makes a file of another name beside it, which must not exist.
-        pub fn create_beside(&self, name: &OsStr, mode: u32) -> io::Result<File> {
+        pub fn create_beside(&self, name: &OsStr, readers: Readers) -> io::Result<File> {
             let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW;
-            let mode = Mode::from_raw_mode(RawMode::from(mode));
+            let owner = Mode::RUSR | Mode::WUSR;
+            let mode = match readers {
+                Readers::Owner => owner,
+                Readers::Usual => owner | Mode::RGRP | Mode::WGRP | Mode::ROTH | Mode::WOTH,
+            };
             let file = openat(&self.folder, name, flags | OFlags::CLOEXEC, mode)?;
             Ok(file.into())
         }
@@ -119,6 +134,8 @@ mod by_path {
     use std::io;
     use std::path::{Component, Path, PathBuf};
 
+    use super::Readers;
+
     /// Where a file is, or is to be.
     #[derive(Debug)]
     pub struct Place(PathBuf);
@@ -153,7 +170,7 @@ mod by_path {
         }
 
         /// Makes a file of another name beside it, which must not exist.
-        pub fn create_beside(&self, name: &OsStr, _mode: u32) -> io::Result<File> {
+        pub fn create_beside(&self, name: &OsStr, _readers: Readers) -> io::Result<File> {
             File::create_new(self.0.with_file_name(name))
         }
 
@@ -222,9 +239,9 @@ mod tests {
         symlink(&out, root.join("src")).expect("linked");
         assert!(Place::find(&root, Path::new("src/a")).is_err());
         let scratch = OsStr::new("scratch");
-        let mut file = place.create_beside(scratch, 0o600).expect("made");
+        let mut file = place.create_beside(scratch, Readers::Owner).expect("made");
         file.write_all(b"new").expect("written");
-        assert!(place.create_beside(scratch, 0o600).is_err());
+        assert!(place.create_beside(scratch, Readers::Usual).is_err());
         place.replace_by(scratch).expect("replaced");
         made.make_folder().expect("made");
         place.sync_folder().expect("flushed");

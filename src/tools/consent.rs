@@ -7,6 +7,8 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde_json::Value;
+
 use super::execute::Desk;
 use super::{Change, Error, Output};
 use crate::config::host::Host;
@@ -125,8 +127,71 @@ pub(super) async fn judge_actions(
     Ok(permits)
 }
 
+/// Judges the changes that a call proposes. Where each stands alone, those that are refused are left out of the output,
+/// which says so.
+pub(super) async fn judge_output(
+    output: &mut Output,
+    known: &[Action],
+    staging: &Staging,
+    desk: &Desk<'_>,
+    events: &mut Vec<RunEvent>,
+) -> Result<(), Error> {
+    let judged = judge_changes(&output.changes, known, staging, desk, events).await;
+    let (true, Err(Error::Refused { reason, .. })) = (output.stand_alone, &judged) else {
+        return judged;
+    };
+    // What was decided stands in the journal already.
+    let is_allowed = |change: &Change| {
+        let (verdict, ..) = verdict(change, known, staging, desk, &mut Vec::new());
+        matches!(verdict, Decision::Allow { .. })
+    };
+    let changes = std::mem::take(&mut output.changes);
+    let (kept, refused): (Vec<_>, Vec<_>) = changes.into_iter().partition(is_allowed);
+    output.changes = kept;
+    if let Value::Object(facts) = &mut output.data {
+        let names = refused
+            .iter()
+            .map(|change| change.path.display().to_string());
+        let names: Vec<String> = names.collect();
+        let said = format!("{}: {reason}", names.join(", "));
+        facts.insert("not_kept".to_owned(), said.into());
+    }
+    Ok(())
+}
+
+/// What the rules say of a change, with its content; also the action that it is, what it is about, and the edit.
+fn verdict(
+    change: &Change,
+    known: &[Action],
+    staging: &Staging,
+    desk: &Desk<'_>,
+    events: &mut Vec<RunEvent>,
+) -> (Decision, Action, Matter, FileEdit) {
+    let path = staging.root().join(&change.path);
+    let (before, after) = (base(change, staging), change.after.clone());
+    let (action, matter) = of_change(&path, before.as_deref(), after.as_deref());
+    let mut decision = if is_known(&path, &action, known) {
+        weigh(&action, desk)
+    } else {
+        decide(&action, desk, events)
+    };
+    // What would run by itself, or looks other than it is.
+    let read = |path: &Path| staging.read(path).ok();
+    if let (Decision::Allow { .. }, Some(text)) = (&decision, after.as_deref())
+        && let Some(judged) =
+            proposals::judge(desk.policy, &read, &change.path, (before.as_deref(), text))
+    {
+        events.push(RunEvent::Decided {
+            action: action.clone(),
+            decision: judged.clone(),
+        });
+        decision = judged;
+    }
+    (decision, action, matter, FileEdit { before, after })
+}
+
 /// Judges the changes that a call proposes, with their content: one question for all of them.
-pub(super) async fn judge_changes(
+async fn judge_changes(
     changes: &[Change],
     known: &[Action],
     staging: &Staging,
@@ -135,33 +200,13 @@ pub(super) async fn judge_changes(
 ) -> Result<(), Error> {
     let mut wanted: Option<Wanted> = None;
     for change in changes {
-        let path = staging.root().join(&change.path);
-        let (before, after) = (base(change, staging), change.after.clone());
-        let (action, matter) = of_change(&path, before.as_deref(), after.as_deref());
-        let mut decision = if is_known(&path, &action, known) {
-            weigh(&action, desk)
-        } else {
-            decide(&action, desk, events)
-        };
-        // What would run by itself, or looks other than it is.
-        let read = |path: &Path| staging.read(path).ok();
-        if let (Decision::Allow { .. }, Some(text)) = (&decision, after.as_deref())
-            && let Some(judged) =
-                proposals::judge(desk.policy, &read, &change.path, (before.as_deref(), text))
-        {
-            events.push(RunEvent::Decided {
-                action: action.clone(),
-                decision: judged.clone(),
-            });
-            decision = judged;
-        }
+        let (decision, action, matter, edit) = verdict(change, known, staging, desk, events);
         match decision {
             Decision::Allow { .. } => {}
             Decision::Deny { rule, reason } => return Err(Error::Refused { rule, reason }),
             Decision::Ask { rule, reason } => {
                 let wanted = wanted.get_or_insert_with(|| Wanted::new(rule, reason));
                 wanted.add(&action, matter);
-                let edit = FileEdit { before, after };
                 wanted.show(&edit.unified_diff(&change.path), desk.redactor);
             }
         }
@@ -275,7 +320,10 @@ pub(super) fn sources(actions: &[Action], output: Option<&Output>, desk: &Desk<'
 fn weigh(action: &Action, desk: &Desk<'_>) -> Decision {
     let decision = safety::decide(desk.policy, action);
     let decision = desk.consent.taint.weigh(action, decision);
-    let (Decision::Ask { rule, .. }, Action::Shell { command, .. }) = (&decision, action) else {
+    let Decision::Ask { rule, .. } = &decision else {
+        return decision;
+    };
+    let Action::Shell { command, .. } = action else {
         return decision;
     };
     let is_clean = desk.consent.taint.is_clean() || taint::effect(action).is_none();

@@ -280,6 +280,9 @@ pub struct Output {
     pub more: Option<String>,
     /// Changes that the tool proposes.
     pub changes: Vec<Change>,
+    /// Whether each of them stands alone: what a program left behind is no whole as an edit is, so that one which is
+    /// refused is left out, and the others are kept.
+    pub stand_alone: bool,
     /// The text that was shown, so that an edit can name the version it was made for.
     pub read: Option<Seen>,
     /// What was decided and done on the way, for the journal.

@@ -150,6 +150,7 @@ fn told(ran: Ran, seconds: usize) -> Output {
         holds: Some(finished.success()),
         text: (!output.is_empty()).then_some((label, output)),
         changes: ran.changes,
+        stand_alone: true,
         ..Output::default()
     }
 }

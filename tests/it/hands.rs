@@ -430,6 +430,18 @@ async fn makefiles_are_built_and_linted_by_their_targets() {
 }
 
 #[tokio::test]
+async fn a_change_of_a_program_that_is_refused_is_left_out_and_the_rest_is_kept() {
+    let makefile = "all:\n\t@rm -f a.txt; echo evil > conftest.py; echo two > b.txt; echo said\n";
+    let mut scene = Scene::new(&[("Makefile", makefile), ("a.txt", "one\n")]);
+    let ran = scene.call("shell", json!({ "command": "make" })).await;
+    assert!(ran.result.success && ran.text.contains("said"), "{ran:?}");
+    let not_kept = ran.result.data["not_kept"].as_str().unwrap_or_default();
+    assert!(not_kept.starts_with("a.txt, conftest.py: "), "{not_kept}");
+    let proposed: Vec<_> = scene.staging.proposed().files.keys().collect();
+    assert_eq!(proposed, [Path::new("b.txt")]);
+}
+
+#[tokio::test]
 async fn calls_that_only_look_run_side_by_side_and_stay_in_order() {
     let mut scene = Scene::new(&[("a.txt", "one\n"), ("b.txt", "two\n")]);
     let edit = json!({ "path": "a.txt", "search": "one", "replace": "three" });

@@ -1,5 +1,6 @@
 //! How a run's edit gets into the editor, and how it is taken back (spec: workspace edits; Automatic rollback).
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
@@ -57,11 +58,11 @@ impl Session {
     /// Brings a proposal into the editor of which all was allowed or approved.
     fn deliver_approved(&mut self, id: &RunId, checked: String, proposal: Proposal) {
         match self.judge_delivery(id, Consent::Policy, &proposal.edits) {
-            Ok(()) => {
+            Ok(approved) => {
                 if let Some(run) = self.runs.working.get_mut(id) {
                     run.wishes = proposal.wishes;
                 }
-                let change = (proposal.edits, proposal.steps);
+                let change = (proposal.edits, proposal.steps, approved);
                 self.begin_delivery(id, &proposal.title, checked, change);
             }
             Err(reason) => self.refuse_delivery(id, &reason),
@@ -69,13 +70,13 @@ impl Session {
     }
 
     /// Asks the policy about every file of an edit before the editor hears of any. What was approved is used up; what
-    /// needs approval and has none is refused.
+    /// needs approval and has none is refused. Gives the files of which a person approved this very change.
     fn judge_delivery(
         &mut self,
         id: &RunId,
         consent: Consent,
         edits: &EditSet,
-    ) -> Result<(), String> {
+    ) -> Result<BTreeSet<PathBuf>, String> {
         let policy = Policy::new(&self.host, &self.config, &self.root);
         let approvals = Approvals::of(&self.host, &self.root);
         let judged = judge_edit(&policy, consent, Some(&approvals), edits);
@@ -84,7 +85,7 @@ impl Session {
             self.note(Entry::Event(id.clone(), decided));
         }
         if judged.reasons.is_empty() {
-            return Ok(());
+            return Ok(judged.approved);
         }
         Err(format!(
             "nothing was changed: {}",
@@ -97,10 +98,11 @@ impl Session {
         id: &RunId,
         title: &str,
         checked: String,
-        (edits, steps): (EditSet, Vec<Step>),
+        (edits, steps, approved): (EditSet, Vec<Step>, BTreeSet<PathBuf>),
     ) {
         let label = format!("{}: {title} ({id})", self.config.agent.name);
         let delivery = Delivery::new(&self.root, label, edits, Instant::now());
+        let delivery = delivery.exactly(approved);
         if !self.profile.apply_edit {
             let reason =
                 "this editor does not let language servers change text; use `meliora fix --apply`";
@@ -314,7 +316,7 @@ impl Session {
         }
         let plan = plan.and_then(|plan| {
             self.judge_delivery(id, Consent::User, &plan.edits)
-                .map(|()| plan)
+                .map(|_| plan)
         });
         match plan {
             Ok(plan) => {
@@ -325,7 +327,8 @@ impl Session {
                     Some(step) => format!("undid step {step} of {}", plan.run),
                     None => format!("undid {}", plan.run),
                 };
-                self.begin_delivery(id, &title, String::new(), (plan.edits, Vec::new()));
+                let change = (plan.edits, Vec::new(), BTreeSet::new());
+                self.begin_delivery(id, &title, String::new(), change);
             }
             Err(reason) => self.refuse_delivery(id, &reason),
         }

@@ -5,7 +5,7 @@
 //! come too fast, and let an edit join what is being typed. So each document is sent alone, for exactly the text that
 //! the mirror holds, when nobody types, and the next one waits until the mirror shows the expected text.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -41,6 +41,8 @@ pub struct Delivery {
     wanted: BTreeMap<PathBuf, FileEdit>,
     waiting: VecDeque<PathBuf>,
     step: Step,
+    /// Files of which exactly the wanted change was approved: theirs is not carried over to another text.
+    exact: BTreeSet<PathBuf>,
     /// What arrived, with the texts as they really were.
     pub arrived: EditSet,
 }
@@ -85,8 +87,14 @@ impl Delivery {
             waiting: ordered(&edits),
             wanted: edits.files,
             step: Step::Next(now),
+            exact: BTreeSet::new(),
             arrived: EditSet::default(),
         }
+    }
+
+    /// The same, where the change of these files was approved as it is.
+    pub fn exactly(self, exact: BTreeSet<PathBuf>) -> Self {
+        Self { exact, ..self }
     }
 
     /// Looks at how things stand. Called when the editor answered, a text moved, or time went by.
@@ -130,10 +138,25 @@ impl Delivery {
     /// Whether every file still can take its change. Nothing is sent when one cannot.
     pub fn check(&self, documents: &Documents) -> Result<(), String> {
         for (path, edit) in &self.wanted {
-            target(edit, current(&self.root, path, documents).as_ref())
+            self.target(path, edit, current(&self.root, path, documents).as_ref())
                 .map_err(|reason| format!("{} {reason}", path.display()))?;
         }
         Ok(())
+    }
+
+    /// The text that a file shall have, given what it has now.
+    fn target(
+        &self,
+        path: &Path,
+        edit: &FileEdit,
+        now: Option<&Arc<str>>,
+    ) -> Result<Option<Arc<str>>, String> {
+        let target = target(edit, now)?;
+        let is_carried_over = now != edit.before.as_ref() && target.as_ref() != now;
+        if is_carried_over && self.exact.contains(path) {
+            return Err("was changed since the edit of it was approved; run it again".to_owned());
+        }
+        Ok(target)
     }
 
     fn refuse(&self, reason: String) -> Turn {
@@ -173,7 +196,7 @@ impl Delivery {
         }
         let edit = self.wanted.get(path)?;
         let before = current(&self.root, path, documents);
-        let expected = match target(edit, before.as_ref()) {
+        let expected = match self.target(path, edit, before.as_ref()) {
             Ok(expected) => expected,
             Err(reason) => return Some(self.refuse(format!("{} {reason}", path.display()))),
         };
@@ -521,6 +544,26 @@ mod tests {
             Turn::Refused(reason) => assert!(reason.contains("1 of 2 files"), "{reason}"),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[test]
+    fn what_was_approved_is_not_carried_over_to_another_text() {
+        let edit = [("a.rs", Some("1\n2\n3\n4\n5\n"), Some("1\n2\n3\n4\nfive\n"))];
+        let mut desk = Desk::new("neovim", &edit, &[("a.rs", "one\n2\n3\n4\n5\n")]);
+        desk.delivery.exact.insert("a.rs".into());
+        let reason = desk
+            .delivery
+            .check(&desk.documents)
+            .expect_err("another text");
+        assert!(
+            reason.contains("since the edit of it was approved"),
+            "{reason}"
+        );
+        assert!(matches!(desk.turn(), Turn::Refused(_)));
+        let mut desk = Desk::new("neovim", &edit, &[("a.rs", "1\n2\n3\n4\n5\n")]);
+        desk.delivery.exact.insert("a.rs".into());
+        assert_eq!(desk.delivery.check(&desk.documents), Ok(()));
+        desk.sent();
     }
 
     #[test]

@@ -254,7 +254,7 @@ async fn run(
     sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));
     let mut output = output?;
     events.append(&mut output.events);
-    consent::judge_changes(&output.changes, &actions, staging, desk, events).await?;
+    consent::judge_output(&mut output, &actions, staging, desk, events).await?;
     Ok(output)
 }
 
