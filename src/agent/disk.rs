@@ -72,6 +72,30 @@ pub(super) fn is_read_only(root: &Path, path: &Path) -> bool {
     metadata(root, path).is_some_and(|metadata| metadata.permissions().readonly())
 }
 
+/// The permissions of what is at a path.
+pub(super) fn mode_at(path: &Path) -> Option<u32> {
+    mode(&path.metadata().ok()?).map(|mode| mode & 0o777)
+}
+
+/// How many other names the file at a path has.
+#[cfg(unix)]
+pub(super) fn other_names(path: &Path) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    path.metadata()
+        .map_or(0, |known| known.nlink().saturating_sub(1))
+}
+
+#[cfg(not(unix))]
+pub(super) fn other_names(_path: &Path) -> u64 {
+    0
+}
+
+/// The permissions that programs usually get there: those of the folder, as both come from the same mask.
+pub(super) fn mode_of_programs(path: &Path) -> Option<u32> {
+    let folder = path.ancestors().skip(1).find(|folder| folder.is_dir())?;
+    mode_at(folder).map(|mode| mode & 0o755)
+}
+
 /// Writes the text that shall replace the permitted file into a scratch file beside it.
 pub(super) fn stage(
     root: &Path,

@@ -20,7 +20,7 @@ use crate::permit::{Action, Decision, Permit};
 use crate::safety::approvals::{Approvals, Matter};
 use crate::safety::{self, Policy};
 use crate::store::images::{self, FileRecord, Hand, Image, Images, RunRecord, Stage, StepRecord};
-use crate::text::edit::{EditSet, Merge, merge};
+use crate::text::edit::{EditSet, Merge, Mode, merge};
 
 /// Is told what has to stand in the journal before the first file changes: how the policy judged every change, and how
 /// runs ended that were interrupted.
@@ -151,7 +151,7 @@ pub fn apply_steps_to_disk(
         reverts: None,
         steps: steps::keep(&images, steps)?,
         reverts_step: None,
-        wishes: wishes(edits),
+        wishes: wishes(edits, policy.workspace()),
         folders: Vec::new(),
     };
     let mut applied = deliver(&images, policy, order, witness)?;
@@ -222,6 +222,15 @@ pub(super) fn deliver(
         return Ok(applied);
     }
     let root = policy.workspace();
+    // What is replaced gets a text of its own, so that it is no longer the file of its other names.
+    let parted: Vec<String> = changes
+        .iter()
+        .filter(|change| change.text.is_some() && disk::other_names(&change.target) > 0)
+        .map(|change| {
+            let path = change.record.path.display();
+            format!("{path} had other names (hard links), which keep the text from before")
+        })
+        .collect();
     let mut record = RunRecord::begin(order.run, Hand::Disk, &images.runs()?);
     // That a run was taken back is recorded also when its files had returned already.
     record.reverts = order.reverts;
@@ -244,6 +253,7 @@ pub(super) fn deliver(
         .filter(|change| change.is_merged)
         .map(|change| change.record.path.clone())
         .collect();
+    applied.notices.extend(parted);
     applied.notices.extend(make_room(images));
     Ok(applied)
 }
@@ -335,7 +345,11 @@ pub(super) fn settle(
     }
 }
 
-fn wishes(edits: &EditSet) -> Vec<Wish> {
+fn wishes(edits: &EditSet, root: &Path) -> Vec<Wish> {
+    let mode = |path: &PathBuf| match edits.modes.get(path)? {
+        Mode::Of(origin) => disk::mode_at(&locate(root, origin)?),
+        Mode::Program => disk::mode_of_programs(&locate(root, path)?),
+    };
     edits
         .files
         .iter()
@@ -343,7 +357,7 @@ fn wishes(edits: &EditSet) -> Vec<Wish> {
             path: path.clone(),
             base: edit.before.clone(),
             goal: edit.after.clone(),
-            modes: None,
+            modes: mode(path).map(|mode| (None, Some(mode))),
         })
         .collect()
 }

@@ -25,6 +25,17 @@ pub struct FileEdit {
 pub struct EditSet {
     /// One entry for each file that changes.
     pub files: BTreeMap<PathBuf, FileEdit>,
+    /// Whose permissions files get that are made; others have those that files usually get here.
+    pub modes: BTreeMap<PathBuf, Mode>,
+}
+
+/// The permissions of a file that is made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Mode {
+    /// Those of the file that it is made of, by its path relative to the workspace root.
+    Of(PathBuf),
+    /// The usual ones of a program.
+    Program,
 }
 
 /// One replacement in a text, as byte offsets into the text before.
@@ -66,12 +77,43 @@ impl EditSet {
         if entry.before == entry.after {
             self.files.remove(&path);
         }
+        if self
+            .files
+            .get(&path)
+            .is_none_or(|edit| edit.after.is_none())
+        {
+            self.modes.remove(&path);
+        }
     }
 
     /// Applies everything in `later` on top of this set.
     pub fn extend(&mut self, later: EditSet) {
+        let modes = later.modes.into_iter();
+        let modes: Vec<(PathBuf, Mode)> = modes
+            .map(|(path, mode)| (path, self.origin(mode)))
+            .collect();
         for (path, edit) in later.files {
             self.record(path, edit.before, edit.after);
+        }
+        for (path, mode) in modes {
+            self.give(path, mode);
+        }
+    }
+
+    /// The permissions as a file has them that this set leaves alone: what is made of a file that was made has those
+    /// of the first.
+    pub fn origin(&self, mode: Mode) -> Mode {
+        match mode {
+            Mode::Of(path) => self.modes.get(&path).cloned().unwrap_or(Mode::Of(path)),
+            Mode::Program => mode,
+        }
+    }
+
+    /// Says which permissions a file gets that this set makes.
+    pub fn give(&mut self, path: PathBuf, mode: Mode) {
+        let is_made = self.files.get(&path);
+        if is_made.is_some_and(|edit| edit.before.is_none() && edit.after.is_some()) {
+            self.modes.insert(path, mode);
         }
     }
 
@@ -90,7 +132,10 @@ impl EditSet {
                 )
             })
             .collect();
-        EditSet { files }
+        EditSet {
+            files,
+            modes: BTreeMap::new(),
+        }
     }
 
     /// A unified diff of all files with three lines of context, as `git diff` prints it.
@@ -303,6 +348,24 @@ mod tests {
         assert_eq!(set.files[Path::new("a")], edit("1", "3"));
         set.record("a".into(), Some("3".into()), Some("1".into()));
         assert!(set.is_empty());
+    }
+
+    #[test]
+    fn a_file_that_is_made_of_another_keeps_whose_permissions_it_has() {
+        let mut set = EditSet::default();
+        set.record("a".into(), Some("1".into()), None);
+        set.record("b".into(), None, Some("1".into()));
+        set.give("b".into(), Mode::Of("a".into()));
+        let mut later = EditSet::default();
+        later.record("b".into(), Some("1".into()), None);
+        later.record("c".into(), None, Some("1".into()));
+        later.give("c".into(), Mode::Of("b".into()));
+        // A file that is there keeps its own.
+        later.record("d".into(), Some("1".into()), Some("2".into()));
+        later.give("d".into(), Mode::Program);
+        set.extend(later);
+        let expected = [(PathBuf::from("c"), Mode::Of("a".into()))];
+        assert_eq!(set.modes, expected.into());
     }
 
     #[test]

@@ -13,7 +13,7 @@ use sha2::{Digest, Sha256};
 
 use super::bases::{Bases, Seen};
 use super::beneath;
-use super::edit::EditSet;
+use super::edit::{EditSet, Mode};
 
 /// The text of a workspace with changes that are only proposed.
 #[derive(Debug, Clone)]
@@ -126,6 +126,11 @@ impl Staging {
         }
         self.proposed.record(path, before, after);
         Ok(())
+    }
+
+    /// Says which permissions a file gets that is proposed.
+    pub fn give(&mut self, path: PathBuf, mode: Mode) {
+        self.proposed.give(path, mode);
     }
 
     /// What was read so far.

@@ -50,7 +50,7 @@ use crate::redact::Redactor;
 use crate::safety::{self, Policy};
 use crate::semantics::{Answer, Found, Question};
 use crate::text::bases::Seen;
-use crate::text::edit::EditSet;
+use crate::text::edit::{EditSet, Mode};
 use crate::text::problem::Problem;
 use crate::text::staging::{ReadError, Staging};
 
@@ -283,6 +283,8 @@ pub struct Output {
     /// Whether each of them stands alone: what a program left behind is no whole as an edit is, so that one which is
     /// refused is left out, and the others are kept.
     pub stand_alone: bool,
+    /// Which permissions files get that it makes, where they are not the usual ones.
+    pub modes: Vec<(PathBuf, Mode)>,
     /// The text that was shown, so that an edit can name the version it was made for.
     pub read: Option<Seen>,
     /// What was decided and done on the way, for the journal.

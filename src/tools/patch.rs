@@ -14,6 +14,7 @@ use super::quote::locate_as_shown;
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::prompt::unescape;
+use crate::text::edit::Mode;
 use crate::text::patch::{Applied, FileChange, FilePatch, Hunk, apply, parse};
 use crate::text::staging::{ReadError, stamp};
 
@@ -56,7 +57,9 @@ impl Tool for ApplyPatch {
             let known = std::fs::metadata(&path).map_or(0, |known| known.len());
             let bytes = known + whole.len() as u64;
             match file.change {
-                FileChange::Create(_) | FileChange::Update { to: None, .. } => {
+                FileChange::Create(_)
+                | FileChange::CreateProgram(_)
+                | FileChange::Update { to: None, .. } => {
                     actions.push(Action::WriteFile { path, bytes });
                 }
                 FileChange::Delete { .. } => actions.push(Action::DeleteFile { path }),
@@ -77,18 +80,22 @@ impl Tool for ApplyPatch {
         let mut desk = Sheet {
             context,
             after: BTreeMap::new(),
+            modes: BTreeMap::new(),
             told: Vec::new(),
         };
         for file in &files {
             desk.change(file)?;
         }
-        let Sheet { after, told, .. } = desk;
+        let Sheet {
+            after, modes, told, ..
+        } = desk;
         let changes = after
             .into_iter()
             .map(|(path, after)| Change { path, after });
         Ok(Output {
             data: json!({ "files": told.join("; ") }),
             changes: changes.collect(),
+            modes: modes.into_iter().collect(),
             ..Output::default()
         })
     }
@@ -98,6 +105,7 @@ impl Tool for ApplyPatch {
 struct Sheet<'call> {
     context: &'call Context<'call>,
     after: BTreeMap<PathBuf, Option<Arc<str>>>,
+    modes: BTreeMap<PathBuf, Mode>,
     told: Vec<String>,
 }
 
@@ -106,8 +114,11 @@ impl Sheet<'_> {
         let path = self.relative(&file.path)?;
         let shown = path.display().to_string();
         match &file.change {
-            FileChange::Create(new) => match self.read(&path) {
+            FileChange::Create(new) | FileChange::CreateProgram(new) => match self.read(&path) {
                 Err(Error::Read(ReadError::Missing(_))) => {
+                    if matches!(file.change, FileChange::CreateProgram(_)) {
+                        self.modes.insert(path.clone(), Mode::Program);
+                    }
                     self.put(path, Some(new.as_str().into()), "created");
                 }
                 Ok(before) if &*before == new => self.told.push(format!("{shown} is so already")),
@@ -145,6 +156,9 @@ impl Sheet<'_> {
                             "{shown} cannot move to {taken}, which exists: nothing was changed"
                         )));
                     }
+                    let mode = self.modes.remove(&path);
+                    let mode = mode.unwrap_or_else(|| Mode::Of(path.clone()));
+                    self.modes.insert(to.clone(), mode);
                     self.put(path, None, "moved");
                     self.put(to, Some(after), "made of it");
                 } else if after == before {

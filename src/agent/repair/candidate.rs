@@ -149,6 +149,7 @@ fn with_line_endings(edits: EditSet) -> EditSet {
             .into_iter()
             .map(|(path, edit)| (path, keep(edit)))
             .collect(),
+        modes: edits.modes,
     }
 }
 

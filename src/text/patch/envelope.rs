@@ -24,14 +24,16 @@ pub(super) fn parse(rows: &[&str]) -> Result<Vec<FilePatch>, PatchError> {
             continue;
         };
         match &mut file.change {
-            FileChange::Create(text) => match row.strip_prefix('+') {
-                Some(rest) => {
-                    text.push_str(rest);
-                    text.push('\n');
+            FileChange::Create(text) | FileChange::CreateProgram(text) => {
+                match row.strip_prefix('+') {
+                    Some(rest) => {
+                        text.push_str(rest);
+                        text.push('\n');
+                    }
+                    None if row.trim().is_empty() => {}
+                    None => return Err(wrong("of a new file does not begin with a plus")),
                 }
-                None if row.trim().is_empty() => {}
-                None => return Err(wrong("of a new file does not begin with a plus")),
-            },
+            }
             FileChange::Delete { .. } if row.trim().is_empty() => {}
             FileChange::Delete { .. } => return Err(wrong("follows a file that is deleted")),
             FileChange::Update { hunks, .. } => {

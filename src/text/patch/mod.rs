@@ -25,6 +25,8 @@ pub struct FilePatch {
 pub enum FileChange {
     /// It is made, with this text.
     Create(String),
+    /// It is made as a program, with this text.
+    CreateProgram(String),
     /// It is removed.
     Delete {
         /// Its text, where the patch says it: another one is not removed.
@@ -97,7 +99,7 @@ pub fn parse(patch: &str) -> Result<Vec<FilePatch>, PatchError> {
         };
     let is_empty = |file: &FilePatch| match &file.change {
         FileChange::Update { to, hunks } => to.is_none() && hunks.is_empty(),
-        FileChange::Create(_) | FileChange::Delete { .. } => false,
+        FileChange::Create(_) | FileChange::CreateProgram(_) | FileChange::Delete { .. } => false,
     };
     if files.is_empty() || files.iter().any(is_empty) {
         return Err(PatchError::Form);

@@ -247,6 +247,16 @@ fn every_form_says_what_happens_to_each_file() {
 }
 
 #[test]
+fn a_new_file_may_be_a_program() {
+    let patch = "diff --git a/run b/run\nnew file mode 100755\n--- /dev/null\n+++ b/run\n@@ -0,0 +1 @@\n+go\n";
+    let expected = FilePatch {
+        path: "run".to_owned(),
+        change: FileChange::CreateProgram("go\n".to_owned()),
+    };
+    assert_eq!(parse(patch), Ok(vec![expected]));
+}
+
+#[test]
 fn hunks_of_one_file_are_placed_in_the_text_as_it_was() {
     let text = "a\nb\nc\nd\n";
     for (body, expected) in [

@@ -9,6 +9,7 @@ struct Head {
     new: Option<String>,
     moves: bool,
     deletes: bool,
+    is_program: bool,
     hunks: Vec<Hunk>,
     open_end: bool,
 }
@@ -33,6 +34,8 @@ pub(super) fn parse(rows: &[&str]) -> Result<Vec<FilePatch>, PatchError> {
         } else if let Some(path) = row.strip_prefix("rename to ") {
             head.new = Some(path.to_owned());
             head.moves = true;
+        } else if let Some(mode) = row.strip_prefix("new file mode ") {
+            head.is_program = mode.trim() == "100755";
         } else if row.starts_with("deleted file") {
             head.deletes = true;
         } else if row.starts_with("@@") {
@@ -110,7 +113,11 @@ impl Head {
             if self.open_end {
                 text.truncate(text.trim_end_matches('\n').len());
             }
-            let change = FileChange::Create(text);
+            let change = if self.is_program {
+                FileChange::CreateProgram(text)
+            } else {
+                FileChange::Create(text)
+            };
             return Some(FilePatch { path: new?, change });
         }
         let path = old.clone().or_else(|| new.clone())?;

@@ -1,5 +1,6 @@
 //! The one way to run a tool: validate, judge, run, redact, cut (spec: Execution Engine).
 
+use std::path::PathBuf;
 use std::time::Instant;
 
 use serde_json::{Value, json};
@@ -19,7 +20,7 @@ use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::safety::taint::Source;
 use crate::text::bases::Seen;
-use crate::text::edit::EditSet;
+use crate::text::edit::{EditSet, Mode};
 use crate::text::staging::Staging;
 
 /// Bytes of text that one call may give to the model.
@@ -128,8 +129,15 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
     let mut sources = Vec::new();
     let outcome = run(call, staging, desk, &mut events, &mut sources).await;
     let outcome = outcome.and_then(|output| {
+        let modes = output.modes.iter().cloned();
+        let modes: Vec<(PathBuf, Mode)> = modes
+            .map(|(path, mode)| (path, staging.proposed().origin(mode)))
+            .collect();
         for change in &output.changes {
             staging.propose(change.path.clone(), change.after.clone())?;
+        }
+        for (path, mode) in modes {
+            staging.give(path, mode);
         }
         if let Some(seen) = &output.read {
             staging.note_read(seen.clone());

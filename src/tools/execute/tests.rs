@@ -7,7 +7,7 @@ use super::*;
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::semantics::{Answer, Basis, Found};
-use crate::text::edit::EditSet;
+use crate::text::edit::{EditSet, Mode};
 use crate::text::problem::{Place, Problem, Severity};
 use crate::tools::About;
 
@@ -309,6 +309,40 @@ async fn a_patch_changes_every_file_or_none() {
         "{}",
         again.text
     );
+}
+
+#[tokio::test]
+async fn a_patch_moves_removes_and_makes_only_what_it_says() {
+    let mut room = room();
+    for (patch, expected) in [
+        (
+            "--- a/src/a.rs\n+++ /dev/null\n@@ -1 +0,0 @@\n-completely different\n",
+            "has another text than the patch removes",
+        ),
+        (
+            "*** Begin Patch\n*** Update File: src/a.rs\n*** Move to: src/m.rs\n*** Update File: src/m.rs\n\
+             *** Move to: src/last.rs\n*** End Patch\n",
+            "",
+        ),
+        (
+            "diff --git a/run b/run\nnew file mode 100755\n--- /dev/null\n+++ b/run\n@@ -0,0 +1 @@\n+go\n",
+            "",
+        ),
+    ] {
+        let executed = call(&mut room, "apply_patch", json!({ "patch": patch })).await;
+        assert!(
+            executed.result.success == expected.is_empty() && executed.text.contains(expected),
+            "{}",
+            executed.text
+        );
+    }
+    let proposed = room.staging.proposed();
+    let expected = [
+        ("run".into(), Mode::Program),
+        ("src/last.rs".into(), Mode::Of("src/a.rs".into())),
+    ];
+    assert_eq!(proposed.modes, expected.into());
+    assert_eq!(proposed.files.len(), 3);
 }
 
 #[tokio::test]

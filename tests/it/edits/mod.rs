@@ -3,6 +3,8 @@
 mod corpus;
 mod forms;
 mod misquote;
+#[cfg(unix)]
+mod modes;
 mod packages;
 mod stamped;
 mod twins;
