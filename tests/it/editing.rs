@@ -225,7 +225,8 @@ fn what_an_editor_applied_is_committed_and_the_commit_taken_back_with_it() {
     let commits = |count| git(&root, &["log", "--format=%s"]).lines().count() == count;
     fix(&mut peer, &mut buffer);
     eventually("a commit", || commits(2));
-    assert!(git(&root, &["log", "-1", "--format=%s"]).starts_with("[agent] fix E0"));
+    let subject = git(&root, &["log", "-1", "--format=%s"]);
+    assert!(subject.starts_with("[agent] fix "), "{subject}");
     // The editor has not saved it yet.
     assert_eq!(git(&root, &["show", "HEAD:src/lib.rs"]), buffer.text);
     undo(&mut peer, &mut buffer);
