@@ -55,6 +55,8 @@ pub mod tools;
 
 pub mod plugins;
 
+pub mod mcp;
+
 pub mod agent;
 
 pub mod server;

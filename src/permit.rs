@@ -114,6 +114,8 @@ pub enum Purpose {
     Shell,
     /// The process in which a plugin is called, which was judged as [`Action::Guest`] before.
     Plugin,
+    /// A server of tools that the user configured: code of others, confined.
+    Guest,
     /// `git` on the workspace's own repository.
     Git,
     /// A look at what is installed (`--version` and the like).

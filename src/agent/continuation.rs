@@ -25,7 +25,7 @@ pub(super) async fn continue_fix(
     remaining: &[Problem],
     repaired: &mut Repaired,
 ) -> Result<(), Error> {
-    let mut work = Work::open(task, services, reports)?;
+    let mut work = Work::open(task, services, reports).await?;
     work.staging.adopt(repaired.edits.clone());
     let orchestrator = Orchestrator::new(services, reports);
     let focused = Task {

@@ -112,7 +112,7 @@ impl<'run> Orchestrator<'run> {
         task: &Task,
         instruction: &str,
     ) -> Result<TaskResult, Error> {
-        let mut work = Work::open(task, self.services, self.reports)?;
+        let mut work = Work::open(task, self.services, self.reports).await?;
         self.go(State::Analyzing).await?;
         let mut bench = Bench::begin(task, self.services, self.reports);
         let result = self.attend(task, instruction, &mut work, &mut bench).await;

@@ -19,6 +19,7 @@ use crate::event::RunEvent;
 use crate::llm;
 use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
+use crate::mcp::{self, Ground};
 use crate::plugins;
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
@@ -104,10 +105,10 @@ pub(super) struct Work<'run> {
     /// The way to the model.
     pub(super) gateway: Gateway,
     services: &'run Services,
+    /// What it can call.
+    toolbox: Toolbox,
     reports: &'run mpsc::Sender<Report>,
     messages: Vec<Message>,
-    /// The tools that can be called.
-    toolbox: Toolbox,
     /// The tools that the model has.
     tools: Vec<ToolSpec>,
     /// What was too long to be shown to it.
@@ -162,21 +163,52 @@ fn gateway(
     Ok(gateway)
 }
 
+/// What a run can call, with the tools of plugins and of the servers that are configured.
+async fn toolbox(
+    task: &Task,
+    services: &Services,
+    policy: &Policy,
+    reports: &mpsc::Sender<Report>,
+) -> Toolbox {
+    let plugins = plugins::guest::tools(&services.host, &task.workspace);
+    let toolbox = services.toolbox.and(plugins);
+    let servers = &services.config.tools.mcp;
+    if !mcp::is_wanted(servers) {
+        return toolbox;
+    }
+    let ground = Ground {
+        host: &services.host,
+        policy,
+        redactor: &services.redactor,
+        workspace: &task.workspace,
+        confined: !services.config.proof.unconfined,
+    };
+    let brought = mcp::open(ground, servers).await;
+    let notices = brought.notices.into_iter().map(|what| RunEvent::Step {
+        what,
+        reason: "tools of others".to_owned(),
+    });
+    for event in brought.events.into_iter().chain(notices) {
+        fix::tell(reports, event).await;
+    }
+    toolbox.and(brought.tools)
+}
+
 impl<'run> Work<'run> {
-    /// Prepares a conversation; nothing is sent.
-    pub(super) fn open(
+    /// Prepares a conversation, and starts the servers whose tools it has; nothing is sent.
+    pub(super) async fn open(
         task: &Task,
         services: &'run Services,
         reports: &'run mpsc::Sender<Report>,
     ) -> Result<Self, Error> {
         let Services { host, config, .. } = services;
+        let gateway = gateway(task, services, reports)?;
         let mut book = Book::open(host, &task.workspace);
         let bytes_max = config.safety.file_bytes_max();
         let staging = Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max);
         let policy = Policy::new(host, config, &task.workspace);
         let outputs = Outputs::default();
-        let plugins = plugins::guest::tools(host, &task.workspace);
-        let toolbox = services.toolbox.and(plugins);
+        let toolbox = toolbox(task, services, &policy, reports).await;
         let desk = Desk {
             toolbox: &toolbox,
             policy: &policy,
@@ -195,7 +227,7 @@ impl<'run> Work<'run> {
             outputs,
             toolbox,
             tools,
-            gateway: gateway(task, services, reports)?,
+            gateway,
             services,
             reports,
             messages: Vec::new(),

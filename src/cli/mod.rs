@@ -12,8 +12,10 @@ pub mod doctor;
 pub mod editor;
 pub mod fix;
 pub mod frames;
+mod guests;
 pub mod headless;
 pub mod history;
+pub mod mcp;
 pub mod model;
 pub mod paint;
 pub mod place;
@@ -96,6 +98,7 @@ enum Command {
     Why(why::Arguments),
     Tool(tool::Arguments),
     Plugin(plugin::Arguments),
+    Mcp(mcp::Arguments),
 }
 
 /// Runs the program: first the launcher of child processes, which must come before any thread, then the command.
@@ -144,6 +147,7 @@ pub fn main() -> ExitCode {
         Some(Command::Why(arguments)) => why::run(&arguments),
         Some(Command::Tool(arguments)) => tool::run(&arguments),
         Some(Command::Plugin(arguments)) => plugin::run(&arguments),
+        Some(Command::Mcp(arguments)) => mcp::run(&arguments),
         Some(Command::Serve(arguments)) => serve::run(&arguments),
         Some(Command::Proxy(arguments)) => proxy::run(&arguments),
         Some(Command::Status(arguments)) => status::run(&arguments),

@@ -16,15 +16,16 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::asking;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
+use super::{asking, guests};
 use crate::agent::commit::Delivered;
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
 use crate::event::{Outcome, Proof, RunEvent};
 use crate::llm::message::ToolCall;
+use crate::mcp::Brought;
 use crate::plugins;
 use crate::redact::stream::Filter;
 use crate::safety::Policy;
@@ -34,7 +35,7 @@ use crate::tools::consent::Consent;
 use crate::tools::execute::{Desk, Executed, execute};
 use crate::tools::outputs::Outputs;
 use crate::tools::registry::Toolbox;
-use crate::tools::{Checker, Parameter, Tool, ToolResult, arguments, registry};
+use crate::tools::{Checker, Parameter, Tool, ToolResult, registry};
 
 /// Pieces of output that may wait for the terminal.
 const PIECES_QUEUED_MAX: usize = 256;
@@ -59,6 +60,9 @@ pub struct Arguments {
 enum Command {
     /// Every tool, with what it does
     List {
+        /// A folder of the project: the servers of tools that its settings name are started
+        #[arg(long, default_value = ".", value_name = "PATH")]
+        project: PathBuf,
         /// Print one JSON document instead of text
         #[arg(long, conflicts_with = "markdown")]
         json: bool,
@@ -70,6 +74,9 @@ enum Command {
     Show {
         /// Its name
         name: String,
+        /// A folder of the project
+        #[arg(long, default_value = ".", value_name = "PATH")]
+        project: PathBuf,
         /// Print one JSON document instead of text
         #[arg(long)]
         json: bool,
@@ -99,9 +106,9 @@ struct Call {
 
 /// A tool, for machines.
 #[derive(Debug, Serialize)]
-struct Told<'tool> {
-    name: &'tool str,
-    description: &'tool str,
+struct Told {
+    name: String,
+    description: String,
     parameters: Vec<Parameter>,
     returns: String,
     schema: Value,
@@ -121,42 +128,50 @@ struct Document<'call> {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
     paint::ended(match &arguments.command {
-        Command::List { json, markdown } => list(*json, *markdown),
-        Command::Show { name, json } => show(name, *json),
+        Command::List { markdown: true, .. } => {
+            paint::say(page().trim_end());
+            Ok(EXIT_DONE)
+        }
+        Command::List { project, json, .. } => list(project, *json),
+        Command::Show {
+            name,
+            project,
+            json,
+        } => show(name, project, *json),
         Command::Call(call) => return paint::ended_for(call.json, carry_out(call)),
     })
 }
 
-fn list(json: bool, markdown: bool) -> anyhow::Result<u8> {
-    if markdown {
-        paint::say(page().trim_end());
+fn list(project: &Path, json: bool) -> anyhow::Result<u8> {
+    let tools = all(project)?;
+    if json {
+        paint::say_json(&tools)?;
         return Ok(EXIT_DONE);
     }
-    let toolbox = toolbox(Path::new("."))?;
-    if json {
-        paint::say_json(&toolbox.tools().map(told).collect::<Vec<_>>())?;
-    } else {
-        for tool in toolbox.tools() {
-            let name = paint(paint::THING, tool.name());
-            paint::say(format!("{name}  {}", paint::plain(tool.description())));
-        }
+    for tool in tools {
+        let name = paint(paint::THING, &tool.name);
+        paint::say(format!("{name}  {}", paint::plain(&tool.description)));
     }
     Ok(EXIT_DONE)
 }
 
-fn show(name: &str, json: bool) -> anyhow::Result<u8> {
-    let toolbox = toolbox(Path::new("."))?;
-    let tool = find(&toolbox, name)?;
+fn show(name: &str, project: &Path, json: bool) -> anyhow::Result<u8> {
+    let shipped = registry::shipped().iter().find(|tool| tool.name() == name);
+    let tool = match shipped {
+        Some(tool) => told(*tool),
+        None => {
+            let mut tools = all(project)?.into_iter();
+            let found = tools.find(|tool| tool.name == name);
+            found.with_context(|| unknown(name))?
+        }
+    };
     if json {
-        paint::say_json(&told(tool))?;
+        paint::say_json(&tool)?;
         return Ok(EXIT_DONE);
     }
-    paint::say(format!(
-        "{}\n{}",
-        paint(paint::STRONG, tool.name()),
-        tool.description()
-    ));
-    for parameter in tool.parameters() {
+    let name = paint(paint::STRONG, &tool.name);
+    paint::say(format!("{name}\n{}", paint::plain(&tool.description)));
+    for parameter in &tool.parameters {
         let needed = if parameter.required { "" } else { ", optional" };
         let name = paint(paint::THING, &parameter.name);
         let kind = parameter.kind.name();
@@ -165,7 +180,11 @@ fn show(name: &str, json: bool) -> anyhow::Result<u8> {
             parameter.description
         ));
     }
-    paint::say(format!("gives {}", tool.returns().description));
+    if shipped.is_none() {
+        let schema = serde_json::to_string_pretty(&tool.schema)?;
+        paint::say(paint::plain_lines(&schema));
+    }
+    paint::say(format!("gives {}", tool.returns));
     Ok(EXIT_DONE)
 }
 
@@ -177,19 +196,28 @@ fn toolbox(path: &Path) -> anyhow::Result<Toolbox> {
     Ok(Toolbox::with(plugins::guest::tools(&host, &root)))
 }
 
-fn find<'tools>(toolbox: &'tools Toolbox, name: &str) -> anyhow::Result<&'tools dyn Tool> {
-    toolbox
-        .find(name)
-        .with_context(|| format!("there is no tool `{name}`; `meliora tool list` shows them"))
+/// The same, with the tools of the servers that the settings of the project name.
+fn all(project: &Path) -> anyhow::Result<Vec<Told>> {
+    let mut tools: Vec<Told> = toolbox(project)?.tools().map(told).collect();
+    let guests = guests::with(project, |brought| {
+        let guests = brought.tools.iter();
+        guests.map(|tool| told(tool.as_ref())).collect::<Vec<_>>()
+    })?;
+    tools.extend(guests);
+    Ok(tools)
 }
 
-fn told(tool: &dyn Tool) -> Told<'_> {
+fn unknown(name: &str) -> String {
+    format!("there is no tool `{name}`; `meliora tool list` shows them")
+}
+
+fn told(tool: &dyn Tool) -> Told {
     Told {
-        name: tool.name(),
-        description: tool.description(),
+        name: tool.name().to_owned(),
+        description: tool.description().to_owned(),
         parameters: tool.parameters(),
         returns: tool.returns().description,
-        schema: arguments::schema(&tool.parameters()),
+        schema: tool.schema(),
     }
 }
 
@@ -221,7 +249,9 @@ pub fn page() -> String {
 
 fn carry_out(call: &Call) -> anyhow::Result<u8> {
     let toolbox = toolbox(&call.project)?;
-    find(&toolbox, &call.name)?;
+    // That of a server is known when its server was started.
+    let is_known = toolbox.find(&call.name).is_some() || call.name.contains("__");
+    anyhow::ensure!(is_known, unknown(&call.name));
     let session = session::open(&call.project)?;
     session.store.kept()?;
     let title = format!("call {} {}", call.name, call.arguments);
@@ -299,9 +329,16 @@ async fn execute_alone(
         is_by_hand: true,
         ..Consent::of(&services.host, &root, approver)
     };
+    let brought = if toolbox.find(&call.name).is_some() {
+        Brought::default()
+    } else {
+        guests::bring(session, &policy).await
+    };
+    session.record(brought.events);
+    let toolbox = toolbox.and(brought.tools);
     let executed = {
         let desk = Desk {
-            toolbox,
+            toolbox: &toolbox,
             policy: &policy,
             redactor: &services.redactor,
             checker: Some(&checker),

@@ -13,6 +13,7 @@ pub mod host;
 pub mod keeping;
 pub mod key;
 pub mod layers;
+pub mod mcp;
 pub mod names;
 pub mod prompt_files;
 pub mod safety;

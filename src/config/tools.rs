@@ -2,8 +2,12 @@
 //!
 //! These keys are accepted, checked and shown; what reads them stands in `docs/CONFIG.md`.
 
+use std::collections::BTreeMap;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+
+use super::mcp::McpServer;
 
 /// Settings of the tools, by kind.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -15,6 +19,18 @@ pub struct Tools {
     pub test: Test,
     /// Requests to other machines.
     pub http: Http,
+    /// Servers of tools that speak the Model Context Protocol, by name.
+    pub mcp: BTreeMap<String, McpServer>,
+}
+
+impl Tools {
+    /// The tools of servers that may be called without asking, by the names of their servers.
+    pub fn allowed_guests(&self) -> BTreeMap<String, Vec<String>> {
+        let servers = self.mcp.iter().filter(|(_, server)| server.enabled);
+        servers
+            .map(|(name, server)| (name.clone(), server.allow.clone()))
+            .collect()
+    }
 }
 
 /// `[tools.git]`: version control.

@@ -171,6 +171,7 @@ impl Errand<'_> {
             environment: Environment::Only(BTreeMap::from(variables)),
             confinement: Some(Confinement {
                 writable: tree.into_iter().chain([own]).collect(),
+                readable: None,
                 hidden: self.room.hidden(self.host),
                 network: false,
                 required: true,

@@ -58,6 +58,9 @@ pub struct Ability {
 pub struct Confinement {
     /// Folders and files it may write. It may read what the user may read, but for what is hidden.
     pub writable: Vec<PathBuf>,
+    /// The only folders and files that it may read beside what is writable; `None`: everything.
+    #[serde(default)]
+    pub readable: Option<Vec<PathBuf>>,
     /// Folders and files it may not read, but for what is writable in them; they need not exist.
     pub hidden: Vec<PathBuf>,
     /// Whether it may use the network. Loopback inside its own namespace always works where namespaces do.
@@ -158,6 +161,7 @@ mod linux {
         .unwrap_or_default();
         let confinement = Confinement {
             writable: Vec::new(),
+            readable: None,
             hidden: Vec::new(),
             network: false,
             required: true,
@@ -353,7 +357,16 @@ mod linux {
         let read = AccessFs::from_read(ABI::V5);
         let mut readable = Vec::new();
         let hidden: Vec<PathBuf> = confinement.hidden.iter().map(|path| real(path)).collect();
-        beside(PathBuf::from("/"), &hidden, &mut readable);
+        match &confinement.readable {
+            None => beside(PathBuf::from("/"), &hidden, &mut readable),
+            Some(only) => {
+                let only = only.iter().map(|path| real(path));
+                let is_open =
+                    |path: &PathBuf| !hidden.iter().any(|hidden| path.starts_with(hidden));
+                only.filter(is_open)
+                    .for_each(|path| beside(path, &hidden, &mut readable));
+            }
+        }
         let create = || -> Result<RulesetStatus, landlock::RulesetError> {
             let mut rules = Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)

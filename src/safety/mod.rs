@@ -16,7 +16,7 @@ pub mod proposals;
 pub mod rules;
 pub mod taint;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -41,6 +41,7 @@ pub struct Policy {
     request_limits: RequestLimits,
     rules: rules::Rules,
     plugins: BTreeSet<(String, String)>,
+    guests: BTreeMap<String, Vec<String>>,
 }
 
 /// What a request may take.
@@ -101,6 +102,7 @@ impl Policy {
             request_limits: RequestLimits::of(&config.tools.http),
             rules: rules::Rules::new(&config.safety.rules),
             plugins: guests::approved(host, workspace),
+            guests: config.tools.allowed_guests(),
         }
     }
 
@@ -285,7 +287,9 @@ fn spawn(
         return denial;
     }
     match purpose {
-        Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand => allow("user-program"),
+        Purpose::LanguageServer | Purpose::Probe | Purpose::KeyCommand | Purpose::Guest => {
+            allow("user-program")
+        }
         Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Tool => allow("proof"),
         Purpose::Plugin => ask("guest", format!("`{line}` would load a plugin")),
         Purpose::Shell => match arguments {
@@ -352,8 +356,6 @@ fn deny(rule: &str, reason: String) -> Decision {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
     use super::*;
 
     #[test]

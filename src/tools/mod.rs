@@ -66,6 +66,11 @@ pub trait Tool: Send + Sync {
     /// Its arguments.
     fn parameters(&self) -> Vec<Parameter>;
 
+    /// Its arguments as JSON Schema, as models are told.
+    fn schema(&self) -> Value {
+        arguments::schema(&self.parameters())
+    }
+
     /// What its data holds.
     fn returns(&self) -> ReturnType;
 

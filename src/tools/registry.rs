@@ -17,7 +17,7 @@ use super::search::{Find, Search};
 use super::shell::Shell;
 use super::symbol::ReplaceSymbolBody;
 use super::test::run::{Benchmark, DiscoverTests, RunTests, TestCoverage};
-use super::{Context, Tool, arguments};
+use super::{Context, Tool};
 use crate::llm::message::ToolSpec;
 
 /// Every tool, in the order in which models are told of them.
@@ -129,7 +129,7 @@ fn spec(tool: &dyn Tool) -> ToolSpec {
     ToolSpec {
         name: tool.name().to_owned(),
         description: tool.description().to_owned(),
-        parameters: arguments::schema(&tool.parameters()),
+        parameters: tool.schema(),
     }
 }
 

@@ -84,6 +84,7 @@ impl Room {
             environment: Environment::Only(self.environment(host)),
             confinement: Some(Confinement {
                 writable: self.writable.clone(),
+                readable: None,
                 hidden: self.hidden(host),
                 network: false,
                 required: self.confined,

@@ -163,6 +163,7 @@ fn policy(ground: &Ground) {
 fn sandbox(rounds: usize) {
     let confinement = |network, world| Confinement {
         writable: vec!["/tmp".into()],
+        readable: None,
         hidden: Vec::new(),
         network,
         required: true,

@@ -27,7 +27,9 @@ pub(crate) struct Scene {
     pub(crate) root: PathBuf,
     pub(crate) services: Services,
     pub(crate) staging: Staging,
-    outputs: Outputs,
+    pub(crate) outputs: Outputs,
+    pub(crate) toolbox: Toolbox,
+    pub(crate) consent: Consent,
 }
 
 impl Scene {
@@ -64,6 +66,8 @@ impl Scene {
             root,
             services,
             outputs: Outputs::default(),
+            toolbox: Toolbox::default(),
+            consent: Consent::default(),
         }
     }
 
@@ -98,14 +102,14 @@ impl Scene {
         let policy = Policy::new(host, config, &self.root);
         let (checker, questions) = Checker::new();
         let desk = Desk {
-            toolbox: &Toolbox::default(),
+            toolbox: &self.toolbox,
             policy: &policy,
             redactor,
             checker: Some(&checker),
             outputs: &self.outputs,
             settings: &config.tools,
             watch: None,
-            consent: &Consent::default(),
+            consent: &self.consent,
         };
         let mut copy = Copy::new(&task, &self.services);
         let working = Box::pin(async {

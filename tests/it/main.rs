@@ -41,6 +41,8 @@ mod keyring;
 mod large_model;
 mod late;
 #[cfg(target_os = "linux")]
+mod mcp;
+#[cfg(target_os = "linux")]
 mod memory;
 #[cfg(unix)]
 mod misconduct;

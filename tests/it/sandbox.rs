@@ -172,6 +172,7 @@ fn what_was_open_when_a_program_is_confined_is_closed() {
         parent: std::process::id(),
         confinement: Confinement {
             writable: Vec::new(),
+            readable: None,
             hidden: Vec::new(),
             network: false,
             required: true,
@@ -277,6 +278,7 @@ async fn median(program: &str, arguments: &[&str], confinement: Option<Confineme
 async fn a_confined_program_starts_soon() {
     let confinement = |world| Confinement {
         writable: vec!["/tmp".into()],
+        readable: None,
         hidden: Vec::new(),
         network: false,
         required: true,

@@ -21,7 +21,7 @@ const EMPTY_NAMES: [&str; 10] = [
 ];
 
 /// What only some places may use: the path, those places, and why.
-const BOUNDARIES: [(&str, &[&str], &str); 10] = [
+const BOUNDARIES: [(&str, &[&str], &str); 11] = [
     ("redb", &["src/store/"], "ask `store` for what you need"),
     (
         "reqwest",
@@ -29,6 +29,7 @@ const BOUNDARIES: [(&str, &[&str], &str); 10] = [
         "network calls belong to `llm` and `egress`",
     ),
     ("gix", &["src/vcs/"], "ask `vcs` for what you need"),
+    ("rmcp", &["src/mcp/"], "call tools of servers by `mcp`"),
     (
         "tree_sitter",
         &["src/syntax/", "src/safety/"],

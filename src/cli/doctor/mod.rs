@@ -152,6 +152,10 @@ async fn look(host: &Arc<Host>, arguments: &Arguments) -> Report {
         ("Editors", editors),
         ("Sandbox", sandbox),
         ("Model", models),
+        (
+            "Servers of tools",
+            programs::tool_servers(host, &loaded.config.tools),
+        ),
         ("Configuration", machine::configuration(host, &loaded)),
         ("Folders", machine::folders(host)),
     ]

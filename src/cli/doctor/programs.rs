@@ -9,6 +9,7 @@ use crate::config;
 use crate::config::host::Host;
 use crate::downstream::discovery;
 use crate::downstream::registry::{self, Post, Server};
+use crate::mcp;
 
 /// Where Debian and its relatives keep the sources of the standard library.
 const SYSTEM_RUST_SOURCES: &str = "/usr/src";
@@ -140,6 +141,31 @@ pub(super) async fn language_servers(
         findings.push(Finding::new(Standing::Broken, "any of them", detail).advise(advice));
     }
     findings
+}
+
+/// The servers of tools that the settings name; none is started.
+pub(super) fn tool_servers(host: &Host, tools: &config::tools::Tools) -> Vec<Finding> {
+    let servers = tools.mcp.iter().filter(|(_, settings)| settings.enabled);
+    let findings = servers.map(
+        |(name, settings)| match mcp::obstacle(host, name, settings) {
+            Some(obstacle) => Finding::new(Standing::Caution, name, obstacle),
+            None => {
+                let network = if settings.network { "with" } else { "without" };
+                let allowed = settings.allow.len();
+                let detail = format!(
+                    "{}, {network} a network; {allowed} of its tools need no approval",
+                    settings.command
+                );
+                Finding::new(Standing::Good, name, detail)
+            }
+        },
+    );
+    let findings: Vec<Finding> = findings.collect();
+    if !findings.is_empty() {
+        return findings;
+    }
+    let none = Finding::new(Standing::Missing, "none", "not configured");
+    vec![none.advise("name one in [tools.mcp.NAME] of your settings")]
 }
 
 /// Every server of a post: the first that answers is used. Where none is there, only a needed one is missed.

@@ -145,6 +145,7 @@ fn command(recording: &Recording, words: &[String]) -> anyhow::Result<Command> {
 fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
     command.confinement = Some(Confinement {
         writable: vec![folder.to_owned()],
+        readable: None,
         hidden,
         network: false,
         required: true,

@@ -1,0 +1,253 @@
+//! Where a server of tools runs: what it may read and write, and what it sees of the environment (spec: Plugin System,
+//! isolation).
+//!
+//! It reads the system, the workspace without what may hold secrets, what it was installed as, and what its settings
+//! name; it writes a folder of its own. Nothing of that is a question of its good will.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use crate::config::host::Host;
+use crate::config::mcp::McpServer;
+use crate::process::launch::{Caps, Confinement};
+use crate::safety::paths;
+
+/// Folders of the system, which everything that runs reads.
+const SYSTEM: [&str; 14] = [
+    "/bin",
+    "/sbin",
+    "/usr",
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/libx32",
+    "/etc",
+    "/opt",
+    "/nix/store",
+    "/proc",
+    "/sys",
+    "/dev",
+    "/run/systemd/resolve",
+];
+
+/// Folders below the user's home where programs are installed.
+const INSTALLED: [&str; 15] = [
+    ".local/bin",
+    ".local/lib",
+    ".local/share/uv",
+    ".local/share/pipx",
+    ".local/share/mise",
+    ".local/share/fnm",
+    ".cache/uv",
+    ".npm",
+    ".nvm",
+    ".pyenv",
+    ".bun",
+    ".deno",
+    ".volta",
+    ".asdf",
+    ".cargo/bin",
+];
+
+/// Variables that are passed on.
+const PASSED_ON: [&str; 5] = ["PATH", "LANG", "TZ", "USER", "LOGNAME"];
+
+/// What a server may use up.
+const CAPS: Caps = Caps {
+    cpu_seconds: Some(3600),
+    memory_bytes: Some(4 << 30),
+    processes: Some(4096),
+    file_bytes: Some(1 << 30),
+};
+
+/// Files whose presence makes a folder that of an installed program.
+const PACKAGES: [&str; 4] = [
+    "package.json",
+    "pyproject.toml",
+    "pyvenv.cfg",
+    "node_modules",
+];
+
+/// Folders of the workspace that are looked through for what may hold secrets, how deep, and how many of their entries.
+const SECRETS_DEPTH: usize = 4;
+const SECRETS_ENTRIES_MAX: usize = 20_000;
+
+/// The folders of one server.
+#[derive(Debug)]
+pub(super) struct Place {
+    /// Its home, which it may write.
+    pub(super) home: PathBuf,
+    /// Its folder for temporary files, in its home.
+    pub(super) scratch: PathBuf,
+}
+
+impl Place {
+    /// That of a server for a workspace.
+    pub(super) fn of(host: &Host, workspace: &Path, server: &str) -> Self {
+        let home = host.state_of(workspace).join("mcp").join(server);
+        let scratch = home.join("tmp");
+        Self { home, scratch }
+    }
+
+    /// What it may touch.
+    pub(super) fn confinement(
+        &self,
+        host: &Host,
+        workspace: &Path,
+        program: &Path,
+        (settings, required): (&McpServer, bool),
+    ) -> Confinement {
+        let installed = INSTALLED.map(|folder| host.home.join(folder));
+        let named = settings.args.iter().map(Path::new);
+        let named = named.filter(|path| path.is_absolute() && path.exists());
+        let programs = [Some(program.to_owned()), program.canonicalize().ok()];
+        let programs = programs.into_iter().flatten();
+        let own = programs
+            .chain(named.map(Path::to_owned))
+            .map(|path| whole(&path, &host.home));
+        let readable = SYSTEM
+            .iter()
+            .map(PathBuf::from)
+            .chain(installed)
+            .chain(settings.read.iter().cloned())
+            .chain(own)
+            .chain([workspace.to_owned()]);
+        let mut hidden = host.hidden();
+        hidden.extend(secrets(workspace));
+        hidden.extend(["/etc/shadow", "/etc/gshadow", "/etc/ssh"].map(PathBuf::from));
+        Confinement {
+            writable: vec![self.home.clone()],
+            readable: Some(readable.collect()),
+            hidden,
+            network: settings.network,
+            required,
+            caps: CAPS,
+            world: true,
+            local_sockets: false,
+        }
+    }
+
+    /// Its environment, with what its settings add.
+    pub(super) fn environment(
+        &self,
+        host: &Host,
+        added: BTreeMap<String, String>,
+    ) -> BTreeMap<String, String> {
+        let is_passed_on = |name: &str| PASSED_ON.contains(&name) || name.starts_with("LC_");
+        let passed_on = host.environment.iter();
+        let mut environment: BTreeMap<String, String> = passed_on
+            .filter(|(name, _)| is_passed_on(name))
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect();
+        let home = self.home.display().to_string();
+        environment.insert("HOME".to_owned(), home);
+        let scratch = self.scratch.display().to_string();
+        environment.insert("TMPDIR".to_owned(), scratch);
+        environment.extend(added);
+        environment
+    }
+}
+
+/// What has to be readable so that a program or a script of this path works: what it was installed with. A folder is
+/// itself.
+fn whole(path: &Path, home: &Path) -> PathBuf {
+    if path.is_dir() {
+        return path.to_owned();
+    }
+    let mut modules = path.ancestors();
+    if let Some(modules) = modules.find(|folder| folder.ends_with("node_modules")) {
+        return modules.to_owned();
+    }
+    // Neither the home nor what is above it is what something was installed with.
+    let mut above = path.ancestors().skip(1).take(4);
+    let package = above.find(|folder| {
+        let is_package = PACKAGES.iter().any(|file| folder.join(file).exists());
+        is_package && !home.starts_with(folder)
+    });
+    // What is in `PREFIX/bin` has its libraries beside it.
+    let prefix = path.parent().filter(|folder| folder.ends_with("bin"));
+    let prefix = prefix.and_then(Path::parent);
+    let prefix = prefix.filter(|prefix| !home.starts_with(prefix) && !prefix.ends_with(".local"));
+    package.or(prefix).unwrap_or(path).to_owned()
+}
+
+/// What may hold secrets near the top of a workspace.
+fn secrets(workspace: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut folders = vec![(workspace.to_owned(), 0)];
+    let mut entries_left = SECRETS_ENTRIES_MAX;
+    while let Some((folder, depth)) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            if entries_left == 0 {
+                return found;
+            }
+            entries_left -= 1;
+            let name = PathBuf::from(entry.file_name());
+            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let is_made = ["node_modules", "target", ".git"].map(Path::new);
+            if paths::may_hold_secrets(&name) {
+                found.push(entry.path());
+            } else if is_folder && depth < SECRETS_DEPTH && !is_made.contains(&name.as_path()) {
+                folders.push((entry.path(), depth + 1));
+            }
+        }
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_is_read_with_what_it_was_installed_with_and_never_the_home() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let home = folder.path().join("home");
+        for file in [
+            "package.json",
+            "mine/pyproject.toml",
+            "mine/src/server.py",
+            "apps/node_modules/one/dist/index.js",
+            "bin/tool",
+            ".local/bin/tool",
+            "python/3.12/bin/python",
+        ] {
+            let path = home.join(file);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, "").expect("written");
+        }
+        for (path, expected) in [
+            ("mine/src/server.py", "mine"),
+            ("mine/src", "mine/src"),
+            ("apps/node_modules/one/dist/index.js", "apps/node_modules"),
+            ("bin/tool", "bin/tool"),
+            (".local/bin/tool", ".local/bin/tool"),
+            ("python/3.12/bin/python", "python/3.12"),
+        ] {
+            assert_eq!(
+                whole(&home.join(path), &home),
+                home.join(expected),
+                "{path}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_server_sees_nothing_of_the_environment_that_is_not_its_own() {
+        let environment = [
+            ("PATH", "/usr/bin"),
+            ("HOME", "/home/me"),
+            ("OPENAI_API_KEY", "sk-1"),
+            ("SSH_AUTH_SOCK", "/tmp/agent"),
+            ("LC_ALL", "C"),
+        ];
+        let environment = environment.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        let host = Host::from_environment("/nowhere/meliora".into(), environment.into());
+        let place = Place::of(&host, Path::new("/work"), "files");
+        let added = BTreeMap::from([("TOKEN".to_owned(), "t".to_owned())]);
+        let seen = place.environment(&host, added);
+        let names: Vec<&str> = seen.keys().map(String::as_str).collect();
+        assert_eq!(names, ["HOME", "LC_ALL", "PATH", "TMPDIR", "TOKEN"]);
+        assert!(seen["HOME"].ends_with("/mcp/files"), "{seen:?}");
+    }
+}
