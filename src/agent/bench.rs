@@ -5,18 +5,19 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::copy::Copy;
 use super::fix::{open, tell};
 use super::repair::compare::compare;
 use super::task::{Report, Services, Task};
-use super::verify::{self, Verifier, is_error};
+use super::verify::{self, Beside, Verifier, is_error};
 use super::work::{Error, Work};
 use crate::event::{CheckRecord, Proof, RunEvent};
 use crate::syntax;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
+use crate::tools::job::{Job, Ran};
 use crate::tools::{About, Checker, Request, build};
 
 /// Problems of the untouched workspace that are named to whoever watches.
@@ -221,7 +222,29 @@ pub(super) async fn answer(verifier: &mut Verifier, request: Request) {
             let _ = answer.send(ran);
         }
         About::Lend(answer) => verifier.lend(&request.edits, answer).await,
+        About::Begin(job, answer) => {
+            let beside = verifier.beside();
+            // It ends when nobody waits for it any longer.
+            tokio::spawn(run_beside(beside, request.edits, job, answer));
+        }
     }
+}
+
+/// Runs a program in a copy of the workspace of its own.
+async fn run_beside(
+    beside: Beside,
+    edits: EditSet,
+    job: Box<Job>,
+    mut answer: oneshot::Sender<Result<Ran, String>>,
+) {
+    let opening = tokio::task::spawn_blocking(move || beside.open()).await;
+    let opened = opening.expect("opening the shadow neither panics nor is cancelled");
+    let ran = match opened {
+        Ok(mut verifier) => verifier.run(&edits, &job, answer.closed()).await,
+        Err(error) => Err(error.to_string()),
+    };
+    // Whoever began it may be gone.
+    let _ = answer.send(ran);
 }
 
 /// Answers where nothing can check the workspace; programs run in a copy of it.
@@ -231,7 +254,7 @@ async fn answer_unchecked(copy: &mut Copy<'_>, reason: &str, request: Request) {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         // Who asks what code means finds it by syntax then.
         About::Code(_, answer) => drop(answer),
-        About::Run(..) | About::Lend(_) => copy.answer(request).await,
+        About::Run(..) | About::Begin(..) | About::Lend(_) => copy.answer(request).await,
     }
 }
 

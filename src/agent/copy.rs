@@ -71,7 +71,9 @@ fn refuse(request: Request, reason: &str) {
     match request.about {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Code(_, answer) => drop(answer.send(Err(reason.to_owned()))),
-        About::Run(_, answer) => drop(answer.send(Err(reason.to_owned()))),
+        About::Run(_, answer) | About::Begin(_, answer) => {
+            drop(answer.send(Err(reason.to_owned())));
+        }
         About::Lend(answer) => drop(answer.send(Err(reason.to_owned()))),
     }
 }

@@ -116,6 +116,7 @@ impl<'run> Orchestrator<'run> {
         self.go(State::Analyzing).await?;
         let mut bench = Bench::begin(task, self.services, self.reports);
         let result = self.attend(task, instruction, &mut work, &mut bench).await;
+        work.end().await;
         if let Some(verifier) = bench.into_verifier() {
             let idle = Duration::from_secs(self.services.config.proof.idle_timeout);
             self.services.keeper.put(verifier, idle);

@@ -10,6 +10,7 @@ use crate::config::host::Host;
 use crate::event::{Proof, RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::approvals::Approver;
+use crate::store::history::Past;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::tools::git_change::Wish;
@@ -148,6 +149,8 @@ pub struct Services {
     pub approver: Option<Approver>,
     /// The tools that a run can call.
     pub toolbox: Arc<Toolbox>,
+    /// What earlier runs did.
+    pub past: Past,
 }
 
 impl Services {
@@ -160,6 +163,7 @@ impl Services {
             keeper: Keeper::default(),
             approver: None,
             toolbox: Arc::default(),
+            past: Past::default(),
         }
     }
 }

@@ -107,6 +107,38 @@ impl Drop for Starting {
     }
 }
 
+/// A copy of a workspace in which only programs run.
+#[derive(Debug)]
+pub struct Beside {
+    host: Arc<Host>,
+    config: Arc<Config>,
+    redactor: Arc<Redactor>,
+    workspace: PathBuf,
+    overlay: BTreeMap<PathBuf, Arc<str>>,
+}
+
+impl Beside {
+    /// Makes it: a shadow of its own, in which nothing checks. Blocks on the disk.
+    pub fn open(self) -> Result<Verifier, Error> {
+        let mut shadow = Shadow::open(&self.host, &self.workspace)?;
+        shadow.sync(&self.overlay)?;
+        self.redactor.learn_all(rooms::secrets(&shadow));
+        let room = rooms::room(&self.config, &shadow, Builder::Check);
+        Ok(Verifier {
+            analyzer: AnalyzerState::Missing("only programs run here".to_owned()),
+            checker: None,
+            policy: Policy::new(&self.host, &self.config, &self.workspace),
+            host: self.host,
+            config: self.config,
+            redactor: self.redactor,
+            shadow,
+            room,
+            laid: EditSet::default(),
+            touched: BTreeSet::new(),
+        })
+    }
+}
+
 impl Verifier {
     /// Whether anything here knows how to check a workspace.
     pub fn can_open(config: &Config, workspace: &Path) -> bool {
@@ -133,24 +165,29 @@ impl Verifier {
         overlay: &BTreeMap<PathBuf, Arc<str>>,
     ) -> Result<Self, Error> {
         let checker = Checker::of(&services.config, workspace);
-        let mut shadow = Shadow::open(&services.host, workspace)?;
-        shadow.sync(overlay)?;
-        services.redactor.learn_all(rooms::secrets(&shadow));
-        let room = rooms::room(&services.config, &shadow, Builder::Check);
-        let of_server = rooms::room(&services.config, &shadow, Builder::Server);
-        let policy = Policy::new(&services.host, &services.config, workspace);
-        Ok(Self {
-            analyzer: start_analyzer(services, &policy, &of_server, checker),
-            checker,
+        let mut verifier = Beside {
             host: Arc::clone(&services.host),
             config: Arc::clone(&services.config),
             redactor: Arc::clone(&services.redactor),
-            policy,
-            shadow,
-            room,
-            laid: EditSet::default(),
-            touched: BTreeSet::new(),
-        })
+            workspace: workspace.to_owned(),
+            overlay: overlay.clone(),
+        }
+        .open()?;
+        let of_server = rooms::room(&services.config, &verifier.shadow, Builder::Server);
+        verifier.analyzer = start_analyzer(services, &verifier.policy, &of_server, checker);
+        verifier.checker = checker;
+        Ok(verifier)
+    }
+
+    /// A copy of the workspace beside this one, not made yet.
+    pub fn beside(&self) -> Beside {
+        Beside {
+            host: Arc::clone(&self.host),
+            config: Arc::clone(&self.config),
+            redactor: Arc::clone(&self.redactor),
+            workspace: self.workspace().to_owned(),
+            overlay: self.shadow.overlay().clone(),
+        }
     }
 
     /// Brings the shadow of a verifier that was kept in step again; nothing that was laid over it is left.

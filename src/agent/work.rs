@@ -207,7 +207,7 @@ impl<'run> Work<'run> {
         let bytes_max = config.safety.file_bytes_max();
         let staging = Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max);
         let policy = Policy::new(host, config, &task.workspace);
-        let outputs = Outputs::default();
+        let outputs = Outputs::after(services.past.clone());
         let toolbox = toolbox(task, services, &policy, reports).await;
         let desk = Desk {
             toolbox: &toolbox,
@@ -500,6 +500,19 @@ impl<'run> Work<'run> {
             });
         }
         Ok(())
+    }
+
+    /// Ends the programs that still run in the background, and tells that what they changed is lost.
+    pub(super) async fn end(&self) {
+        for command in self.outputs.background.end() {
+            let line = command.lines().next().unwrap_or_default();
+            let line = self.services.redactor.clean(line);
+            self.tell(RunEvent::Step {
+                what: format!("ended `{line}`, which still ran in the background"),
+                reason: "the run is over, and nobody collected what it did".to_owned(),
+            })
+            .await;
+        }
     }
 
     /// Notes what of the context nobody vouches for.

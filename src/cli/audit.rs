@@ -148,7 +148,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
 
 /// A journal and how long it is kept.
 struct Journal {
-    store: Store,
+    store: Arc<Store>,
     retention: Retention,
 }
 
@@ -162,7 +162,7 @@ fn open(arguments: &Arguments) -> anyhow::Result<Journal> {
     let host = place::host()?;
     let loaded = layers::load(&host, None, &Value::Null);
     let redactor = Redactor::new(session::secrets(&host, &loaded.config));
-    let store = Store::open(&host, &host.home, Arc::new(redactor));
+    let store = Arc::new(Store::open(&host, &host.home, Arc::new(redactor)));
     store.notices().iter().for_each(paint::remark);
     Ok(Journal {
         store,

@@ -17,6 +17,7 @@ use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::safety::approvals::{Answer, Approvals};
 use crate::store::Store;
+use crate::store::history::Past;
 use crate::store::images;
 use crate::store::retention::Retention;
 use crate::telemetry;
@@ -31,7 +32,7 @@ pub struct Session {
     /// The project.
     pub project: Project,
     /// Its journal.
-    pub store: Store,
+    pub store: Arc<Store>,
     /// The name of this run.
     pub run: RunId,
 }
@@ -46,7 +47,8 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
         paint::remark(notice);
     }
     let redactor = Redactor::new(secrets(&host, &loaded.config));
-    let services = Services::new(host, loaded.config, redactor);
+    let mut services = Services::new(host, loaded.config, redactor);
+    services.past = Past::opening();
     let Services {
         host,
         config,
@@ -58,7 +60,8 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     }
     let recovered = edit::recover(host, &project.root)?;
     recovered.notices.iter().for_each(paint::remark);
-    let store = Store::open(host, &project.root, Arc::clone(redactor));
+    let store = Arc::new(Store::open(host, &project.root, Arc::clone(redactor)));
+    services.past.set(&store);
     for notice in store.notices() {
         paint::remark(notice);
     }

@@ -342,7 +342,7 @@ async fn execute_alone(
             policy: &policy,
             redactor: &services.redactor,
             checker: Some(&checker),
-            outputs: &Outputs::default(),
+            outputs: &Outputs::after(services.past.clone()),
             settings: &config.tools,
             watch: shown.is_some().then_some(&watch),
             consent: &consent,

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
+use std::sync::{Arc, OnceLock, Weak};
 
 use redb::{ReadableDatabase, ReadableTable};
 use serde::Serialize;
@@ -11,6 +12,41 @@ use super::chain::Record;
 use super::tables::JOURNAL;
 use super::{Error, Store};
 use crate::event::{Outcome, RunEvent, RunId};
+
+/// The way to what earlier runs did, for those who work while a store is opened; by default there is none.
+#[derive(Debug, Clone, Default)]
+pub struct Past {
+    store: Option<Arc<OnceLock<Weak<Store>>>>,
+}
+
+impl Past {
+    /// The way to a store that will be there.
+    pub fn opening() -> Self {
+        Self {
+            store: Some(Arc::default()),
+        }
+    }
+
+    /// Lets a store be asked from now on. The first one counts.
+    pub fn set(&self, store: &Arc<Store>) {
+        if let Some(place) = &self.store {
+            let _ = place.set(Arc::downgrade(store));
+        }
+    }
+
+    /// Whether there is, or will be, a store that can be asked.
+    pub fn is_there(&self) -> bool {
+        self.store.is_some()
+    }
+
+    /// The newest runs, newest first, at most `limit`. Blocks on the disk.
+    pub fn runs(&self, limit: usize) -> Result<Vec<RunSummary>, Error> {
+        let store = self.store.as_ref().and_then(|place| place.get());
+        let store = store.and_then(Weak::upgrade);
+        let none = || Error::Unavailable("no history is kept here".to_owned());
+        store.ok_or_else(none)?.runs(limit)
+    }
+}
 
 /// One run, in short.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -6,6 +6,7 @@
 //! run the project's own programs for proofs.
 
 pub mod arguments;
+pub mod background;
 pub mod build;
 pub mod code;
 pub mod consent;
@@ -22,6 +23,7 @@ mod page;
 pub mod patch;
 pub mod project;
 mod quote;
+pub mod recall;
 pub mod registry;
 pub mod sandbox;
 pub mod search;
@@ -221,6 +223,8 @@ pub enum About {
     Run(Box<Job>, oneshot::Sender<Result<Ran, String>>),
     /// Nothing: somebody wants the copy of the workspace for a while.
     Lend(oneshot::Sender<Result<Loan, String>>),
+    /// The same, in a copy of its own, so that nothing waits for it.
+    Begin(Box<Job>, oneshot::Sender<Result<Ran, String>>),
 }
 
 impl Checker {
@@ -257,6 +261,19 @@ impl Checker {
     pub async fn lend(&self, edits: EditSet) -> Result<Loan, String> {
         let lent = self.find_out(edits, About::Lend).await;
         lent.unwrap_or_else(|| Err("what has the copy of the workspace has ended".to_owned()))
+    }
+
+    /// Begins a program in a copy of the workspace with these edits; `None` when nothing runs programs any longer.
+    /// Dropping what is given back ends the program.
+    pub async fn begin(
+        &self,
+        edits: EditSet,
+        job: Job,
+    ) -> Option<oneshot::Receiver<Result<Ran, String>>> {
+        let (answer, ended) = oneshot::channel();
+        let about = About::Begin(Box::new(job), answer);
+        self.requests.send(Request { edits, about }).await.ok()?;
+        Some(ended)
     }
 
     async fn find_out<T>(

@@ -9,10 +9,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::arguments::{number, text};
+use super::arguments::{flag, number, text};
+use super::background::Background;
 use super::fs::parameter;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
+use crate::store::history::Past;
 
 /// Bytes that one run keeps.
 const BYTES_MAX: usize = 16 * 1024 * 1024;
@@ -27,6 +29,10 @@ const LINES_MAX: usize = 400;
 #[derive(Debug, Clone, Default)]
 pub struct Outputs {
     kept: Arc<Mutex<Kept>>,
+    /// Programs that run on.
+    pub background: Background,
+    /// What earlier runs did.
+    pub past: Past,
 }
 
 #[derive(Debug, Default)]
@@ -37,6 +43,14 @@ struct Kept {
 }
 
 impl Outputs {
+    /// For a run that can look at earlier ones.
+    pub fn after(past: Past) -> Self {
+        Self {
+            past,
+            ..Self::default()
+        }
+    }
+
     /// Keeps a text, and gives the name under which it is found. What is kept has no secrets in it.
     pub fn keep(&self, text: &str) -> String {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -77,25 +91,24 @@ impl Tool for ReadOutput {
     }
 
     fn description(&self) -> &'static str {
-        "Reads on in a result that was cut."
+        "Reads on in a result that was cut, or in a background command."
     }
 
     fn parameters(&self) -> Vec<Parameter> {
         vec![
-            parameter("output", Kind::Text, true, "Its name, such as o1."),
+            parameter("output", Kind::Text, true, "Its name, such as o1 or j1."),
             parameter("start_line", Kind::Integer, false, "First line, from 1."),
             parameter("search", Kind::Text, false, "Only lines with this text."),
+            parameter("stop", Kind::Flag, false, ""),
         ]
     }
 
     fn returns(&self) -> ReturnType {
         ReturnType {
-            description: "lines (how many there are) and those that are shown".to_owned(),
+            description: "lines (how many there are) and those that are shown; of a command in the background its state, \
+                          exit_code and changed (files)"
+                .to_owned(),
         }
-    }
-
-    fn only_looks(&self) -> bool {
-        true
     }
 
     fn actions(&self, _arguments: &Value, _context: &Context<'_>) -> Vec<Action> {
@@ -104,7 +117,12 @@ impl Tool for ReadOutput {
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
-        let whole = context.outputs.find(text(arguments, "output"))?;
+        let name = text(arguments, "output");
+        if name.starts_with('j') {
+            let stop = flag(arguments, "stop");
+            return context.outputs.background.look(context, name, stop).await;
+        }
+        let whole = context.outputs.find(name)?;
         let first = number(arguments, "start_line").unwrap_or(1).max(1);
         let search = text(arguments, "search");
         let lines = whole.lines().enumerate().skip(first - 1);

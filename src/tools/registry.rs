@@ -13,6 +13,7 @@ use super::http::HttpRequest;
 use super::language::Diagnostics;
 use super::outputs::ReadOutput;
 use super::patch::ApplyPatch;
+use super::recall::Recall;
 use super::search::{Find, Search};
 use super::shell::Shell;
 use super::symbol::ReplaceSymbolBody;
@@ -55,6 +56,7 @@ static TOOLS: &[&dyn Tool] = &[
     &HttpRequest::Any,
     &Shell,
     &ReadOutput,
+    &Recall,
 ];
 
 /// What stands between the name of a guest's owner and its own.

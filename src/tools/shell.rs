@@ -10,7 +10,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::arguments::{number, text};
+use super::arguments::{flag, number, text};
 use super::fs::parameter;
 use super::job::{Job, Ran, Traces};
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
@@ -44,7 +44,7 @@ impl Tool for Shell {
 
     fn description(&self) -> &'static str {
         "Runs a bash command line in a copy of the workspace with your edits, without a network. Changed text files \
-         become edits of yours. No daemons; prefer the other tools for what they do."
+         become edits of yours. Prefer the other tools for what they do."
     }
 
     fn parameters(&self) -> Vec<Parameter> {
@@ -52,12 +52,13 @@ impl Tool for Shell {
             parameter("command", Kind::Text, true, "The command line."),
             parameter("folder", Kind::Text, false, "Where, in the workspace."),
             parameter("timeout_seconds", Kind::Integer, false, "Default: 120."),
+            parameter("background", Kind::Flag, false, ""),
         ]
     }
 
     fn returns(&self) -> ReturnType {
         ReturnType {
-            description: "exit_code, changed (files), and the output".to_owned(),
+            description: "exit_code, changed (files), and the output; in the background the name of the output".to_owned(),
         }
     }
 
@@ -70,7 +71,9 @@ impl Tool for Shell {
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
-        let seconds = number(arguments, "timeout_seconds").unwrap_or(SECONDS);
+        let is_background = flag(arguments, "background");
+        let usual = if is_background { SECONDS_MAX } else { SECONDS };
+        let seconds = number(arguments, "timeout_seconds").unwrap_or(usual);
         let seconds = seconds.clamp(1, SECONDS_MAX);
         // One stream, so that errors stand where they happened.
         let line = format!("exec 2>&1\n{}", text(arguments, "command"));
@@ -90,6 +93,19 @@ impl Tool for Shell {
             traces: Traces::Kept,
             watch: context.watch.cloned(),
         };
+        if is_background {
+            let command = text(arguments, "command");
+            let background = &context.outputs.background;
+            let name = background.begin(context, command, job).await?;
+            let data = json!({ "output": name, "state": "running" });
+            return Ok(Output {
+                more: Some(format!(
+                    "read_output with output = {name} waits for it; it ends with the run at the latest"
+                )),
+                data,
+                ..Output::default()
+            });
+        }
         let ran = run(context, job).await?;
         Ok(told(ran, seconds))
     }

@@ -11,6 +11,8 @@ mod approvals;
 mod asking;
 #[cfg(unix)]
 mod audit;
+#[cfg(target_os = "linux")]
+mod background;
 mod canned;
 mod chaos;
 mod choices;

@@ -185,6 +185,11 @@ impl Shadow {
         &self.workspace
     }
 
+    /// The open buffers that are laid over it.
+    pub fn overlay(&self) -> &BTreeMap<PathBuf, Arc<str>> {
+        &self.overlay
+    }
+
     /// The mirrored workspace root.
     pub fn tree(&self) -> &Path {
         &self.tree

@@ -21,9 +21,9 @@ use crate::event::{RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
 use crate::server::session::Event;
-use crate::store::Store;
-use crate::store::images;
+use crate::store::history::Past;
 use crate::store::retention::Retention;
+use crate::store::{Store, images};
 use crate::text::edit::EditSet;
 use crate::tools::git_change::Wish;
 
@@ -73,17 +73,18 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts the thread. What people should know comes as [`Event::Notice`].
+    /// Starts the thread. What people should know comes as [`Event::Notice`]; `past` leads to what is written.
     pub fn start(
         host: Arc<Host>,
         redactor: Arc<Redactor>,
         workspace: PathBuf,
         limits: Limits,
-        events: mpsc::Sender<Event>,
+        (events, past): (mpsc::Sender<Event>, Past),
     ) -> Self {
         let (sender, receiver) = sync_channel(ENTRIES_MAX);
         let thread = std::thread::spawn(move || {
-            write(&host, &redactor, &workspace, limits, &events, &receiver);
+            let told = (&events, &past);
+            write(&host, &redactor, &workspace, limits, told, &receiver);
         });
         Self { sender, thread }
     }
@@ -108,7 +109,7 @@ fn write(
     redactor: &Arc<Redactor>,
     workspace: &std::path::Path,
     limits: Limits,
-    events: &mpsc::Sender<Event>,
+    (events, past): (&mpsc::Sender<Event>, &Past),
     entries: &Receiver<Entry>,
 ) {
     let tell = |notice: String| {
@@ -127,6 +128,8 @@ fn write(
     }
     let open = || {
         let store = Store::open(host, workspace, Arc::clone(redactor));
+        let store = Arc::new(store);
+        past.set(&store);
         store.notices().iter().cloned().for_each(tell);
         if let Err(error) = store.keep_up_to(limits.retention) {
             tell(format!(
@@ -135,7 +138,7 @@ fn write(
         }
         store
     };
-    let mut store: Option<Store> = None;
+    let mut store: Option<Arc<Store>> = None;
     for entry in settled.chain(entries) {
         match entry {
             Entry::Event(run, event) => {

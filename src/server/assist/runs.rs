@@ -25,6 +25,7 @@ use crate::safety::approvals::Approver;
 use crate::server::messages::{self, Loudness};
 use crate::server::questions::requests::ToEditor;
 use crate::server::session::{Event, Session};
+use crate::store::history::Past;
 use crate::store::retention::Retention;
 use crate::text::json::is_true;
 use crate::tools::git_change::Wish;
@@ -45,6 +46,7 @@ pub struct Runs {
     services: Option<Services>,
     runtime: Option<Runtime>,
     journal: Option<Journal>,
+    past: Past,
     pub(in crate::server) looked: Option<Instant>,
     /// What a person is asked.
     pub(in crate::server) questions: Questions,
@@ -123,7 +125,14 @@ impl Session {
             retention: Retention::of(&self.config),
             undo_bytes_max: self.config.undo.megabytes_max.saturating_mul(1_000_000),
         };
-        self.runs.journal = Some(Journal::start(host, redactor, root, limits, events));
+        self.runs.past = Past::opening();
+        self.runs.journal = Some(Journal::start(
+            host,
+            redactor,
+            root,
+            limits,
+            (events, self.runs.past.clone()),
+        ));
     }
 
     pub(in crate::server) fn services(&mut self) -> Services {
@@ -134,6 +143,7 @@ impl Session {
             keeper: Keeper::default(),
             approver: None,
             toolbox: Arc::default(),
+            past: self.runs.past.clone(),
         });
         services.clone()
     }
