@@ -18,7 +18,7 @@ use crate::syntax;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
 use crate::tools::job::{Job, Ran};
-use crate::tools::{About, Checker, Request, build};
+use crate::tools::{About, Beginning, Checker, Request, build};
 
 /// Problems of the untouched workspace that are named to whoever watches.
 const PROBLEMS_SHOWN_MAX: usize = 20;
@@ -222,10 +222,11 @@ pub(super) async fn answer(verifier: &mut Verifier, request: Request) {
             let _ = answer.send(ran);
         }
         About::Lend(answer) => verifier.lend(&request.edits, answer).await,
-        About::Begin(job, answer) => {
+        About::Begin(job, Beginning { taken, answer }) => {
             let beside = verifier.beside();
             // It ends when nobody waits for it any longer.
             tokio::spawn(run_beside(beside, request.edits, job, answer));
+            let _ = taken.send(());
         }
     }
 }

@@ -11,7 +11,7 @@ use super::bench::{answer, meanwhile};
 use super::fix;
 use super::task::{Services, Task};
 use super::verify::Verifier;
-use crate::tools::{About, Request};
+use crate::tools::{About, Beginning, Request};
 
 /// The copy, once it is there.
 #[derive(Debug)]
@@ -71,7 +71,7 @@ fn refuse(request: Request, reason: &str) {
     match request.about {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Code(_, answer) => drop(answer.send(Err(reason.to_owned()))),
-        About::Run(_, answer) | About::Begin(_, answer) => {
+        About::Run(_, answer) | About::Begin(_, Beginning { answer, .. }) => {
             drop(answer.send(Err(reason.to_owned())));
         }
         About::Lend(answer) => drop(answer.send(Err(reason.to_owned()))),

@@ -168,7 +168,12 @@ fn whole(path: &Path, home: &Path) -> PathBuf {
     let prefix = path.parent().filter(|folder| folder.ends_with("bin"));
     let prefix = prefix.and_then(Path::parent);
     let prefix = prefix.filter(|prefix| !home.starts_with(prefix) && !prefix.ends_with(".local"));
-    package.or(prefix).unwrap_or(path).to_owned()
+    // A script has what it imports beside it.
+    let beside = path.parent().filter(|folder| {
+        let is_deep = folder.components().count() > 2;
+        is_deep && !folder.ends_with("bin") && !home.starts_with(folder)
+    });
+    package.or(prefix).or(beside).unwrap_or(path).to_owned()
 }
 
 /// What may hold secrets near the top of a workspace.
@@ -209,6 +214,7 @@ mod tests {
             "mine/src/server.py",
             "apps/node_modules/one/dist/index.js",
             "bin/tool",
+            "scripts/server.py",
             ".local/bin/tool",
             "python/3.12/bin/python",
         ] {
@@ -221,6 +227,7 @@ mod tests {
             ("mine/src", "mine/src"),
             ("apps/node_modules/one/dist/index.js", "apps/node_modules"),
             ("bin/tool", "bin/tool"),
+            ("scripts/server.py", "scripts"),
             (".local/bin/tool", ".local/bin/tool"),
             ("python/3.12/bin/python", "python/3.12"),
         ] {

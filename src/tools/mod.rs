@@ -224,7 +224,16 @@ pub enum About {
     /// Nothing: somebody wants the copy of the workspace for a while.
     Lend(oneshot::Sender<Result<Loan, String>>),
     /// The same, in a copy of its own, so that nothing waits for it.
-    Begin(Box<Job>, oneshot::Sender<Result<Ran, String>>),
+    Begin(Box<Job>, Beginning),
+}
+
+/// Where is told how a program that runs on fares.
+#[derive(Debug)]
+pub struct Beginning {
+    /// That it is seen to from here on.
+    pub taken: oneshot::Sender<()>,
+    /// How it ended, or why it did not begin.
+    pub answer: oneshot::Sender<Result<Ran, String>>,
 }
 
 impl Checker {
@@ -271,8 +280,12 @@ impl Checker {
         job: Job,
     ) -> Option<oneshot::Receiver<Result<Ran, String>>> {
         let (answer, ended) = oneshot::channel();
-        let about = About::Begin(Box::new(job), answer);
+        let (taken, is_taken) = oneshot::channel();
+        let about = About::Begin(Box::new(job), Beginning { taken, answer });
         self.requests.send(Request { edits, about }).await.ok()?;
+        // What begins has to have begun before the work may end, which nobody attends to any longer then. A refusal is
+        // in the answer.
+        let _ = is_taken.await;
         Some(ended)
     }
 

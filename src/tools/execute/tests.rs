@@ -314,6 +314,10 @@ async fn a_patch_changes_every_file_or_none() {
 #[tokio::test]
 async fn a_patch_moves_removes_and_makes_only_what_it_says() {
     let mut room = room();
+    let mut config = Config::default();
+    config.safety.require_approval_for.clear();
+    let host = Host::from_environment("/nowhere/meliora".into(), BTreeMap::new());
+    room.policy = Policy::new(&host, &config, room.staging.root());
     for (patch, expected) in [
         (
             "--- a/src/a.rs\n+++ /dev/null\n@@ -1 +0,0 @@\n-completely different\n",
