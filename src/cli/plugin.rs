@@ -336,6 +336,7 @@ fn revoke(scene: &Scene, name: &str, json: bool) -> anyhow::Result<u8> {
         owner: Owner::Project,
     };
     let place = scene.place(name).unwrap_or_else(|_| gone());
+    let mut was_approved = false;
     for owner in [Owner::User, Owner::Project] {
         let place = Place {
             owner,
@@ -343,9 +344,13 @@ fn revoke(scene: &Scene, name: &str, json: bool) -> anyhow::Result<u8> {
         };
         let pins = pin::pins(&place, &scene.host, &scene.root);
         if let Some(digest) = pins.get(name) {
+            was_approved = true;
             pins.revoke(name)?;
             scene.record(Configuring::Distrusted, &place, &digest);
         }
+    }
+    if !was_approved {
+        anyhow::bail!("`{name}` was not approved; `meliora plugin list` shows what is");
     }
     if json {
         paint::say_json(&serde_json::json!({ "name": name, "standing": Standing::Unknown }))?;

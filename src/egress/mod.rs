@@ -41,7 +41,7 @@ const METHODS: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OP
 const HARMLESS_HEADERS: [&str; 3] = ["accept", "accept-language", "cache-control"];
 
 /// Headers that belong to the connection, or carry a login.
-const OWN_HEADERS: [&str; 16] = [
+const OWN_HEADERS: [&str; 20] = [
     "host",
     "content-length",
     "transfer-encoding",
@@ -58,7 +58,14 @@ const OWN_HEADERS: [&str; 16] = [
     "proxy-connection",
     "accept-encoding",
     "x-http-method-override",
+    "x-http-method",
+    "x-method-override",
+    "x-original-url",
+    "x-rewrite-url",
 ];
+
+/// Bytes of such a header that say no more than a form.
+const HARMLESS_HEADER_BYTES_MAX: usize = 128;
 
 /// A request on its way out.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -147,8 +154,12 @@ pub enum Error {
 impl Outgoing {
     /// What is to be judged before it is sent. What its headers say beside the form of the answer counts as sent.
     pub fn action(&self) -> Action {
-        let is_said = |(name, _): &&(String, String)| {
-            !HARMLESS_HEADERS.contains(&name.trim().to_ascii_lowercase().as_str())
+        let named = |name: &str| name.trim().to_ascii_lowercase();
+        let is_said = |(name, value): &&(String, String)| {
+            let same = self.headers.iter();
+            let same = same.filter(|(other, _)| named(other) == named(name));
+            let is_form = HARMLESS_HEADERS.contains(&named(name).as_str());
+            !is_form || value.len() > HARMLESS_HEADER_BYTES_MAX || same.count() > 1
         };
         let headers = self.headers.iter().filter(is_said);
         let headers: usize = headers.map(|(name, value)| name.len() + value.len()).sum();

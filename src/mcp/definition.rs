@@ -12,6 +12,9 @@ use crate::llm::schema;
 use crate::prompt::escape;
 use crate::redact::Redactor;
 
+/// Characters of what is said of wrong arguments.
+const WRONG_CHARACTERS_MAX: usize = 300;
+
 /// Characters of the description of a tool.
 const DESCRIPTION_CHARACTERS_MAX: usize = 600;
 
@@ -107,9 +110,12 @@ impl Definition {
         if !arguments.is_object() {
             return Err("the arguments have to be a JSON object".to_owned());
         }
+        // What is wrong is told in words of the server's schema: behind the first line they are quoted as data.
         schema::check(arguments, &self.schema).map_err(|wrong| {
             let rest = wrong.strip_prefix("the answer ");
-            rest.map_or(wrong.clone(), |rest| format!("the call {rest}"))
+            let rest = rest.map_or(wrong.clone(), |rest| format!("the call {rest}"));
+            let rest: String = rest.chars().take(WRONG_CHARACTERS_MAX).collect();
+            format!("the arguments do not fit what the tool takes\n{rest}")
         })
     }
 }

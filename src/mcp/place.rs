@@ -143,6 +143,8 @@ impl Place {
         environment.insert("HOME".to_owned(), home);
         let scratch = self.scratch.display().to_string();
         environment.insert("TMPDIR".to_owned(), scratch);
+        // Python takes modules from the folder it starts in before its own.
+        environment.insert("PYTHONSAFEPATH".to_owned(), "1".to_owned());
         environment.extend(added);
         environment
     }
@@ -254,7 +256,17 @@ mod tests {
         let added = BTreeMap::from([("TOKEN".to_owned(), "t".to_owned())]);
         let seen = place.environment(&host, added);
         let names: Vec<&str> = seen.keys().map(String::as_str).collect();
-        assert_eq!(names, ["HOME", "LC_ALL", "PATH", "TMPDIR", "TOKEN"]);
+        assert_eq!(
+            names,
+            [
+                "HOME",
+                "LC_ALL",
+                "PATH",
+                "PYTHONSAFEPATH",
+                "TMPDIR",
+                "TOKEN"
+            ]
+        );
         assert!(seen["HOME"].ends_with("/mcp/files"), "{seen:?}");
     }
 }

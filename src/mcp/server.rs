@@ -257,7 +257,8 @@ async fn command(ground: Ground<'_>, name: &str, settings: &McpServer) -> Result
     Ok(Command {
         program,
         arguments: settings.args.clone(),
-        directory: workspace.to_owned(),
+        // Not the workspace: what lies there would be run in its place, with its secrets (`python -m`, `npx`).
+        directory: place.home.clone(),
         environment: Environment::Only(place.environment(host, added)),
         confinement: Some(confinement),
         launcher: host.executable.clone(),

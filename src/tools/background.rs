@@ -159,10 +159,14 @@ impl Background {
         });
         let said = said.unwrap_or_default();
         let label = "output of the command in the background".to_owned();
+        let code = data.get("exit_code");
+        let holds = code.map(|code| code.as_i64() == Some(0));
         Output {
             data,
+            holds,
             text: (!said.is_empty()).then_some((label, said)),
             changes,
+            stand_alone: true,
             ..Output::default()
         }
     }

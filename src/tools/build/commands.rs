@@ -284,6 +284,7 @@ impl Tool for BuildCommand {
                 holds: Some(ran.finished.success()),
                 text: (!output.trim().is_empty()).then(|| ("output".to_owned(), output)),
                 changes: ran.changes,
+                stand_alone: true,
                 ..Output::default()
             });
         }

@@ -83,7 +83,8 @@ impl Tool for RunTests {
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         planned(context, arguments, |project, runner| {
             let within = project.within.to_str().unwrap_or_default();
-            Some(runner.run(&Chosen::read(text(arguments, "name"), within)))
+            let line = runner.run(&Chosen::read(text(arguments, "name"), within));
+            Some(members(project, runner, line))
         })
     }
 
@@ -92,7 +93,7 @@ impl Tool for RunTests {
         let name = text(arguments, "name");
         let within = project.within.to_str().unwrap_or_default();
         let chosen = Chosen::read(name, within);
-        let line = runner.run(&chosen);
+        let line = members(&project, runner, runner.run(&chosen));
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         let cases = runner.read(&ran.finished);
@@ -161,13 +162,16 @@ impl Tool for DiscoverTests {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, |_, runner| runner.list())
+        planned(context, arguments, |project, runner| {
+            Some(members(project, runner, runner.list()?))
+        })
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let (project, runner) = runner(context, arguments)?;
         let (names, by) = match runner.list() {
             Some(line) => {
+                let line = members(&project, runner, line);
                 let ran = start(context, arguments, &project, line).await?;
                 let names = runner.read_list(&ran.finished);
                 if names.is_empty() && !ran.finished.success() {
@@ -376,6 +380,22 @@ async fn start(
         watch: context.watch.filter(|_| is_for_people).cloned(),
     };
     shell::run(context, job).await
+}
+
+/// The line for all members of a workspace of Cargo where the project is one: Cargo itself takes the package at the root
+/// for all.
+fn members(project: &Project<'_>, runner: Framework, (program, mut line): Line) -> Line {
+    let is_workspace = project
+        .text("Cargo.toml")
+        .is_some_and(|manifest| manifest.contains("[workspace"));
+    if is_workspace && matches!(runner, Framework::Cargo | Framework::Nextest) {
+        let after = line.iter().position(|word| word == "--offline");
+        line.insert(
+            after.map_or(line.len(), |at| at + 1),
+            "--workspace".to_owned(),
+        );
+    }
+    (program, line)
 }
 
 /// Whether any test ran that was named: some runners tell of all others as skipped.
