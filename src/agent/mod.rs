@@ -20,6 +20,7 @@ pub mod plan;
 pub mod repair;
 mod rooms;
 pub mod shadow;
+mod shorten;
 pub mod state;
 mod steps;
 pub mod task;

@@ -11,6 +11,7 @@ use std::time::Instant;
 use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 
+use super::shorten::{Remarks, shorten};
 use super::task::{Kind, Report, Services, Step, Task};
 use super::{fix, intent, plan, state, steps, verify};
 use crate::config::spending::Job;
@@ -52,9 +53,6 @@ const CUTS_MAX: usize = 2;
 
 /// Times that an answer may be too long or empty in a row.
 const EMPTY_MAX: usize = 2;
-
-/// Results of tools at the end of the conversation that are never left out to make room.
-const RESULTS_KEPT: usize = 2;
 
 /// What marks the end of an answer that was cut off.
 const CUT_HERE: &str = "[cut off here]";
@@ -424,31 +422,19 @@ impl<'run> Work<'run> {
         Ok(())
     }
 
-    /// The conversation as it is sent: old results are left out when it grew too long.
+    /// The conversation as it is sent: what is old is left out when it grew too long.
     fn request(&mut self) -> Result<Request, prompt::Error> {
         let mut request = Request {
-            messages: self.messages.clone(),
+            messages: std::mem::take(&mut self.messages),
             tools: self.tools.clone(),
         };
-        let results: Vec<usize> = request
-            .messages
-            .iter()
-            .enumerate()
-            .filter(|(_, message)| matches!(message, Message::Tool { .. }))
-            .map(|(index, _)| index)
-            .collect();
-        let old = results.len().saturating_sub(RESULTS_KEPT);
-        let left_out = match old {
-            0 => String::new(),
-            _ => self.remark("left_out")?,
-        };
-        for index in results.into_iter().take(old) {
-            if self.gateway.fits(&request) {
-                break;
-            }
-            if let Some(Message::Tool { text, .. }) = request.messages.get_mut(index) {
-                left_out.clone_into(text);
-            }
+        if !self.gateway.fits(&request) {
+            let remarks = Remarks {
+                result: self.remark("left_out")?,
+                turns: self.remark("turns")?,
+            };
+            let gateway = &self.gateway;
+            shorten(&mut request, &remarks, |request| gateway.fits(request));
         }
         // What was left out once stays out, so that the beginning of the conversation stays the same.
         self.messages.clone_from(&request.messages);
