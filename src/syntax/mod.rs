@@ -16,10 +16,10 @@ use std::path::Path;
 
 pub use folds::{Folds, folds};
 pub use literals::{Literal, literals};
-pub use names::{name_at, occurrences};
+pub use names::{mentions, name_at, occurrences};
 pub use symbols::{Symbol, SymbolKind, enclosing, symbols};
 pub use test_functions::{TestFunction, tests};
-pub use tree::error_count;
+pub use tree::{error_count, is_keyword};
 
 /// The languages whose grammars are compiled in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

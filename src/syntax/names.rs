@@ -36,6 +36,17 @@ pub fn occurrences(path: &Path, text: &str, name: &str) -> Vec<Range<usize>> {
     found
 }
 
+/// The places where a name stands in a text as a word and not as a name: in comments and inside of texts.
+pub fn mentions(path: &Path, text: &str, name: &str) -> Vec<Range<usize>> {
+    let names = occurrences(path, text, name);
+    let mut mentions = words(text, name);
+    mentions.retain(|range| {
+        let same = names.binary_search_by_key(&range.start, |name| name.start);
+        same.is_err()
+    });
+    mentions
+}
+
 /// The places of a word that is not part of a longer one.
 fn words(text: &str, name: &str) -> Vec<Range<usize>> {
     let found = text.match_indices(name).map(|(at, _)| at..at + name.len());

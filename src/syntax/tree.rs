@@ -25,20 +25,29 @@ pub fn error_count(path: &Path, text: &str) -> Option<usize> {
     Some(count)
 }
 
+/// Whether a word means something to the language of a file, so that it is no name or one only in places.
+pub fn is_keyword(path: &Path, word: &str) -> bool {
+    Language::of(path).is_some_and(|language| grammar(language).id_for_node_kind(word, false) != 0)
+}
+
 /// Parses a text; `None` when it is too long.
 pub(super) fn parse(language: Language, text: &str) -> Option<Tree> {
     if text.len() > TEXT_BYTES_MAX {
         return None;
     }
+    let mut parser = Parser::new();
+    parser.set_language(&grammar(language)).ok()?;
+    parser.parse(text, None)
+}
+
+fn grammar(language: Language) -> tree_sitter::Language {
     let grammar = match language {
         Language::Rust => tree_sitter_rust::LANGUAGE,
         Language::TypeScript => tree_sitter_typescript::LANGUAGE_TYPESCRIPT,
         Language::Tsx => tree_sitter_typescript::LANGUAGE_TSX,
         Language::Python => tree_sitter_python::LANGUAGE,
     };
-    let mut parser = Parser::new();
-    parser.set_language(&grammar.into()).ok()?;
-    parser.parse(text, None)
+    grammar.into()
 }
 
 /// Where a walk goes after a node.

@@ -1,10 +1,9 @@
-//! `find_code`, `symbol_search` and `rename_symbol`: what names mean, from a language server on exactly the proposed
+//! `find_code` and `symbol_search`: what names mean, from a language server on exactly the proposed
 //! text, else from syntax (spec: Search tool, symbols; Semantic Analyzer).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -20,7 +19,7 @@ use crate::syntax;
 use crate::text::edit::EditSet;
 
 /// Lines that one answer has.
-const LINES_MAX: usize = 100;
+pub(super) const LINES_MAX: usize = 100;
 
 /// Finds what a name means.
 #[derive(Debug, Clone, Copy)]
@@ -29,10 +28,6 @@ pub struct FindCode;
 /// Finds definitions by name.
 #[derive(Debug, Clone, Copy)]
 pub struct SymbolSearch;
-
-/// Gives a thing another name wherever it is used.
-#[derive(Debug, Clone, Copy)]
-pub struct RenameSymbol;
 
 #[async_trait]
 impl Tool for FindCode {
@@ -176,119 +171,7 @@ impl Tool for SymbolSearch {
     }
 }
 
-#[async_trait]
-impl Tool for RenameSymbol {
-    fn name(&self) -> &'static str {
-        "rename_symbol"
-    }
-
-    fn description(&self) -> &'static str {
-        "Gives a thing another name, everywhere it is used and nowhere else, by the language server."
-    }
-
-    fn parameters(&self) -> Vec<Parameter> {
-        let [path, line, name] = place_parameters();
-        let new = parameter("new_name", Kind::Text, true, "Its new name.");
-        vec![path, line, name, new]
-    }
-
-    fn returns(&self) -> ReturnType {
-        ReturnType {
-            description: "the files that changed".to_owned(),
-        }
-    }
-
-    fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        vec![reading(arguments, context)]
-    }
-
-    async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
-        let (file, offset) = place(context, arguments)?;
-        let name = text(arguments, "new_name").to_owned();
-        if syntax::name_at(&name, 0) != Some(0..name.len()) {
-            let reason = format!("`{name}` is no name: letters, digits and _, not a digit first");
-            return Err(Error::Arguments(reason));
-        }
-        let question = Question::Rename {
-            file: file.clone(),
-            offset,
-            name,
-        };
-        let answer = ask(context, &question).await?;
-        let caveat = answer.caveat.clone();
-        let renamed = told(context, &file, answer);
-        let name = text(arguments, "name");
-        let (renamed, rest) = with_rest(context, (&file, offset), name, renamed).await;
-        if caveat.is_empty() || rest == 0 {
-            return Ok(renamed);
-        }
-        Err(Error::Unavailable(format!(
-            "nothing was renamed: {rest} more lines have this name, and the language server has not loaded everything, \
-             so that it cannot tell whether they mean the same ({caveat}); find_code lists them"
-        )))
-    }
-}
-
-/// The renaming with the lines that still have the old name, and how many those are: other things that are called so, or uses that the server did not see
-/// (in a macro that it could not expand, in code for another system).
-async fn with_rest(
-    context: &Context<'_>,
-    (file, offset): (&Path, usize),
-    name: &str,
-    mut renamed: Output,
-) -> (Output, usize) {
-    let after: BTreeMap<&Path, Option<Arc<str>>> = renamed
-        .changes
-        .iter()
-        .map(|change| (change.path.as_path(), change.after.clone()))
-        .collect();
-    let mut files: BTreeSet<PathBuf> = by_name(context, file, offset).await;
-    files.extend(after.keys().map(|path| path.to_path_buf()));
-    let mut rest = Vec::new();
-    for path in files {
-        let text = match after.get(path.as_path()) {
-            Some(after) => after.clone(),
-            None => context.staging.read(&path).ok(),
-        };
-        let Some(text) = text else { continue };
-        let places = syntax::occurrences(&path, &text, name).into_iter();
-        let numbers: BTreeSet<usize> = places.map(|at| line_number(&text, at.start)).collect();
-        rest.extend(numbers.into_iter().map(|number| {
-            let line = text.lines().nth(number - 1).unwrap_or_default();
-            format!("{}:{number}: {}", path.display(), line.trim())
-        }));
-    }
-    let changed = after
-        .keys()
-        .map(|path| format!("changed {}\n", path.display()));
-    let mut listing: String = changed.collect();
-    let lines = rest.len();
-    if lines > 0 {
-        rest.truncate(LINES_MAX);
-        let rest = rest.join("\n");
-        // Writing to a string cannot fail.
-        let _ = writeln!(
-            listing,
-            "not changed, for the language server takes it for something else or does not see it (see whether it is \
-             the same):\n{rest}"
-        );
-        if let Some(facts) = renamed.data.as_object_mut() {
-            facts.insert("lines_with_the_old_name".to_owned(), lines.into());
-        }
-    }
-    renamed.text = Some(("renamed".to_owned(), listing));
-    (renamed, lines)
-}
-
-/// The files in which the name at a place is used, by syntax alone.
-async fn by_name(context: &Context<'_>, file: &Path, offset: usize) -> BTreeSet<PathBuf> {
-    let readable = |path: &Path| context.policy.is_readable(path);
-    let code = Code::new(None, context.staging, &readable, Duration::ZERO);
-    let places = code.references(file, offset).await.found;
-    places.into_iter().map(|place| place.file).collect()
-}
-
-fn place_parameters() -> [Parameter; 3] {
+pub(super) fn place_parameters() -> [Parameter; 3] {
     [
         parameter(
             "path",
@@ -306,14 +189,14 @@ fn place_parameters() -> [Parameter; 3] {
     ]
 }
 
-fn reading(arguments: &Value, context: &Context<'_>) -> Action {
+pub(super) fn reading(arguments: &Value, context: &Context<'_>) -> Action {
     Action::ReadFile {
         path: absolute(arguments, context),
     }
 }
 
 /// The file and the byte at which the name stands.
-fn place(context: &Context<'_>, arguments: &Value) -> Result<(PathBuf, usize), Error> {
+pub(super) fn place(context: &Context<'_>, arguments: &Value) -> Result<(PathBuf, usize), Error> {
     let file = relative(arguments, context)?;
     let whole = context.staging.read(&file)?;
     let line = number(arguments, "line").unwrap_or_default();
@@ -350,7 +233,10 @@ async fn answered(context: &Context<'_>, question: Question) -> Result<Output, E
 }
 
 /// Asks what can look at the workspace, else its syntax.
-async fn ask(context: &Context<'_>, question: &Question) -> Result<Answer<Found>, Error> {
+pub(super) async fn ask(
+    context: &Context<'_>,
+    question: &Question,
+) -> Result<Answer<Found>, Error> {
     let edits = || context.staging.proposed().clone();
     let asked = match context.checker {
         Some(checker) => checker.ask(edits(), question.clone()).await,
@@ -368,7 +254,7 @@ async fn ask(context: &Context<'_>, question: &Question) -> Result<Answer<Found>
 }
 
 /// The answer for a model.
-fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) -> Output {
+pub(super) fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) -> Output {
     let basis = match answer.basis {
         Basis::Server => "a language server",
         Basis::Syntax => "syntax, by name alone: other things of that name may be among them",
@@ -457,7 +343,7 @@ fn outline(symbols: &[Symbol], whole: &str, depth: usize, lines: &mut Vec<String
     }
 }
 
-fn line_number(whole: &str, offset: usize) -> usize {
+pub(super) fn line_number(whole: &str, offset: usize) -> usize {
     let before = whole.as_bytes().get(..offset).unwrap_or(whole.as_bytes());
     memchr::memchr_iter(b'\n', before).count() + 1
 }

@@ -25,6 +25,7 @@ pub mod project;
 mod quote;
 pub mod recall;
 pub mod registry;
+pub mod rename;
 pub mod sandbox;
 pub mod search;
 pub mod shell;

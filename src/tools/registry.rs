@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use super::build::commands::BuildCommand;
-use super::code::{FindCode, RenameSymbol, SymbolSearch};
+use super::code::{FindCode, SymbolSearch};
 use super::edit::{EditFile, WriteFile};
 use super::fs::{DeleteFile, ListFiles, ReadFile};
 use super::git::GitRead;
@@ -14,6 +14,7 @@ use super::language::Diagnostics;
 use super::outputs::ReadOutput;
 use super::patch::ApplyPatch;
 use super::recall::Recall;
+use super::rename::RenameSymbol;
 use super::search::{Find, Search};
 use super::shell::Shell;
 use super::symbol::ReplaceSymbolBody;

@@ -640,7 +640,11 @@ async fn changes_that_only_the_result_tells_of_are_judged() {
             };
             let mut edits = EditSet::default();
             for path in ["src/a.rs", ".git/config"] {
-                edits.record(path.into(), Some("x".into()), Some("y".into()));
+                edits.record(
+                    path.into(),
+                    Some("fn a() {}".into()),
+                    Some("fn c() {}".into()),
+                );
             }
             let basis = Basis::Server;
             let found = Found::Edits(edits);
@@ -662,49 +666,79 @@ async fn changes_that_only_the_result_tells_of_are_judged() {
     assert!(room.staging.proposed().is_empty());
 }
 
+/// Has renames answered by a server that would make these texts.
+fn rename_to(room: &mut Room, files: Vec<(&'static str, String)>, caveat: &'static str) {
+    let (checker, mut questions) = Checker::new();
+    room.checker = Some(checker);
+    let staging = room.staging.clone();
+    tokio::spawn(async move {
+        while let Some(question) = questions.recv().await {
+            let About::Code(_, answer) = question.about else {
+                panic!("only code is asked about");
+            };
+            let mut edits = EditSet::default();
+            for (path, after) in &files {
+                let before = staging.read(Path::new(path)).expect("text");
+                edits.record(path.into(), Some(before), Some(after.as_str().into()));
+            }
+            let answered = answer.send(Ok(Answer {
+                found: Found::Edits(edits),
+                basis: Basis::Server,
+                caveat: caveat.to_owned(),
+            }));
+            answered.expect("the tool waits for the answer");
+        }
+    });
+}
+
 #[tokio::test]
 async fn a_renaming_tells_what_keeps_the_name_and_is_none_where_the_server_is_not_whole() {
     for caveat in ["", "std is missing"] {
         let mut room = room();
-        let used = "fn c() {\n    m!(one());\n}\n";
+        let used = "/// Like `one`.\nfn c() {\n    m!(one());\n}\n";
         let proposed = room.staging.propose("src/m.rs".into(), Some(used.into()));
         proposed.expect("proposed");
-        let (checker, mut questions) = Checker::new();
-        room.checker = Some(checker);
-        tokio::spawn(async move {
-            while let Some(question) = questions.recv().await {
-                let About::Code(_, answer) = question.about else {
-                    panic!("only code is asked about");
-                };
-                let mut edits = EditSet::default();
-                let after = CODE.replace("one", "uno");
-                edits.record("src/a.rs".into(), Some(CODE.into()), Some(after.into()));
-                let answered = answer.send(Ok(Answer {
-                    found: Found::Edits(edits),
-                    basis: Basis::Server,
-                    caveat: caveat.to_owned(),
-                }));
-                answered.expect("the tool waits for the answer");
-            }
-        });
+        rename_to(
+            &mut room,
+            vec![("src/a.rs", CODE.replace("one", "uno"))],
+            caveat,
+        );
         let arguments = json!({ "path": "src/a.rs", "line": 2, "name": "one", "new_name": "uno" });
         let executed = call(&mut room, "rename_symbol", arguments).await;
-        let is_renamed = room
-            .staging
-            .read(Path::new("src/a.rs"))
-            .expect("text")
-            .contains("uno");
-        if caveat.is_empty() {
-            assert!(
-                executed.text.contains("src/m.rs:2: m!(one());"),
-                "{}",
-                executed.text
-            );
-            assert!(is_renamed);
-        } else {
-            assert!(executed.text.contains(caveat), "{}", executed.text);
-            assert!(!executed.result.success && !is_renamed);
+        let after = room.staging.read(Path::new("src/a.rs")).expect("text");
+        let expected: &[&str] = match caveat {
+            "" => &["src/m.rs:3: m!(one());", "strings:\nsrc/m.rs:1: /// Like"],
+            caveat => &[caveat],
+        };
+        for expected in expected {
+            assert!(executed.text.contains(expected), "{}", executed.text);
         }
+        assert_eq!(after.contains("uno"), caveat.is_empty());
+        assert_eq!(executed.result.success, caveat.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_name_that_is_taken_or_a_word_of_the_language_is_given_to_nothing() {
+    let local = "fn a(one: u8) -> u8 {\n    let two = 2;\n    one + two\n}\n";
+    for (text, old, new, expected) in [
+        (CODE, "a", "b", "src/a.rs defines another `b`"),
+        (CODE, "a", "fn", "`fn` is a word of the language"),
+        (local, "one", "two", "src/a.rs:2: let two = 2;"),
+        (CODE, "a", "c", "changed src/a.rs"),
+    ] {
+        let mut room = room();
+        let proposed = room.staging.propose("src/a.rs".into(), Some(text.into()));
+        proposed.expect("proposed");
+        let after = text.replace(&format!("fn {old}("), &format!("fn {new}("));
+        let after = after.replace(&format!("{old}: "), &format!("{new}: "));
+        let after = after.replace(&format!("{old} +"), &format!("{new} +"));
+        rename_to(&mut room, vec![("src/a.rs", after)], "");
+        let arguments = json!({ "path": "src/a.rs", "line": 1, "name": old, "new_name": new });
+        let executed = call(&mut room, "rename_symbol", arguments).await;
+        assert!(executed.text.contains(expected), "{}", executed.text);
+        let is_refused = expected.contains("another") || expected.contains("word");
+        assert_eq!(executed.result.success, !is_refused, "{new}");
     }
 }
 
