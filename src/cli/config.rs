@@ -3,6 +3,7 @@
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
@@ -15,7 +16,11 @@ use crate::config::layers::{self, Loaded, Origin};
 use crate::config::schema::{self, Place};
 use crate::config::shown::{leaves, masked};
 use crate::config::{edit, names, trust};
+use crate::downstream::registry;
 use crate::event::{Configuring, RunEvent};
+use crate::llm::{self, gateway::Gateway};
+use crate::redact::Redactor;
+use crate::safety::{Policy, rules};
 
 /// Shown below the options.
 const EXAMPLES: &str = "\
@@ -152,7 +157,10 @@ fn answer(what: &What) -> anyhow::Result<u8> {
             ));
             Ok(EXIT_DONE)
         }
-        What::Check => Ok(check(&layers::load(&host, root.as_deref(), &Value::Null))),
+        What::Check => {
+            let loaded = layers::load(&host, root.as_deref(), &Value::Null);
+            Ok(check(host, root.as_deref(), &loaded))
+        }
     }
 }
 
@@ -302,11 +310,21 @@ fn explain(host: &Host, root: Option<&Path>, key: &str) -> anyhow::Result<u8> {
     Ok(EXIT_DONE)
 }
 
-fn check(loaded: &Loaded) -> u8 {
-    for notice in &loaded.notices {
+/// Says what is wrong with the files: as text, as settings of servers, as rules, and as the way to a model.
+fn check(host: Host, root: Option<&Path>, loaded: &Loaded) -> u8 {
+    let config = &loaded.config;
+    let mut wrong = loaded.notices.clone();
+    wrong.extend(registry::complaints(&config.lsp));
+    let policy = Policy::new(&host, config, root.unwrap_or(&host.home));
+    wrong.extend(rules::complaints(&policy, config));
+    match Gateway::open(&Arc::new(host), config, &Redactor::default()) {
+        Ok(_) | Err(llm::Error::NotConfigured) => {}
+        Err(error) => wrong.push(error.to_string()),
+    }
+    for notice in &wrong {
         paint::say(format!("{} {notice}", paint(paint::BAD, "✗")));
     }
-    if loaded.notices.is_empty() {
+    if wrong.is_empty() {
         paint::say(format!(
             "{} nothing is wrong with the configuration",
             paint(paint::GOOD, "✓")

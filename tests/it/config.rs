@@ -242,6 +242,32 @@ fn a_configuration_written_for_a_newer_version_is_told() {
 }
 
 #[test]
+fn what_reads_well_and_cannot_work_is_found_by_the_check() {
+    let place = Place::new();
+    let model = "[llm]\nprovider = 'mine'\nmodel = 'm'\n[llm.providers.mine]\n";
+    let rule = "[[safety.rules]]\nname = 'x'\neffect = 'deny'\ncommand = 'kubectl'\n";
+    for (text, expected, status) in [
+        (model.to_owned(), "provider `mine` has no address", 1),
+        (
+            format!("{rule}match = ['ls']\n"),
+            "does not fit its example `ls`",
+            1,
+        ),
+        (
+            format!("{rule}match = ['kubectl get']\n"),
+            "nothing is wrong",
+            0,
+        ),
+    ] {
+        write(&place.user_file(), &text);
+        let said = place.said(&["config", "check"]);
+        assert!(said.contains(expected), "{said}");
+        let output = place.run(&["config", "check"], &[]);
+        assert_eq!(output.status.code(), Some(status), "{said}");
+    }
+}
+
+#[test]
 fn a_secret_in_a_file_is_not_shown() {
     let place = Place::new();
     write(
