@@ -88,6 +88,14 @@ pub(super) fn check(parameters: &[Parameter], arguments: &Value) -> Result<(), E
     }
 }
 
+/// Checks that a number, where it is given, is not zero.
+pub(super) fn at_least_one(arguments: &Value, name: &str) -> Result<(), Error> {
+    match number(arguments, name) {
+        Some(0) => Err(Error::Arguments(format!("`{name}` has to be at least 1"))),
+        Some(_) | None => Ok(()),
+    }
+}
+
 /// A text argument; empty when it was left out.
 pub fn text<'value>(arguments: &'value Value, name: &str) -> &'value str {
     arguments

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::arguments::{number, text};
+use super::arguments::{self, number, text};
 use super::page::{PAGE_BYTES_MAX, page};
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
@@ -74,6 +74,10 @@ impl Tool for ReadFile {
         let lines: Vec<&str> = whole.split_inclusive('\n').collect();
         let first = number(arguments, "start_line").unwrap_or(1).max(1);
         let last_asked = number(arguments, "end_line").unwrap_or(usize::MAX);
+        if last_asked < first {
+            let said = "`end_line` is before `start_line`, and lines are counted from 1";
+            return Err(Error::Arguments(said.to_owned()));
+        }
         if first > lines.len() && !lines.is_empty() {
             let count = lines.len();
             return Err(Error::Arguments(format!("the file has {count} lines")));
@@ -144,6 +148,11 @@ impl Tool for ListFiles {
         vec![Action::ReadFile {
             path: absolute(arguments, context),
         }]
+    }
+
+    fn validate(&self, given: &Value) -> Result<(), Error> {
+        arguments::check(&self.parameters(), given)?;
+        arguments::at_least_one(given, "depth")
     }
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 
-use super::arguments::{number, text};
+use super::arguments::{self, number, text};
 use super::fs::parameter;
 use super::git_change::Wish;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
@@ -85,9 +85,10 @@ impl Tool for GitRead {
         *self != Self::Branch
     }
 
-    fn validate(&self, arguments: &Value) -> Result<(), Error> {
-        super::arguments::check(&self.parameters(), arguments)?;
-        let name = text(arguments, "create");
+    fn validate(&self, given: &Value) -> Result<(), Error> {
+        arguments::check(&self.parameters(), given)?;
+        arguments::at_least_one(given, "count")?;
+        let name = text(given, "create");
         match vcs::undoing::name_fault(name).filter(|_| !name.is_empty()) {
             Some(fault) => Err(Error::Arguments(format!("`{name}`: {fault}"))),
             None => Ok(()),

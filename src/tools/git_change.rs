@@ -190,7 +190,11 @@ fn commit(context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         return Err(Error::Arguments(said));
     }
     if files.is_empty() {
-        let said = "there is nothing to commit: change files first, or name some";
+        let said = if context.is_by_hand {
+            "there is nothing to commit: name the files, one a line, in `files`"
+        } else {
+            "there is nothing to commit: change files first"
+        };
         return Err(Error::Unavailable(said.to_owned()));
     }
     let proposed = context.staging.proposed();

@@ -65,7 +65,7 @@ use Ecosystem::{CMake, Cargo, Go, Make, Node, Python};
 
 /// Every way to do something, the better ones first. The first whose files are there is taken; where its program is
 /// missing, the next one.
-const WAYS: [Way; 32] = [
+const WAYS: [Way; 33] = [
     way(
         Cargo,
         Build,
@@ -157,6 +157,13 @@ const WAYS: [Way; 32] = [
     way(Python, Build, &[], "python3", "-m compileall -q ."),
     way(Python, Check, &[], "mypy", "--no-color-output ."),
     way(Python, Check, &[], "pyright", "."),
+    way(
+        Python,
+        Check,
+        &[],
+        "ruff",
+        "check --no-cache --output-format concise --select E9,F63,F7,F82 .",
+    ),
     way(Python, Check, &[], "python3", "-m compileall -q ."),
     way(Python, Format, &[], "ruff", "format ."),
     way(Python, Format, &[], "black", "--quiet ."),

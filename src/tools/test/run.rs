@@ -30,6 +30,9 @@ const SECONDS_MAX: usize = 3600;
 /// Bytes of output that are read.
 const OUTPUT_BYTES_MAX: usize = 32 * 1024 * 1024;
 
+/// What pytest says where nothing gives it benchmarks.
+const NO_PLUGIN: &str = "unrecognized arguments: --benchmark-only";
+
 /// Files that are looked through for tests where the runner cannot list them.
 const FILES_MAX: usize = 5_000;
 
@@ -290,6 +293,11 @@ impl Tool for Benchmark {
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         let output = both(&ran.finished);
+        if runner == Framework::Pytest && output.contains(NO_PLUGIN) {
+            let said =
+                "pytest runs benchmarks with the package pytest-benchmark, which is not installed";
+            return Err(Error::Unavailable(said.to_owned()));
+        }
         Ok(reported(&ran, &shown, output))
     }
 }
