@@ -231,7 +231,7 @@ fn find(staging: &Staging, policy: &Policy, name: &str) -> Found {
         time_max: SEARCH_TIME,
         ..Query::default()
     };
-    search(staging, &query, |path| policy.is_readable(path)).unwrap_or_default()
+    search(staging, &query, |met| policy.is_searched(met)).unwrap_or_default()
 }
 
 fn structure(staging: &Staging, policy: &Policy) -> Option<Piece> {

@@ -128,6 +128,13 @@ pub(super) fn read(policy: &Policy, spot: &Spot<'_>) -> Decision {
     }
 }
 
+/// Whether the agent may read a file that is where its path says: what [`read`] would allow, without a look at the disk.
+pub(super) fn is_readable_at(policy: &Policy, place: &Path) -> bool {
+    let inside = place.strip_prefix(policy.workspace());
+    let rule = || inside.ok().and_then(|path| policy.rules.of_reading(path));
+    policy.places.is_open(place) && matches!(rule(), None | Some(Decision::Allow { .. }))
+}
+
 /// A path relative to the workspace, where it really is.
 fn inside<'spot>(policy: &Policy, spot: &'spot Spot<'_>) -> Option<&'spot Path> {
     spot.resolved.strip_prefix(policy.workspace()).ok()

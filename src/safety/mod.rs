@@ -25,6 +25,7 @@ use crate::config::host::Host;
 use crate::config::tools::Http;
 use crate::config::{Approval, Config};
 use crate::permit::{Action, Decision, Permit, Purpose};
+use crate::text::search::Met;
 use crate::vcs::push::Push;
 
 /// What the policy knows of the workspace and the user's settings.
@@ -120,6 +121,14 @@ impl Policy {
     pub fn is_readable(&self, path: &Path) -> bool {
         let spot = self.places.locate(path);
         matches!(files::read(self, &spot), Decision::Allow { .. })
+    }
+
+    /// Whether a search may look into a file that it came by.
+    pub fn is_searched(&self, met: Met<'_>) -> bool {
+        match met.place {
+            Some(place) => files::is_readable_at(self, place),
+            None => self.is_readable(met.path),
+        }
     }
 }
 

@@ -12,6 +12,10 @@ pub(super) fn folded(name: &str) -> String {
     if name.bytes().all(plain) && !name.ends_with('.') {
         return name.to_owned();
     }
+    if name.is_ascii() && !name.contains(':') {
+        let end = name.trim_end_matches(['.', ' ']).len();
+        return name.get(..end).unwrap_or(name).to_ascii_lowercase();
+    }
     // `a:b` is the stream `b` of the file `a` on some systems, and `a::$DATA` is `a`.
     let name = match name.split_once(':') {
         Some((file, _)) if !file.is_empty() => file,
@@ -60,6 +64,15 @@ pub(super) fn is_invisible(it: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn letters_that_everybody_has_are_folded_like_all_others() {
+        for name in ["README.md", "A b. .", "~X~1", "..", "", "A\tB", "\u{7f}Q"] {
+            // A character that is left out keeps the name from the short way.
+            let long = format!("\u{200b}{name}");
+            assert_eq!(folded(name), folded(&long), "{name:?}");
+        }
+    }
 
     #[test]
     fn every_way_to_write_a_protected_name_is_the_same_name() {

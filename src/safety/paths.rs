@@ -126,6 +126,16 @@ impl Places {
         inside.is_ok_and(is_in_protected_folder)
     }
 
+    /// Whether a resolved path is neither core nor secret nor outside.
+    pub(super) fn is_open(&self, resolved: &Path) -> bool {
+        let is_ours = resolved.starts_with(&self.workspace) || resolved.starts_with(&self.cache);
+        is_ours && !self.is_core(resolved) && !is_secret(&self.secret, &self.not_secret, resolved)
+    }
+
+    fn is_core(&self, resolved: &Path) -> bool {
+        resolved.starts_with(&self.state) || resolved == self.executable
+    }
+
     /// The same for an entry of a folder that is to be removed: of a link it is the link that goes, not what it leads to.
     pub(super) fn locate_entry<'path>(&self, path: &'path Path) -> Spot<'path> {
         let ends_in_folder = path.as_os_str().as_encoded_bytes().ends_with(b"/");
@@ -141,7 +151,7 @@ impl Places {
     }
 
     fn classify_resolved(&self, path: &Path) -> Place {
-        if path.starts_with(&self.state) || path == self.executable {
+        if self.is_core(path) {
             return Place::Core;
         }
         let in_shadow = path.starts_with(&self.cache);
@@ -310,6 +320,9 @@ mod tests {
             (PathBuf::from("/etc/passwd"), Place::Outside),
         ] {
             assert_eq!(places.classify(&path), place, "{}", path.display());
+            let may_be_read = !matches!(place, Place::Secret | Place::Core | Place::Outside);
+            let is_open = places.is_open(&resolve(&path));
+            assert_eq!(is_open, may_be_read, "{}", path.display());
         }
     }
 }

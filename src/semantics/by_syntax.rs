@@ -192,7 +192,7 @@ impl Reader<'_> {
             time_max: SEARCH_TIME,
             ..Query::default()
         };
-        let found = search(self.texts, &query, self.readable).unwrap_or_default();
+        let found = search(self.texts, &query, |met| (self.readable)(met.path)).unwrap_or_default();
         found.hits.into_iter().map(|hit| hit.file).collect()
     }
 }

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a file for reading, by its path relative to `root`.
 pub fn open(root: &Path, relative: &Path) -> io::Result<File> {
@@ -21,6 +21,71 @@ pub fn open(root: &Path, relative: &Path) -> io::Result<File> {
             "it is not a file with content",
         ))
     }
+}
+
+/// A folder of which many files are opened, each exactly where its path says: no link is followed on the way to it. So
+/// what a path may hold can be judged by its names alone, and a link that is put there later leads to an error.
+#[derive(Debug)]
+pub struct Folder {
+    #[cfg(target_os = "linux")]
+    handle: std::os::fd::OwnedFd,
+    place: PathBuf,
+}
+
+impl Folder {
+    /// The folder at this path; an error also where the system cannot open files in that way.
+    #[cfg(target_os = "linux")]
+    pub fn new(path: &Path) -> io::Result<Self> {
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        use std::os::fd::AsRawFd as _;
+
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let handle = openat(CWD, path, flags, Mode::empty())?;
+        let own = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let place = std::fs::read_link(own)?;
+        exactly(&handle, Path::new("."), OFlags::PATH)?;
+        Ok(Self { handle, place })
+    }
+
+    /// The folder at this path; an error also where the system cannot open files in that way.
+    #[cfg(not(target_os = "linux"))]
+    pub fn new(_: &Path) -> io::Result<Self> {
+        Err(io::ErrorKind::Unsupported.into())
+    }
+
+    /// Where it really is.
+    pub fn place(&self) -> &Path {
+        &self.place
+    }
+
+    /// Opens a file for reading, by its path relative to the folder. What is opened may be a pipe or a device.
+    #[cfg(target_os = "linux")]
+    pub fn open(&self, relative: &Path) -> io::Result<File> {
+        use rustix::fs::OFlags;
+
+        // Without waiting: a pipe in the place of a file would never open.
+        let flags = OFlags::RDONLY | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(exactly(&self.handle, relative, flags)?.into())
+    }
+
+    /// Opens a file for reading, by its path relative to the folder. What is opened may be a pipe or a device.
+    #[cfg(not(target_os = "linux"))]
+    pub fn open(&self, relative: &Path) -> io::Result<File> {
+        File::open(self.place.join(relative))
+    }
+}
+
+#[cfg(target_os = "linux")]
+fn exactly(
+    folder: &std::os::fd::OwnedFd,
+    relative: &Path,
+    flags: rustix::fs::OFlags,
+) -> rustix::io::Result<std::os::fd::OwnedFd> {
+    use rustix::fs::{Mode, OFlags, ResolveFlags, openat2};
+
+    let resolve = ResolveFlags::BENEATH | ResolveFlags::NO_SYMLINKS;
+    let flags = flags | OFlags::CLOEXEC;
+    openat2(folder, relative, flags, Mode::empty(), resolve)
 }
 
 #[cfg(target_os = "linux")]
@@ -139,5 +204,31 @@ mod tests {
         )
         .expect("a pipe is made");
         assert!(open(&root, Path::new("pipe")).is_err());
+    }
+
+    #[test]
+    fn a_folder_opens_what_its_names_say_and_no_link() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let base = base.path().canonicalize().expect("it exists");
+        let root = base.join("work");
+        std::fs::create_dir_all(root.join("src")).expect("made");
+        std::fs::write(root.join("src/a"), "inside").expect("written");
+        symlink("src", root.join("link")).expect("linked");
+        symlink("src/a", root.join("in")).expect("linked");
+        symlink(&root, base.join("other")).expect("linked");
+        let folder = Folder::new(&base.join("other")).expect("a kernel with openat2");
+        assert_eq!(folder.place(), root);
+        let read = |path: &str| {
+            let mut text = String::new();
+            folder.open(Path::new(path))?.read_to_string(&mut text)?;
+            Ok::<_, io::Error>(text)
+        };
+        assert_eq!(read("src/a").ok().as_deref(), Some("inside"));
+        for path in ["link/a", "in", "../work/src/a", "/etc/passwd", "missing"] {
+            assert!(read(path).is_err(), "{path}");
+        }
+        std::fs::rename(root.join("src"), root.join("was")).expect("renamed");
+        symlink(root.join("was"), root.join("src")).expect("linked");
+        assert!(read("src/a").is_err(), "a link that came later is followed");
     }
 }

@@ -2,7 +2,12 @@
 //!
 //! Ripgrep's own crates walk and match in this process, on as many threads as there are processors; ignored and hidden
 //! files are left out as ripgrep does. What is found is sorted, so that one page after the other can be asked for.
+//!
+//! What lies in the workspace is opened without following any link, where the system can do that. Then the names of a
+//! file say where it is, and nobody has to ask the disk for each of them.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -15,6 +20,7 @@ use grep_searcher::{
 };
 use ignore::{WalkBuilder, WalkState};
 
+use super::beneath::Folder;
 use super::staging::Staging;
 
 /// Characters of one line that are kept.
@@ -85,11 +91,21 @@ pub enum QueryError {
     Files(String),
 }
 
-/// Searches the files that `readable` (asked with absolute paths) lets through.
+/// A file that a search came by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Met<'path> {
+    /// Its absolute path, below the root as the texts name it.
+    pub path: &'path Path,
+    /// Where it is: it is opened there or not at all, and no link on the way is followed. `None` when it is opened
+    /// wherever its path leads.
+    pub place: Option<&'path Path>,
+}
+
+/// Searches the files that `readable` lets through.
 pub fn search(
     staging: &Staging,
     query: &Query,
-    readable: impl Fn(&Path) -> bool + Sync,
+    readable: impl Fn(Met<'_>) -> bool + Sync,
 ) -> Result<Found, QueryError> {
     let matcher = RegexMatcherBuilder::new()
         .line_terminator(Some(b'\n'))
@@ -109,41 +125,33 @@ pub fn search(
     let mut searcher = pass.searcher();
     for path in staging.unsaved() {
         if pass.wants(path)
-            && readable(&staging.root().join(path))
+            && readable(Met::anywhere(&staging.root().join(path)))
             && let Ok(text) = staging.read(path)
         {
             pass.look(&mut searcher, path, text.as_bytes());
         }
     }
+    let folder = Folder::new(staging.root()).ok();
     let walk = WalkBuilder::new(staging.root())
         .require_git(false)
         .threads(std::thread::available_parallelism().map_or(1, usize::from))
         .build_parallel();
     walk.run(|| {
-        let mut searcher = pass.searcher();
+        let mut desk = Desk {
+            staging,
+            folder: folder.as_ref(),
+            searcher: pass.searcher(),
+            bytes: Vec::new(),
+        };
         let (pass, readable) = (&pass, &readable);
         Box::new(move |entry| {
             if pass.is_over() {
                 return WalkState::Quit;
             }
-            let Ok(entry) = entry else {
-                return WalkState::Continue;
-            };
-            if !entry.file_type().is_some_and(|kind| kind.is_file()) {
-                return WalkState::Continue;
-            }
-            let Ok(relative) = entry.path().strip_prefix(staging.root()) else {
-                return WalkState::Continue;
-            };
-            let is_changed = staging.overlay().contains_key(relative)
-                || staging.proposed().files.contains_key(relative);
-            // What cannot be read as text has nothing to find.
-            if !is_changed
-                && pass.wants(relative)
-                && readable(entry.path())
-                && let Ok(text) = staging.read(relative)
+            if let Ok(entry) = entry
+                && entry.file_type().is_some_and(|kind| kind.is_file())
             {
-                pass.look(&mut searcher, relative, text.as_bytes());
+                desk.look(pass, entry.path(), readable);
             }
             WalkState::Continue
         })
@@ -179,6 +187,79 @@ impl Found {
             let matching = hit.lines.iter().filter(|line| line.matches);
             matching.map(|line| (hit.file.as_path(), line))
         })
+    }
+}
+
+/// What each thread of a search has of its own.
+struct Desk<'search> {
+    staging: &'search Staging,
+    folder: Option<&'search Folder>,
+    searcher: Searcher,
+    bytes: Vec<u8>,
+}
+
+impl Desk<'_> {
+    /// Looks into a file that lies in the workspace. What cannot be read as text has nothing to find.
+    fn look(&mut self, pass: &Pass, path: &Path, readable: impl Fn(Met<'_>) -> bool) {
+        let Ok(relative) = path.strip_prefix(self.staging.root()) else {
+            return;
+        };
+        let is_changed = self.staging.overlay().contains_key(relative)
+            || self.staging.proposed().files.contains_key(relative);
+        if is_changed || !pass.wants(relative) {
+            return;
+        }
+        let Some(folder) = self.folder else {
+            if readable(Met::anywhere(path))
+                && let Ok(text) = self.staging.read(relative)
+            {
+                pass.look(&mut self.searcher, relative, text.as_bytes());
+            }
+            return;
+        };
+        let joined;
+        let place = if self.staging.root() == folder.place() {
+            path
+        } else {
+            joined = folder.place().join(relative);
+            &joined
+        };
+        let place = Some(place);
+        if readable(Met { path, place })
+            && let Ok(file) = folder.open(relative)
+            && self.fill(&file).is_some()
+        {
+            pass.look(&mut self.searcher, relative, &self.bytes);
+        }
+    }
+
+    /// Reads a file whole; `None` for what the agent does not read.
+    fn fill(&mut self, mut file: &File) -> Option<()> {
+        let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
+        let bytes_max = self.staging.file_bytes_max();
+        let length = usize::try_from(metadata.len()).ok()?;
+        if metadata.len() > bytes_max {
+            return None;
+        }
+        self.bytes.resize(length, 0);
+        let mut filled = 0;
+        // Whoever makes it shorter meanwhile ends it here; what comes to it is for another search.
+        while let Some(rest) = self.bytes.get_mut(filled..).filter(|rest| !rest.is_empty()) {
+            match file.read(rest) {
+                Ok(0) => break,
+                Ok(read) => filled += read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+                Err(_) => return None,
+            }
+        }
+        self.bytes.truncate(filled);
+        Some(())
+    }
+}
+
+impl<'path> Met<'path> {
+    fn anywhere(path: &'path Path) -> Self {
+        Self { path, place: None }
     }
 }
 
@@ -222,7 +303,7 @@ impl Pass {
         };
         // Searching bytes in memory has no way to fail but the sink's, which has none.
         let _ = searcher.search_slice(&self.matcher, text, &mut hit);
-        if hit.count > 0 {
+        if hit.count > 0 && std::str::from_utf8(text).is_ok() {
             self.seen.fetch_add(hit.count, Ordering::Relaxed);
             let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
             hits.push(hit);
@@ -304,7 +385,7 @@ mod tests {
         staging
             .propose("src/new.rs".into(), Some("a new needle\n".into()))
             .expect("proposed");
-        let readable = |path: &Path| path.extension().is_none_or(|extension| extension != "env");
+        let readable = |met: Met<'_>| met.path.extension().is_none_or(|it| it != "env");
         let found = search(&staging, query, readable).expect("a query");
         assert!(!found.cut);
         let shown = found.hits.iter().flat_map(|hit| {
@@ -338,6 +419,29 @@ mod tests {
                 "src/open.rs:1 needle in buffer",
             ]
         );
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_link_that_comes_after_the_verdict_leads_nowhere() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let root = base.join("work");
+        for name in ["work/src", "other"] {
+            std::fs::create_dir_all(base.join(name)).expect("made");
+            std::fs::write(base.join(name).join("a.txt"), "needle\n").expect("written");
+        }
+        let staging = Staging::new(root.clone(), BTreeMap::new(), 1000);
+        let found = search(&staging, &query("needle", ""), |_| true).expect("a query");
+        assert_eq!(found.hits.len(), 1);
+        let swapped = |met: Met<'_>| {
+            assert_eq!(met.place, Some(met.path));
+            std::fs::rename(root.join("src"), root.join("was")).expect("renamed");
+            std::os::unix::fs::symlink(base.join("other"), root.join("src")).expect("linked");
+            true
+        };
+        let found = search(&staging, &query("needle", "src/"), swapped).expect("a query");
+        assert_eq!(found.hits, []);
     }
 
     #[test]

@@ -162,6 +162,11 @@ impl Staging {
         )
     }
 
+    /// Bytes that a file may have.
+    pub fn file_bytes_max(&self) -> u64 {
+        self.file_bytes_max
+    }
+
     fn read_original(&self, path: &Path) -> Result<Arc<str>, ReadError> {
         if let Some(text) = self.overlay.get(path) {
             return Ok(Arc::clone(text));

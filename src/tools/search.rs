@@ -96,7 +96,7 @@ impl Tool for Search {
         };
         let (staging, policy) = (context.staging.clone(), context.policy.clone());
         let searching = tokio::task::spawn_blocking(move || {
-            search(&staging, &query, |path| policy.is_readable(path))
+            search(&staging, &query, |met| policy.is_searched(met))
         });
         let found = searching
             .await
