@@ -252,6 +252,14 @@ pub enum RunEvent {
         /// Wall time in milliseconds.
         milliseconds: u64,
     },
+    /// An action was allowed and begun, and nobody knows whether it was done: its run was stopped meanwhile, or no answer
+    /// came.
+    Uncertain {
+        /// The action.
+        action: Action,
+        /// Why that is not known, as a sentence fragment for people.
+        reason: String,
+    },
     /// The proof of the proposed text is complete.
     Proved(Proof),
     /// Files reached the editor or the disk.

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use tokio::sync::oneshot;
+
 use super::keeper::Keeper;
 use crate::config::Config;
 use crate::config::host::Host;
@@ -65,10 +67,12 @@ pub struct Focus {
 }
 
 /// What a run tells.
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 pub enum Report {
     /// Something happened: for the journal and the progress display.
     Event(RunEvent),
+    /// Something is about to happen, which waits until this is on the disk, or until it is said why it is not.
+    Keep(Vec<RunEvent>, oneshot::Sender<Result<(), String>>),
     /// An edit is ready to be delivered; the run waits for [`Control::Delivered`].
     Proposal(Proposal),
 }

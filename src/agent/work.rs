@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use sha2::{Digest, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::shorten::{Remarks, shorten};
 use super::task::{Kind, Report, Services, Step, Task};
@@ -21,6 +21,7 @@ use crate::llm;
 use crate::llm::gateway::{Caller, Gateway, OnWait};
 use crate::llm::message::{Answer, Finish, Message, Request, Thoughts, ToolCall, ToolSpec};
 use crate::mcp::{self, Ground};
+use crate::permit::Action;
 use crate::plugins;
 use crate::prompt::book::Book;
 use crate::prompt::{self, Frame, PromptVersion, Slot};
@@ -37,6 +38,7 @@ use crate::tools::git_change::Wish;
 use crate::tools::language::listed;
 use crate::tools::outputs::Outputs;
 use crate::tools::registry::Toolbox;
+use crate::tools::witness::{Until, Witness};
 
 /// Times that the same call may bring the same result before the model is told, and before the run ends.
 const REPEATS_TOLD: usize = 2;
@@ -75,6 +77,9 @@ pub enum Error {
     /// The state machine was told to do what it may not.
     #[error(transparent)]
     Move(#[from] state::IllegalMove),
+    /// Nobody could look later at what was done.
+    #[error("{0}")]
+    Unkept(String),
     /// The model used its steps.
     #[error(
         "the model did not finish within {0} steps (agent.steps_max); ask for less, or raise it"
@@ -117,6 +122,8 @@ pub(super) struct Work<'run> {
     seen: BTreeMap<[u8; 32], usize>,
     book: Arc<Book>,
     consent: Consent,
+    /// Where it was asked last, which the journal knows.
+    connected: Option<Action>,
     /// What is to be done to the repository once the files are changed.
     pub(super) wishes: Vec<Wish>,
     /// What the calls changed, one after the other.
@@ -161,12 +168,40 @@ fn gateway(
     Ok(gateway)
 }
 
+/// The way to the journal for what tools do, in the order of everything else that the run tells.
+fn witness(reports: &mpsc::Sender<Report>) -> Witness {
+    let (writing, leaving) = (reports.clone(), reports.clone());
+    Witness::new(
+        move |events, until| {
+            let reports = writing.clone();
+            Box::pin(async move {
+                if until == Until::Told {
+                    for event in events {
+                        fix::tell(&reports, event).await;
+                    }
+                    return Ok(());
+                }
+                let gone = || "whoever keeps the journal of this run is gone".to_owned();
+                let (kept, is_kept) = oneshot::channel();
+                let report = Report::Keep(events, kept);
+                reports.send(report).await.map_err(|_| gone())?;
+                is_kept.await.unwrap_or_else(|_| Err(gone()))
+            })
+        },
+        move |event| {
+            if leaving.try_send(Report::Event(event)).is_err() {
+                tracing::warn!("what was under way when a run was stopped cannot be told");
+            }
+        },
+    )
+}
+
 /// What a run can call, with the tools of plugins and of the servers that are configured.
 async fn toolbox(
     task: &Task,
     services: &Services,
     policy: &Policy,
-    reports: &mpsc::Sender<Report>,
+    (reports, witness): (&mpsc::Sender<Report>, &Witness),
 ) -> Toolbox {
     let plugins = plugins::guest::tools(&services.host, &task.workspace);
     let toolbox = services.toolbox.and(plugins);
@@ -180,6 +215,7 @@ async fn toolbox(
         redactor: &services.redactor,
         workspace: &task.workspace,
         confined: !services.config.proof.unconfined,
+        witness: Some(witness),
     };
     let brought = mcp::open(ground, servers).await;
     let notices = brought.notices.into_iter().map(|what| RunEvent::Step {
@@ -206,7 +242,8 @@ impl<'run> Work<'run> {
         let staging = Staging::new(task.workspace.clone(), task.overlay.clone(), bytes_max);
         let policy = Policy::new(host, config, &task.workspace);
         let outputs = Outputs::after(services.past.clone());
-        let toolbox = toolbox(task, services, &policy, reports).await;
+        let witness = witness(reports);
+        let toolbox = toolbox(task, services, &policy, (reports, &witness)).await;
         let desk = Desk {
             toolbox: &toolbox,
             policy: &policy,
@@ -234,7 +271,11 @@ impl<'run> Work<'run> {
             seen: BTreeMap::new(),
             changes: Vec::new(),
             wishes: Vec::new(),
-            consent: Consent::of(host, &task.workspace, services.approver.clone()),
+            consent: Consent {
+                witness: Some(witness),
+                ..Consent::of(host, &task.workspace, services.approver.clone())
+            },
+            connected: None,
             notices: std::mem::take(&mut book.notices),
             book: Arc::new(book),
             versions: BTreeSet::new(),
@@ -339,11 +380,11 @@ impl<'run> Work<'run> {
             let request = self.request()?;
             let action = self.gateway.action();
             let decision = safety::decide(&self.policy, &action);
-            self.tell(RunEvent::Decided {
+            let decided = RunEvent::Decided {
                 action: action.clone(),
                 decision,
-            })
-            .await;
+            };
+            self.keep_connecting(&action, decided).await?;
             let permit = safety::permit(&self.policy, action)?;
             let prompts = self.versions.iter().map(ToString::to_string);
             self.gateway.caller.prompt = prompts.collect::<Vec<_>>().join(" ");
@@ -373,6 +414,19 @@ impl<'run> Work<'run> {
                 Ok(answer) => return Ok(answer),
             }
         }
+    }
+
+    /// Tells that a model is asked. Whom a run asks is on the disk before it does so for the first time.
+    async fn keep_connecting(&mut self, action: &Action, decided: RunEvent) -> Result<(), Error> {
+        let is_known = self.connected.as_ref() == Some(action);
+        let witness = self.consent.witness.as_ref().filter(|_| !is_known);
+        let Some(witness) = witness else {
+            self.tell(decided).await;
+            return Ok(());
+        };
+        witness.keep(vec![decided]).await.map_err(Error::Unkept)?;
+        self.connected = Some(action.clone());
+        Ok(())
     }
 
     /// Tells what people should know of the prompts, and keeps what the model is told; both only once.
@@ -490,15 +544,22 @@ impl<'run> Work<'run> {
 
     /// Ends the programs that still run in the background, and tells that what they changed is lost.
     pub(super) async fn end(&self) {
-        for command in self.outputs.background.end() {
+        for event in self.ended() {
+            self.tell(event).await;
+        }
+    }
+
+    fn ended(&self) -> Vec<RunEvent> {
+        let commands = self.outputs.background.end().into_iter();
+        let ended = commands.map(|command| {
             let line = command.lines().next().unwrap_or_default();
             let line = self.services.redactor.clean(line);
-            self.tell(RunEvent::Step {
+            RunEvent::Step {
                 what: format!("ended `{line}`, which still ran in the background"),
                 reason: "the run is over, and nobody collected what it did".to_owned(),
-            })
-            .await;
-        }
+            }
+        });
+        ended.collect()
     }
 
     /// Notes what of the context nobody vouches for.
@@ -523,6 +584,17 @@ impl<'run> Work<'run> {
 
     pub(super) async fn tell(&self, event: RunEvent) {
         fix::tell(self.reports, event).await;
+    }
+}
+
+/// A run that is stopped ends its programs as well, and says so.
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        for event in self.ended() {
+            if let Some(witness) = &self.consent.witness {
+                witness.leave(event);
+            }
+        }
     }
 }
 

@@ -4,18 +4,21 @@ use std::path::Path;
 
 use super::paint;
 use super::session::{self, Session};
+use crate::event::{Outcome, RunEvent};
 use crate::mcp::{self, Brought, Ground};
 use crate::safety::Policy;
 
 /// Starts the configured servers; remarks go to standard error.
 pub(super) async fn bring(session: &Session, policy: &Policy) -> Brought {
     let services = &session.services;
+    let witness = session.witness_of_tools();
     let ground = Ground {
         host: &services.host,
         policy,
         redactor: &services.redactor,
         workspace: &session.project.root,
         confined: !services.config.proof.unconfined,
+        witness: Some(&witness),
     };
     let brought = mcp::open(ground, &services.config.tools.mcp).await;
     brought.notices.iter().for_each(paint::remark);
@@ -39,8 +42,18 @@ pub(super) fn with<T: Default>(
     let session = session::open(project)?;
     let services = &session.services;
     let policy = Policy::new(&services.host, &services.config, &session.project.root);
-    session::block_on(async {
+    session.record(vec![RunEvent::Started {
+        kind: "tool".to_owned(),
+        title: "list the tools of servers".to_owned(),
+        workspace: session.project.root.clone(),
+    }]);
+    let (seen, events) = session::block_on(async {
         let brought = bring(&session, &policy).await;
-        look(&brought)
-    })
+        (look(&brought), brought.events)
+    })?;
+    session.record(events);
+    session.record(vec![RunEvent::Finished(Outcome::Nothing {
+        reason: "the tools were listed".to_owned(),
+    })]);
+    Ok(seen)
 }

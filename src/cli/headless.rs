@@ -105,6 +105,14 @@ pub async fn drive(
                     outcome = how;
                 }
             }
+            Some(Report::Keep(events, kept)) => {
+                let written = store.record(&run, &events);
+                // What waited for it may have been stopped meanwhile.
+                let _ = kept.send(written.map_err(|error| error.to_string()));
+                for event in &events {
+                    show(event, progress, &mark);
+                }
+            }
             Some(Report::Proposal(proposal)) => {
                 mark.set_message("delivering");
                 let delivery = match deliver.take() {
@@ -350,6 +358,7 @@ pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
         RunEvent::StateChanged { .. }
         | RunEvent::Started { .. }
         | RunEvent::Decided { .. }
+        | RunEvent::Uncertain { .. }
         | RunEvent::Proved(_)
         | RunEvent::Applied { .. }
         | RunEvent::Undone { .. }

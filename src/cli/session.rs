@@ -23,6 +23,7 @@ use crate::store::retention::Retention;
 use crate::telemetry;
 use crate::text::edit::EditSet;
 use crate::tools::consent::unapproved;
+use crate::tools::witness::{Until, Witness};
 
 /// Everything a command needs for one run on one project.
 #[derive(Debug)]
@@ -227,6 +228,29 @@ impl Session {
         if let Err(error) = self.store.flush() {
             paint::remark(format!("the journal could not be written: {error}"));
         }
+    }
+
+    /// The way to the journal for what tools do in this run.
+    pub fn witness_of_tools(&self) -> Witness {
+        let (store, run) = (Arc::clone(&self.store), self.run.clone());
+        let (left, of_run) = (Arc::clone(&store), run.clone());
+        Witness::new(
+            move |events, until| {
+                let (store, run) = (Arc::clone(&store), run.clone());
+                Box::pin(async move {
+                    if until == Until::Told {
+                        for event in &events {
+                            store.append(&run, event);
+                        }
+                        return Ok(());
+                    }
+                    let writing = tokio::task::spawn_blocking(move || store.record(&run, &events));
+                    let written = writing.await.map_err(|error| error.to_string())?;
+                    written.map_err(|error| error.to_string())
+                })
+            },
+            move |event| left.append(&of_run, &event),
+        )
     }
 
     /// Adds events of this run to the journal.

@@ -327,6 +327,7 @@ async fn execute_alone(
     let approver = approver.and_then(|_| asking::approver(ProgressBar::hidden()));
     let consent = Consent {
         is_by_hand: true,
+        witness: Some(session.witness_of_tools()),
         ..Consent::of(&services.host, &root, approver)
     };
     let brought = if toolbox.find(&call.name).is_some() {

@@ -23,6 +23,12 @@ pub fn describe(event: &RunEvent) -> String {
             };
             format!("{verdict} {} ({rule})", describe_action(action))
         }
+        RunEvent::Uncertain { action, reason } => {
+            format!(
+                "may have done, or not: {} ({reason})",
+                describe_action(action)
+            )
+        }
         RunEvent::Checked { errors, .. } => format!("found {}", paint::count(*errors, "error")),
         RunEvent::Candidate {
             problem,

@@ -146,9 +146,29 @@ pub enum Error {
     /// The answer took too long.
     #[error("no whole answer within {0} s (tools.http.timeout_seconds)")]
     Slow(u64),
-    /// The connection failed.
+    /// There was no connection.
     #[error("the request failed: {0}")]
     Failed(String),
+    /// The connection broke off.
+    #[error("the request failed: {0}")]
+    Broken(String),
+}
+
+impl Error {
+    /// Whether the request may have arrived all the same.
+    pub fn is_unsure(&self) -> bool {
+        match self {
+            Self::Slow(_) | Self::Broken(_) => true,
+            Self::NotPermitted
+            | Self::Malformed(_)
+            | Self::Secret(_)
+            | Self::Redirected { .. }
+            | Self::Rounds(_)
+            | Self::Address(_)
+            | Self::Pace { .. }
+            | Self::Failed(_) => false,
+        }
+    }
 }
 
 impl Outgoing {
@@ -432,7 +452,12 @@ fn failed(error: reqwest::Error) -> Error {
     while let Some(source) = current.source() {
         current = source;
     }
-    Error::Failed(current.to_string())
+    let reason = current.to_string();
+    if error.is_builder() || error.is_connect() {
+        Error::Failed(reason)
+    } else {
+        Error::Broken(reason)
+    }
 }
 
 #[cfg(test)]

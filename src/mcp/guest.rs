@@ -8,7 +8,7 @@ use data_encoding::HEXLOWER;
 use serde_json::{Value, json};
 
 use super::definition::{Definition, digest};
-use super::server::Server;
+use super::server::{Server, Unanswered};
 use crate::permit::Action;
 use crate::tools::{Context, Error, Output, Parameter, ReturnType, Tool};
 
@@ -59,7 +59,11 @@ impl Guest {
     }
 
     fn failed(&self, reason: &str) -> Error {
-        Error::Unavailable(format!("the server `{}`: {reason}", self.server.name))
+        Error::Unavailable(self.said(reason))
+    }
+
+    fn said(&self, reason: &str) -> String {
+        format!("the server `{}`: {reason}", self.server.name)
     }
 }
 
@@ -113,7 +117,10 @@ impl Tool for Guest {
             );
         }
         let result = self.server.call(&self.definition.tool, arguments).await;
-        let result = result.map_err(|reason| self.failed(&reason))?;
+        let result = result.map_err(|unanswered| match unanswered {
+            Unanswered::Refused(reason) => self.failed(&reason),
+            Unanswered::Unsure(reason) => Error::Unsure(self.said(&reason)),
+        })?;
         let text = words(&result);
         if result.get("isError") == Some(&Value::Bool(true)) {
             return Err(self.failed(&format!("the call failed:\n{text}")));

@@ -32,6 +32,7 @@ use crate::redact::{Redactor, names_a_secret};
 use crate::safety::{self, Policy};
 use crate::secrets;
 use crate::store::durable;
+use crate::tools::witness::Witness;
 
 /// Pages of a list of tools, and tools in all.
 const PAGES_MAX: usize = 20;
@@ -53,6 +54,8 @@ pub struct Ground<'run> {
     pub workspace: &'run Path,
     /// Whether they must not start where they cannot be confined.
     pub confined: bool,
+    /// Writes down that they are started before they are.
+    pub witness: Option<&'run Witness>,
 }
 
 /// A server that runs. Dropping it ends it with all that it started.
@@ -81,6 +84,15 @@ impl fmt::Debug for Server {
     }
 }
 
+/// Why there is no answer to a call.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Unanswered {
+    /// The server says that it did not do it.
+    Refused(String),
+    /// It may have done it.
+    Unsure(String),
+}
+
 /// SHA-256 of a server's command line: it is another server when that changes.
 pub(super) fn command_digest(settings: &McpServer) -> [u8; 32] {
     let command = std::iter::once(&settings.command).chain(&settings.args);
@@ -102,6 +114,9 @@ impl Server {
             decision: safety::decide(ground.policy, &action),
             action: action.clone(),
         });
+        if let Some(witness) = ground.witness {
+            witness.keep(std::mem::take(events)).await?;
+        }
         let permit = safety::permit(ground.policy, action);
         let permit = permit.map_err(|refusal| refusal.to_string())?;
         let mut child = process::spawn(&command, &permit).map_err(|error| error.to_string())?;
@@ -174,14 +189,19 @@ impl Server {
     }
 
     /// Calls a tool, and gives the answer as JSON.
-    pub(super) async fn call(&self, tool: &str, arguments: &Value) -> Result<Value, String> {
+    pub(super) async fn call(&self, tool: &str, arguments: &Value) -> Result<Value, Unanswered> {
         let mut call = CallToolRequestParams::new(tool.to_owned());
         call.arguments = arguments.as_object().cloned();
         let calling = timeout(self.limit, self.service.peer().call_tool(call));
         match calling.await {
-            Ok(Ok(result)) => serde_json::to_value(result).map_err(|error| error.to_string()),
-            Ok(Err(error)) => Err(self.explained(&error)),
-            Err(_) => Err(self.too_slow()),
+            Ok(Ok(result)) => {
+                serde_json::to_value(result).map_err(|error| Unanswered::Unsure(error.to_string()))
+            }
+            Ok(Err(error @ ServiceError::McpError(_))) => {
+                Err(Unanswered::Refused(self.explained(&error)))
+            }
+            Ok(Err(error)) => Err(Unanswered::Unsure(self.explained(&error))),
+            Err(_) => Err(Unanswered::Unsure(self.too_slow())),
         }
     }
 

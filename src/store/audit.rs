@@ -179,27 +179,11 @@ fn decided(event: &RunEvent) -> (Option<Verdict>, &str) {
 /// What an event is about.
 pub fn kind(event: &RunEvent) -> Kind {
     match event {
-        RunEvent::Decided { action, decision } => match (action, decision) {
-            (_, Decision::Deny { rule, .. }) if rule == "core" => Kind::SelfModification,
-            (Action::WriteFile { path, .. } | Action::DeleteFile { path }, _)
-                if steers_the_agent(path) =>
-            {
-                Kind::SelfModification
-            }
-            (Action::ReadFile { .. } | Action::WriteFile { .. } | Action::DeleteFile { .. }, _) => {
-                Kind::File
-            }
-            (
-                Action::Spawn { .. }
-                | Action::Shell { .. }
-                | Action::Commit { .. }
-                | Action::Branch { .. },
-                _,
-            ) => Kind::Command,
-            (Action::Connect { .. }, _) => Kind::Model,
-            (Action::Request { .. }, _) => Kind::Network,
-            (Action::Guest { .. }, _) => Kind::Tool,
-        },
+        RunEvent::Decided {
+            decision: Decision::Deny { rule, .. },
+            ..
+        } if rule == "core" => Kind::SelfModification,
+        RunEvent::Decided { action, .. } | RunEvent::Uncertain { action, .. } => of_action(action),
         RunEvent::Applied { .. } | RunEvent::Undone { .. } => Kind::File,
         RunEvent::Committed { .. } | RunEvent::Uncommitted { .. } | RunEvent::Branched { .. } => {
             Kind::Command
@@ -216,6 +200,24 @@ pub fn kind(event: &RunEvent) -> Kind {
         | RunEvent::StateChanged { .. }
         | RunEvent::Step { .. }
         | RunEvent::Finished(_) => Kind::Run,
+    }
+}
+
+fn of_action(action: &Action) -> Kind {
+    match action {
+        Action::WriteFile { path, .. } | Action::DeleteFile { path } if steers_the_agent(path) => {
+            Kind::SelfModification
+        }
+        Action::ReadFile { .. } | Action::WriteFile { .. } | Action::DeleteFile { .. } => {
+            Kind::File
+        }
+        Action::Spawn { .. }
+        | Action::Shell { .. }
+        | Action::Commit { .. }
+        | Action::Branch { .. } => Kind::Command,
+        Action::Connect { .. } => Kind::Model,
+        Action::Request { .. } => Kind::Network,
+        Action::Guest { .. } => Kind::Tool,
     }
 }
 

@@ -184,6 +184,7 @@ impl RunSummary {
             | RunEvent::Checked { .. }
             | RunEvent::Step { .. }
             | RunEvent::Decided { .. }
+            | RunEvent::Uncertain { .. }
             | RunEvent::Candidate { .. }
             | RunEvent::ModelCalled { .. }
             | RunEvent::FellBack { .. }

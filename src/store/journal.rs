@@ -48,6 +48,8 @@ pub(super) struct Draft {
 #[derive(Debug)]
 enum Order {
     Append(Draft),
+    /// Events that are worth nothing before they are on the disk.
+    Record(Vec<Draft>, SyncSender<Result<(), Error>>),
     Flush(SyncSender<Result<(), Error>>),
     Prune(Retention, SyncSender<Result<Option<Removed>, Error>>),
 }
@@ -91,22 +93,43 @@ impl Writer {
     }
 
     pub(super) fn flush(&self) -> Result<(), Error> {
-        let gone = || Error::Unavailable("the journal's writer has ended".to_owned());
-        let (reply, answer) = sync_channel(1);
-        self.orders
-            .as_ref()
-            .and_then(|orders| orders.send(Order::Flush(reply)).ok())
-            .ok_or_else(gone)?;
-        answer.recv().map_err(|_| gone())?
+        self.order(Order::Flush)
+    }
+
+    /// Adds events, and waits until exactly these are on the disk. Waits for room too: none of them is lost.
+    pub(super) fn record(
+        &self,
+        run: &RunId,
+        events: &[RunEvent],
+        redactor: &Redactor,
+    ) -> Result<(), Error> {
+        let unwritable = events
+            .iter()
+            .find_map(|event| serde_json::to_value(event).err());
+        if let Some(error) = unwritable {
+            let reason = format!("a name in it is not text: {error}");
+            return Err(Error::Unavailable(reason));
+        }
+        let drafts = events.iter().map(|event| draft(run, event, redactor));
+        let drafts = drafts.collect();
+        self.order(|reply| Order::Record(drafts, reply))
     }
 
     /// Removes what is older or more than is to be kept.
     pub(super) fn prune(&self, retention: Retention) -> Result<Option<Removed>, Error> {
+        self.order(|reply| Order::Prune(retention, reply))
+    }
+
+    /// Gives an order, and waits for what came of it.
+    fn order<T>(
+        &self,
+        order: impl FnOnce(SyncSender<Result<T, Error>>) -> Order,
+    ) -> Result<T, Error> {
         let gone = || Error::Unavailable("the journal's writer has ended".to_owned());
         let (reply, answer) = sync_channel(1);
         self.orders
             .as_ref()
-            .and_then(|orders| orders.send(Order::Prune(retention, reply)).ok())
+            .and_then(|orders| orders.send(order(reply)).ok())
             .ok_or_else(gone)?;
         answer.recv().map_err(|_| gone())?
     }
@@ -278,11 +301,13 @@ fn write_all(files: &Files, queue: &Receiver<Order>, lost: &AtomicU64) {
             tracing::error!(%error, "the journal could not be written");
         }
         for order in waiting {
-            // Who asked may have gone; the first to ask gets the error itself.
+            // Who asked may have gone. The first to ask gets the error itself, everybody else its words.
             match order {
                 Order::Append(_) => {}
-                Order::Flush(reply) => {
-                    let _ = reply.send(std::mem::replace(&mut result, Ok(())));
+                Order::Flush(reply) | Order::Record(_, reply) => {
+                    let again = result.as_ref().err().map(ToString::to_string);
+                    let again = again.map_or(Ok(()), |words| Err(Error::Unavailable(words)));
+                    let _ = reply.send(std::mem::replace(&mut result, again));
                 }
                 Order::Prune(limits, reply) => {
                     let _ = reply.send(retention::prune(files, limits, super::now()));
@@ -301,6 +326,11 @@ fn gather(first: Order, queue: &Receiver<Order>) -> (Vec<Draft>, Vec<Order>) {
     while let Some(order) = next {
         match order {
             Order::Append(draft) => batch.push(draft),
+            Order::Record(drafts, reply) => {
+                // With whoever waits for it: what came of the one is what came of the other.
+                batch.extend(drafts);
+                waiting.push(Order::Flush(reply));
+            }
             Order::Flush(_) | Order::Prune(..) => waiting.push(order),
         }
         let urgent = !waiting.is_empty() || batch.last().is_some_and(|draft| draft.boundary);

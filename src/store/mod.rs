@@ -144,6 +144,15 @@ impl Store {
         }
     }
 
+    /// Adds events to the journal, redacted, and waits until they are on the disk. An error says that they may not be
+    /// there, also where there is no journal: whoever is about to act then does not.
+    pub fn record(&self, run: &RunId, events: &[RunEvent]) -> Result<(), Error> {
+        match &self.state {
+            State::Open(open) => open.writer.record(run, events, &open.redactor),
+            State::Absent(reason) => Err(unkept(reason)),
+        }
+    }
+
     /// Waits until everything appended before is on the disk.
     pub fn flush(&self) -> Result<(), Error> {
         match &self.state {

@@ -5,11 +5,12 @@
 //! written. Other actions are asked about before they happen.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use serde_json::Value;
 
 use super::execute::Desk;
+use super::witness::{Witness, acts, may_be_done};
 use super::{Change, Error, Output};
 use crate::config::host::Host;
 use crate::config::trust;
@@ -40,6 +41,8 @@ pub struct Consent {
     pub is_by_hand: bool,
     /// The machine, for what acts outside the copy of the workspace.
     pub host: Option<Arc<Host>>,
+    /// Writes down what acts before it does. Without one, whoever calls keeps the events of each call.
+    pub witness: Option<Witness>,
 }
 
 impl Consent {
@@ -52,60 +55,112 @@ impl Consent {
             trusts_tasks: trust::is_trusted(host, workspace),
             is_by_hand: false,
             host: Some(Arc::new(host.clone())),
+            witness: None,
         }
     }
 }
 
-/// Judges what a tool of others wants in the middle of a call, as if it had been named before.
+/// Judges what comes up in the middle of a call, as if it had been named before, and knows what of it is under way.
+/// Dropped with something under way, it tells that nobody knows whether that was done.
 #[derive(Debug)]
 pub struct Inquiry<'run> {
     desk: &'run Desk<'run>,
-    /// What was decided, until the call is over. The lock is never held across anything that waits.
+    /// What was decided and is not told yet. The lock is never held across anything that waits.
     events: Mutex<Vec<RunEvent>>,
+    /// What was permitted and may not have ended. A lock, because what is dropped cannot send a message first.
+    underway: Mutex<Vec<Action>>,
+    /// How much of it the call itself is.
+    own: usize,
 }
 
 impl<'run> Inquiry<'run> {
-    pub(super) fn new(desk: &'run Desk<'run>) -> Self {
+    /// For a call that was given these permits.
+    pub(super) fn new(desk: &'run Desk<'run>, permits: &[Permit]) -> Self {
+        let actions = permits.iter().map(Permit::action);
+        let underway: Vec<Action> = actions.filter(|one| may_be_done(one)).cloned().collect();
         Self {
             desk,
             events: Mutex::default(),
+            own: underway.len(),
+            underway: Mutex::new(underway),
         }
     }
 
     /// Judges an action, asks whoever has to be asked, and gives the permit.
     pub async fn judge(&self, action: Action, preview: Option<&str>) -> Result<Permit, Error> {
-        let mut events = Vec::new();
+        let mut events = self.take_events();
         let actions = [action];
         let permits = judge_actions(&actions, preview, self.desk, &mut events).await;
-        let mut all = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        all.extend(events);
-        permits?.pop().ok_or_else(|| Error::Refused {
+        lock(&self.events).extend(events);
+        let permit = permits?.pop().ok_or_else(|| Error::Refused {
             rule: "permit".to_owned(),
             reason: "files are changed in the copy of the workspace, not by asking".to_owned(),
-        })
+        })?;
+        self.begin(permit.action());
+        Ok(permit)
+    }
+
+    /// What was judged in the middle of the call has ended.
+    pub fn settle(&self) {
+        lock(&self.underway).truncate(self.own);
+    }
+
+    /// What was decided and is not told yet, once the call has ended. Where it ended without an answer, nobody knows what
+    /// was done.
+    pub(super) fn end(self, outcome: &Result<Output, Error>) -> Vec<RunEvent> {
+        let underway = std::mem::take(&mut *lock(&self.underway));
+        let mut events = self.take_events();
+        if let Err(Error::Unsure(reason)) = outcome {
+            let reason = reason.lines().next().unwrap_or_default();
+            let uncertain = underway.into_iter().map(|action| RunEvent::Uncertain {
+                action,
+                reason: reason.to_owned(),
+            });
+            events.extend(uncertain);
+        }
+        events
+    }
+
+    fn begin(&self, action: &Action) {
+        if may_be_done(action) {
+            lock(&self.underway).push(action.clone());
+        }
     }
 
     /// Notes what was decided elsewhere, for the journal.
     pub fn note(&self, decided: RunEvent) {
-        let mut all = self.events.lock().unwrap_or_else(PoisonError::into_inner);
-        all.push(decided);
+        lock(&self.events).push(decided);
     }
 
-    pub(super) fn into_events(self) -> Vec<RunEvent> {
-        let events = self.events.into_inner();
-        events.unwrap_or_else(PoisonError::into_inner)
+    fn take_events(&self) -> Vec<RunEvent> {
+        std::mem::take(&mut *lock(&self.events))
     }
 }
 
-/// Judges what a call would do, and gives the permits for it. Changes of files that need a person are left to
-/// [`judge_changes`].
+impl Drop for Inquiry<'_> {
+    fn drop(&mut self) {
+        let Some(witness) = &self.desk.consent.witness else {
+            return;
+        };
+        for action in std::mem::take(&mut *lock(&self.underway)) {
+            let reason = "it was stopped while this was under way".to_owned();
+            witness.leave(RunEvent::Uncertain { action, reason });
+        }
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Judges what a call would do, and gives the permits for it, once what acts is written down. Changes of files that need
+/// a person are left to [`judge_changes`].
 pub(super) async fn judge_actions(
     actions: &[Action],
     preview: Option<&str>,
     desk: &Desk<'_>,
     events: &mut Vec<RunEvent>,
 ) -> Result<Vec<Permit>, Error> {
-    let mut permits = Vec::new();
     for action in actions {
         match decide(action, desk, events) {
             Decision::Allow { .. } => {}
@@ -119,12 +174,38 @@ pub(super) async fn judge_actions(
                 ask(&wanted, desk, events).await?;
             }
         }
-        if !changes_a_file(action) {
-            // Whoever had to be asked has said yes to exactly this.
-            permits.extend(safety::permit_approved(desk.policy, action.clone()));
-        }
     }
-    Ok(permits)
+    if actions.iter().any(acts) {
+        keep(desk, events).await?;
+    }
+    // Whoever had to be asked has said yes to exactly this.
+    let others = actions.iter().filter(|action| !changes_a_file(action));
+    let permits = others.filter_map(|action| {
+        let permit = safety::permit_approved(desk.policy, action.clone());
+        permit.ok()
+    });
+    Ok(permits.collect())
+}
+
+/// Sees to it that what was decided is on the disk.
+async fn keep(desk: &Desk<'_>, events: &mut Vec<RunEvent>) -> Result<(), Error> {
+    let Some(witness) = &desk.consent.witness else {
+        return Ok(());
+    };
+    let kept = witness.keep(events.clone()).await;
+    kept.map_err(|reason| {
+        let rule = "journal".to_owned();
+        Error::Refused { rule, reason }
+    })?;
+    events.clear();
+    Ok(())
+}
+
+/// Tells what was decided to whoever writes it down, if anybody does.
+pub(super) async fn tell(desk: &Desk<'_>, events: &mut Vec<RunEvent>) {
+    if let Some(witness) = &desk.consent.witness {
+        witness.tell(std::mem::take(events)).await;
+    }
 }
 
 /// Judges the changes that a call proposes. Where each stands alone, those that are refused are left out of the output,
@@ -480,6 +561,8 @@ async fn ask(wanted: &Wanted, desk: &Desk<'_>, events: &mut Vec<RunEvent>) -> Re
     let question = wanted.question(&digests, desk.redactor);
     let (digest, expires) = (question.digest.clone(), question.expires);
     events.push(asked(&question));
+    // That somebody was asked stands there also when the run is stopped meanwhile.
+    tell(desk, events).await;
     let reply = match &desk.consent.approver {
         Some(approver) => approver.ask(question).await,
         None => Reply::Nobody,

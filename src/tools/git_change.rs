@@ -228,7 +228,10 @@ fn planned(arguments: &Value, context: &Context<'_>) -> Result<Push, Error> {
 }
 
 fn unavailable(error: repository::Error) -> Error {
-    Error::Unavailable(error.to_string())
+    match error {
+        repository::Error::Unsure(reason) => Error::Unsure(reason),
+        other => Error::Unavailable(other.to_string()),
+    }
 }
 
 fn action(push: &Push, root: &Path) -> Action {

@@ -91,7 +91,14 @@ impl Tool for HttpRequest {
         let permit = context.permit(&request.action())?;
         let (method, url) = (request.method.clone(), request.url.clone());
         let answer = egress::send(permit, context.policy, context.redactor, request).await;
-        let answer = answer.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let answer = answer.map_err(|error| {
+            let said = error.to_string();
+            if error.is_unsure() {
+                Error::Unsure(said)
+            } else {
+                Error::Unavailable(said)
+            }
+        })?;
         Ok(told(&method, &url, answer))
     }
 }

@@ -31,6 +31,7 @@ pub mod search;
 pub mod shell;
 pub mod symbol;
 pub mod test;
+pub mod witness;
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -393,4 +394,7 @@ pub enum Error {
     /// Something the tool needs is missing.
     #[error("{0}")]
     Unavailable(String),
+    /// It was begun, and no answer says whether it was done.
+    #[error("it may have been done, or not: {0}")]
+    Unsure(String),
 }

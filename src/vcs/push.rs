@@ -247,6 +247,12 @@ pub async fn push(
     let said = [&finished.stdout, &finished.stderr]
         .map(|bytes| String::from_utf8_lossy(bytes).into_owned());
     let said = said.join("\n").trim().to_owned();
+    if finished.timed_out {
+        let seconds = TIMEOUT.as_secs();
+        return Err(Error::Unsure(format!(
+            "git did not end within {seconds} s:\n{said}"
+        )));
+    }
     if !finished.success() {
         return Err(Error::Unfit(format!("git did not push:\n{said}")));
     }

@@ -25,6 +25,9 @@ pub enum Error {
     /// What is wanted cannot be done here.
     #[error("{0}")]
     Unfit(String),
+    /// It was begun, and did not end in time.
+    #[error("{0}")]
+    Unsure(String),
     /// The system, or the repository itself, stood in the way.
     #[error("git: {0}")]
     Failed(String),

@@ -76,7 +76,7 @@ impl Scene {
         all.pop().expect("one call, one result")
     }
 
-    async fn call_all(&mut self, calls: &[(&str, Value)]) -> Vec<Executed> {
+    pub(crate) async fn call_all(&mut self, calls: &[(&str, Value)]) -> Vec<Executed> {
         let calls: Vec<ToolCall> = calls
             .iter()
             .map(|(name, arguments)| ToolCall {

@@ -95,3 +95,5 @@ mod tidy;
 mod transport;
 mod undo;
 mod wire_peer;
+#[cfg(target_os = "linux")]
+mod witness;

@@ -69,6 +69,7 @@ async fn start(scene: &mut Scene) -> Brought {
         redactor: &services.redactor,
         workspace: &scene.root,
         confined: true,
+        witness: None,
     };
     let mut brought = mcp::open(ground, &services.config.tools.mcp).await;
     scene.toolbox = Toolbox::with(std::mem::take(&mut brought.tools));

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::thread::JoinHandle;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::agent::commit::{self, Delivered, Reversed};
 use crate::agent::edit::Recovered;
@@ -44,6 +44,8 @@ pub struct Limits {
 pub enum Entry {
     /// Something happened in a run.
     Event(RunId, RunEvent),
+    /// Something is about to happen, which waits until this is on the disk. Dropping it refuses.
+    Keep(RunId, Vec<RunEvent>, oneshot::Sender<Result<(), String>>),
     /// An editor applied this for a run.
     Applied {
         /// The run.
@@ -149,6 +151,11 @@ fn write(
                 {
                     tell(format!("the journal could not be written: {error}"));
                 }
+            }
+            Entry::Keep(run, events, kept) => {
+                let written = store.get_or_insert_with(&open).record(&run, &events);
+                // What waited for it may have been stopped meanwhile.
+                let _ = kept.send(written.map_err(|error| error.to_string()));
             }
             // Who does not wait any more need not be told.
             Entry::CaughtUp(reader) => drop(reader.try_send(())),

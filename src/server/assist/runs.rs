@@ -353,6 +353,13 @@ impl Session {
                 self.show_event(id, &event);
                 self.note(Entry::Event(id.clone(), event));
             }
+            Report::Keep(events, kept) => {
+                for event in &events {
+                    self.publish_event(id, event);
+                    self.show_event(id, event);
+                }
+                self.note(Entry::Keep(id.clone(), events, kept));
+            }
             Report::Proposal(proposal) => {
                 self.publish_proposal(id, &proposal);
                 self.deliver_proposal(id, proposal);

@@ -79,7 +79,7 @@ pub struct Executed {
     pub result: ToolResult,
     /// The result as the model reads it.
     pub text: String,
-    /// What the journal is told: every decision, then the call.
+    /// What the journal is still to be told: every decision, then the call; nothing where the run has a witness.
     pub events: Vec<RunEvent>,
     /// What came into the run that nobody vouches for.
     pub sources: Vec<Source>,
@@ -109,7 +109,8 @@ pub async fn execute_all(
         if looking > 1 {
             let now_staged = &*staging;
             let looks = now.iter().map(|call| look(call, now_staged, desk));
-            for (one, seen) in futures::future::join_all(looks).await {
+            for (mut one, seen) in futures::future::join_all(looks).await {
+                consent::tell(desk, &mut one.events).await;
                 executed.push(one);
                 if let Some(seen) = seen {
                     staging.note_read(seen);
@@ -146,12 +147,14 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
     });
     let proposed = Some(staging.proposed().clone());
     let wishes = outcome.as_ref().map(|output| output.wishes.clone());
-    Executed {
+    let mut executed = Executed {
         sources,
         wishes: wishes.unwrap_or_default(),
         proposed,
         ..report(call, desk, started, outcome, events)
-    }
+    };
+    consent::tell(desk, &mut executed.events).await;
+    executed
 }
 
 /// Carries a call out that only looks; also gives what it saw.
@@ -250,7 +253,7 @@ async fn run(
     let actions = tool.actions(&arguments, &context);
     let preview = tool.preview(&arguments);
     let permits = consent::judge_actions(&actions, preview.as_deref(), desk, events).await?;
-    let inquiry = Inquiry::new(desk);
+    let inquiry = Inquiry::new(desk, &permits);
     let context = Context {
         permits: &permits,
         inquiry: Some(&inquiry),
@@ -258,7 +261,7 @@ async fn run(
     };
     // Also what a call that fails was told has been read.
     let output = tool.execute(&context, &arguments).await;
-    events.extend(inquiry.into_events());
+    events.extend(inquiry.end(&output));
     sources.extend(consent::sources(&actions, output.as_ref().ok(), desk));
     let mut output = output?;
     events.append(&mut output.events);

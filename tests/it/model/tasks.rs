@@ -66,6 +66,10 @@ impl Ground {
         while let Some(report) = handle.reports.recv().await {
             match report {
                 Report::Event(event) => ended.events.push(event),
+                Report::Keep(events, kept) => {
+                    ended.events.extend(events);
+                    kept.send(Ok(())).expect("the run waits");
+                }
                 Report::Proposal(proposal) => {
                     ended.proposal = Some(proposal);
                     let shown = Control::Delivered(Delivery::Shown);
@@ -434,23 +438,30 @@ async fn cancel_ends_a_run_at_once_and_closes_its_socket() {
         ..stream(&[])
     };
     let server = Server::start(vec![edit("a.py", "x = 1", "x = 2"), silent]).await;
-    let mut handle = ground.start(parser_only(&server.url), "do it");
+    let Handle {
+        mut reports,
+        control,
+    } = ground.start(parser_only(&server.url), "do it");
+    let listening = tokio::spawn(async move {
+        let mut outcome = None;
+        while let Some(report) = reports.recv().await {
+            match report {
+                Report::Event(RunEvent::Finished(how)) => outcome = Some((how, Instant::now())),
+                Report::Event(_) => {}
+                // A run that was cancelled waits no longer.
+                Report::Keep(_, kept) => drop(kept.send(Ok(()))),
+                Report::Proposal(_) => panic!("nothing is proposed after a cancel"),
+            }
+        }
+        outcome
+    });
     server.wait_for_requests(2).await;
     let cancelled = Instant::now();
-    handle
-        .control
-        .send(Control::Cancel)
-        .await
-        .expect("the run listens");
-    let mut outcome = None;
-    while let Some(report) = handle.reports.recv().await {
-        match report {
-            Report::Event(RunEvent::Finished(how)) => outcome = Some((how, cancelled.elapsed())),
-            Report::Event(_) => {}
-            Report::Proposal(_) => panic!("nothing is proposed after a cancel"),
-        }
-    }
-    let (outcome, elapsed) = outcome.expect("a run always ends with its outcome");
+    let sent = control.send(Control::Cancel).await;
+    sent.expect("the run listens");
+    let outcome = listening.await.expect("it does not panic");
+    let (outcome, ended) = outcome.expect("a run always ends with its outcome");
+    let elapsed = ended - cancelled;
     assert_eq!(outcome, Outcome::Cancelled);
     assert!(elapsed < Duration::from_millis(500), "{elapsed:?}");
     assert!(server.wait_for_close().await - cancelled < Duration::from_millis(500));
@@ -621,8 +632,10 @@ async fn the_first_question_does_not_wait_for_the_check() {
     let mut handle = agent::start(task, services);
     let mut outcome = None;
     while let Some(report) = handle.reports.recv().await {
-        if let Report::Event(RunEvent::Finished(how)) = report {
-            outcome = Some(how);
+        match report {
+            Report::Event(RunEvent::Finished(how)) => outcome = Some(how),
+            Report::Keep(_, kept) => kept.send(Ok(())).expect("the run waits"),
+            Report::Event(_) | Report::Proposal(_) => {}
         }
     }
     let reason = "It greets.".to_owned();
