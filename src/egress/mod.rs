@@ -13,13 +13,14 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use data_encoding::HEXLOWER;
+use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, Url};
 use sha2::{Digest, Sha256};
 
 use crate::permit::{Action, Permit};
 use crate::redact::{Redactor, names_a_secret};
-use crate::safety::{self, Policy, Refusal};
+use crate::safety::Policy;
 
 /// Time until somebody has to have taken the call.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -93,8 +94,6 @@ pub struct Incoming {
     pub is_cut: bool,
     /// Where the answer came from, after redirects.
     pub url: String,
-    /// The redirects that were followed, each as it was judged.
-    pub hops: Vec<Action>,
 }
 
 impl Incoming {
@@ -125,7 +124,7 @@ pub enum Error {
         /// Where it leads.
         url: String,
         /// Why it is not followed.
-        refusal: Refusal,
+        refusal: String,
     },
     /// Too many redirects.
     #[error("more than {HOPS_MAX} redirects, the last to {0}: ask for that address itself")]
@@ -287,11 +286,15 @@ fn unescaped(bytes: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// Sends a request that was permitted, and gives the answer. Redirects of a `GET` or `HEAD` are followed where the
-/// policy allows each by itself; all others are given as the answer.
+/// Judges where a redirect leads, writes that down, and gives the permit for it, or says why not.
+pub type Judge<'call> =
+    &'call (dyn Fn(Action) -> BoxFuture<'call, Result<Permit, String>> + Send + Sync);
+
+/// Sends a request that was permitted, and gives the answer. Redirects of a `GET` or `HEAD` are followed where `judge`
+/// permits each by itself; all others are given as the answer.
 pub async fn send(
     permit: &Permit,
-    policy: &Policy,
+    (policy, judge): (&Policy, Judge<'_>),
     redactor: &Redactor,
     request: Outgoing,
 ) -> Result<Incoming, Error> {
@@ -300,36 +303,36 @@ pub async fn send(
         return Err(Error::NotPermitted);
     }
     let limit = policy.request_limits().timeout;
-    let exchange = exchange(policy, redactor, request);
+    let exchange = exchange((policy, judge), redactor, request);
     let answer = tokio::time::timeout(limit, Box::pin(exchange)).await;
     answer.unwrap_or(Err(Error::Slow(limit.as_secs())))
 }
 
 async fn exchange(
-    policy: &Policy,
+    (policy, judge): (&Policy, Judge<'_>),
     redactor: &Redactor,
     mut request: Outgoing,
 ) -> Result<Incoming, Error> {
-    let mut hops = Vec::new();
+    let mut hops = 0;
     loop {
         let response = ask(policy, &request).await?;
         let Some(next) = redirect(&request, &response) else {
-            return Ok(Incoming {
-                hops,
-                ..received(policy, &request, response).await?
-            });
+            return received(policy, &request, response).await;
         };
-        if hops.len() >= HOPS_MAX {
+        if hops >= HOPS_MAX {
             return Err(Error::Rounds(next.url));
         }
+        hops += 1;
         next.check(redactor)?;
         let action = next.action();
-        if let Err(refusal) = safety::permit(policy, action.clone()) {
-            let url = next.url;
-            return Err(Error::Redirected { url, refusal });
+        match judge(action.clone()).await {
+            Ok(permit) if *permit.action() == action => request = next,
+            Ok(_) => return Err(Error::NotPermitted),
+            Err(refusal) => {
+                let url = next.url;
+                return Err(Error::Redirected { url, refusal });
+            }
         }
-        hops.push(action);
-        request = next;
     }
 }
 
@@ -442,7 +445,6 @@ async fn received(
         body: body.into(),
         is_cut,
         url: request.url.trim().to_owned(),
-        hops: Vec::new(),
     })
 }
 

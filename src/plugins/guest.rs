@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use data_encoding::HEXLOWER;
+use futures::future::BoxFuture;
 use meliora_sdk::wire::{Call, Question, Ran, Response, Solved, Told};
 use meliora_sdk::{Answer, wire};
 use serde_json::{Value, json};
@@ -21,12 +22,12 @@ use super::conversation::Errand;
 use super::manifest::{Permissions, ToolEntry};
 use super::{Place, pin};
 use crate::config::host::Host;
-use crate::egress::{self, Outgoing};
-use crate::event::RunEvent;
-use crate::permit::{Action, Decision, Permit, Purpose};
+use crate::egress::{self, Judge, Outgoing};
+use crate::permit::{Action, Permit, Purpose};
 use crate::process::launch::Caps;
 use crate::safety::{self, Policy, guests};
 use crate::text::edit::EditSet;
+use crate::tools::http;
 use crate::tools::job::{Job, Traces};
 use crate::tools::sandbox::Room;
 use crate::tools::{Checker, Context, Error, Output, Parameter, ReturnType, Tool};
@@ -286,6 +287,9 @@ impl Questions<'_> {
             Ok(Question::Shell { command }) => self.shell(command).await,
             Err(error) => Err(format!("the question cannot be read: {error}")),
         };
+        if let Some(inquiry) = self.context.inquiry {
+            inquiry.settle();
+        }
         solved.map_or_else(Told::Refused, Told::Solved)
     }
 
@@ -306,15 +310,10 @@ impl Questions<'_> {
         outgoing.check(redactor).map_err(said)?;
         let shown = outgoing.shown();
         let permit = self.judged(outgoing.action(), Some(&shown)).await?;
-        let incoming = egress::send(&permit, policy, redactor, outgoing).await;
+        let judge = |action| -> BoxFuture<'_, _> { Box::pin(http::follow(self.context, action)) };
+        let ways = (policy, &judge as Judge<'_>);
+        let incoming = egress::send(&permit, ways, redactor, outgoing).await;
         let incoming = incoming.map_err(said)?;
-        for action in incoming.hops {
-            let rule = "redirect to an allowed domain".to_owned();
-            let decision = Decision::Allow { rule };
-            if let Some(inquiry) = self.context.inquiry {
-                inquiry.note(RunEvent::Decided { action, decision });
-            }
-        }
         Ok(Solved::Response(Response {
             status: incoming.status,
             headers: incoming.headers.into_iter().collect(),

@@ -100,6 +100,27 @@ impl<'run> Inquiry<'run> {
         Ok(permit)
     }
 
+    /// Judges where a request is redirected to, after which the one before has ended. Nobody is asked: whoever wants to
+    /// go there can ask for that address itself.
+    pub async fn follow(&self, action: Action) -> Result<Permit, String> {
+        let mut events = self.take_events();
+        let decision = decide(&action, self.desk, &mut events);
+        let kept = match decision {
+            Decision::Allow { .. } => keep(self.desk, &mut events).await,
+            Decision::Ask { reason, .. } | Decision::Deny { reason, .. } => {
+                lock(&self.events).extend(events);
+                return Err(reason);
+            }
+        };
+        lock(&self.events).extend(events);
+        kept.map_err(|error| error.to_string())?;
+        let permit = safety::permit(self.desk.policy, action);
+        let permit = permit.map_err(|refusal| refusal.to_string())?;
+        lock(&self.underway).pop();
+        self.begin(permit.action());
+        Ok(permit)
+    }
+
     /// What was judged in the middle of the call has ended.
     pub fn settle(&self) {
         lock(&self.underway).truncate(self.own);
@@ -125,11 +146,6 @@ impl<'run> Inquiry<'run> {
         if may_be_done(action) {
             lock(&self.underway).push(action.clone());
         }
-    }
-
-    /// Notes what was decided elsewhere, for the journal.
-    pub fn note(&self, decided: RunEvent) {
-        lock(&self.events).push(decided);
     }
 
     fn take_events(&self) -> Vec<RunEvent> {

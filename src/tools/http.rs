@@ -4,14 +4,14 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
+use futures::future::BoxFuture;
 use serde_json::{Value, json};
 
 use super::arguments::text;
 use super::fs::parameter;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
-use crate::egress::{self, Incoming, Outgoing};
-use crate::event::RunEvent;
-use crate::permit::{Action, Decision};
+use crate::egress::{self, Incoming, Judge, Outgoing};
+use crate::permit::{Action, Permit};
 
 /// Requests to other machines.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,7 +90,9 @@ impl Tool for HttpRequest {
         let request = self.request(arguments)?;
         let permit = context.permit(&request.action())?;
         let (method, url) = (request.method.clone(), request.url.clone());
-        let answer = egress::send(permit, context.policy, context.redactor, request).await;
+        let judge = |action| -> BoxFuture<'_, _> { Box::pin(follow(context, action)) };
+        let ways = (context.policy, &judge as Judge<'_>);
+        let answer = egress::send(permit, ways, context.redactor, request).await;
         let answer = answer.map_err(|error| {
             let said = error.to_string();
             if error.is_unsure() {
@@ -163,18 +165,17 @@ fn told(method: &str, asked: &str, answer: Incoming) -> Output {
     if body.is_none() && !answer.body.is_empty() {
         add("text", "none: it is not UTF-8 text".into());
     }
-    let decided = answer.hops.into_iter().map(|action| RunEvent::Decided {
-        action,
-        decision: Decision::Allow {
-            rule: "redirect to an allowed domain".to_owned(),
-        },
-    });
     Output {
         data,
         text: body.map(|body| (format!("answer to {method} {}", answer.url), body)),
-        events: decided.collect(),
         ..Output::default()
     }
+}
+
+/// Judges where a redirect leads, in the middle of a call.
+pub async fn follow(context: &Context<'_>, action: Action) -> Result<Permit, String> {
+    let inquiry = context.inquiry.ok_or("nothing here can judge it")?;
+    inquiry.follow(action).await
 }
 
 /// The body, if it is text.

@@ -249,6 +249,20 @@ async fn a_redirect_is_judged_like_a_request_of_its_own() {
         let refused = scene.get(&server.url(path)).await;
         assert!(!refused.result.success);
         assert!(refused.text.contains(expected), "{}", refused.text);
+        // Every place that was asked is there although there is no answer, and so is the one that was not.
+        let judged = refused.events.iter().filter_map(|event| match event {
+            RunEvent::Decided {
+                action: Action::Request { .. },
+                decision,
+            } => Some(matches!(decision, Decision::Allow { .. })),
+            _ => None,
+        });
+        let judged: Vec<bool> = judged.collect();
+        if path == "/round" {
+            assert_eq!(judged, [true; 6], "{:?}", refused.events);
+        } else {
+            assert_eq!(judged, [true, false], "{:?}", refused.events);
+        }
     }
 }
 
