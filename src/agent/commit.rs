@@ -41,10 +41,13 @@ pub struct Delivered<'run> {
     pub is_by_hand: bool,
 }
 
+/// Writes down what was decided before it is done, or says why it cannot: then it is not done.
+pub type Witness<'run> = &'run mut dyn FnMut(&[RunEvent]) -> Result<(), String>;
+
 /// What was done to the repository.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Done {
-    /// For the journal.
+    /// What was done, for the journal, which knows what was decided.
     pub events: Vec<RunEvent>,
     /// For people.
     pub notices: Vec<String>,
@@ -52,7 +55,13 @@ pub struct Done {
 }
 
 /// Carries out what was wished for, and commits the rest where that is set.
-pub fn carry_out(host: &Host, config: &Config, policy: &Policy, delivered: Delivered<'_>) -> Done {
+pub fn carry_out(
+    host: &Host,
+    config: &Config,
+    policy: &Policy,
+    delivered: Delivered<'_>,
+    witness: Witness<'_>,
+) -> Done {
     let mut done = Done::default();
     let root = policy.workspace();
     let wishes = wishes(config, delivered);
@@ -68,7 +77,7 @@ pub fn carry_out(host: &Host, config: &Config, policy: &Policy, delivered: Deliv
     };
     let approvals = Approvals::of(host, root);
     for wish in wishes {
-        let permit = match permit(policy, &approvals, wish.action(root), &mut done.events) {
+        let permit = match permit(policy, &approvals, wish.action(root), witness) {
             Ok(permit) => permit,
             Err(refusal) => {
                 done.notices
@@ -124,7 +133,13 @@ pub struct Reversed<'run> {
 
 /// Takes back what an undone run did to the repository. The changes by which it was undone are then committed where that
 /// is set and anything of them is left to commit.
-pub fn take_back(host: &Host, config: &Config, policy: &Policy, reversed: Reversed<'_>) -> Done {
+pub fn take_back(
+    host: &Host,
+    config: &Config,
+    policy: &Policy,
+    reversed: Reversed<'_>,
+    witness: Witness<'_>,
+) -> Done {
     let root = policy.workspace();
     let mut done = Done::default();
     let read = Images::lock(host, root).and_then(|images| {
@@ -146,7 +161,12 @@ pub fn take_back(host: &Host, config: &Config, policy: &Policy, reversed: Revers
         }
     };
     if !record.is_empty() {
-        match Person::of(host, root) {
+        let person = Person::of(host, root).map_err(|error| error.to_string());
+        let person = person.and_then(|person| {
+            witness(&[taking_back(&record, reversed.undone)])?;
+            Ok(person)
+        });
+        match person {
             Ok(person) => {
                 done.take_back(root, &person, &record, config.tools.git.auto_commit);
                 done.keep(host, root, reversed.undone);
@@ -163,7 +183,7 @@ pub fn take_back(host: &Host, config: &Config, policy: &Policy, reversed: Revers
         wishes: &[],
         is_by_hand: false,
     };
-    let committed = carry_out(host, config, policy, delivered);
+    let committed = carry_out(host, config, policy, delivered, witness);
     done.events.extend(committed.events);
     done.notices.extend(committed.notices);
     done
@@ -340,26 +360,46 @@ fn file(
     })
 }
 
-/// The permit for a change of the repository: by the policy, or by a yes to exactly it.
+/// What is about to be taken back, where nobody else has it.
+fn taking_back(record: &GitRecord, run: &RunId) -> RunEvent {
+    let commits = record.commits.iter().rev();
+    let commits = commits.map(|(id, _)| format!("the commit {}", short(id)));
+    let branch = record.branch.iter();
+    let branch = branch.map(|(name, _)| format!("the branch {name}"));
+    let all: Vec<String> = commits.chain(branch).collect();
+    RunEvent::Step {
+        what: format!("taking back {}", all.join(", ")),
+        reason: format!("the changes of {run} are taken back"),
+    }
+}
+
+/// The permit for a change of the repository, once it is written down: by the policy, or by a yes to exactly it.
 fn permit(
     policy: &Policy,
     approvals: &Approvals,
     action: Action,
-    events: &mut Vec<RunEvent>,
-) -> Result<Permit, safety::Refusal> {
+    witness: Witness<'_>,
+) -> Result<Permit, String> {
     let decision = safety::decide(policy, &action);
     let asks = matches!(decision, Decision::Ask { .. });
-    events.push(RunEvent::Decided {
+    let mut events = vec![RunEvent::Decided {
         action: action.clone(),
         decision,
-    });
+    }];
     let digest = Matter::of(action.clone()).digest();
-    if let Some(digest) = digest.filter(|digest| asks && approvals.redeem(digest)) {
-        let reply = Reply::Approved;
-        events.push(RunEvent::Answered { digest, reply });
-        return safety::permit_approved(policy, action);
-    }
-    safety::permit(policy, action)
+    let digest = digest.filter(|digest| asks && approvals.redeem(digest));
+    let is_approved = digest.is_some();
+    events.extend(digest.map(|digest| RunEvent::Answered {
+        digest,
+        reply: Reply::Approved,
+    }));
+    witness(&events)?;
+    let permit = if is_approved {
+        safety::permit_approved(policy, action)
+    } else {
+        safety::permit(policy, action)
+    };
+    permit.map_err(|refusal| refusal.to_string())
 }
 
 /// What a run changed, as it is kept.

@@ -168,14 +168,23 @@ impl Session {
     pub fn change_repository(&self, delivered: Delivered<'_>) -> bool {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        self.tell(commit::carry_out(host, config, &policy, delivered))
+        let mut witness = |events: &[RunEvent]| self.keep(events);
+        let done = commit::carry_out(host, config, &policy, delivered, &mut witness);
+        self.tell(done)
     }
 
     /// Takes back what a reversed run did to the repository.
     pub fn restore_repository(&self, reversed: Reversed<'_>) {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        self.tell(commit::take_back(host, config, &policy, reversed));
+        let mut witness = |events: &[RunEvent]| self.keep(events);
+        self.tell(commit::take_back(
+            host,
+            config,
+            &policy,
+            reversed,
+            &mut witness,
+        ));
     }
 
     fn tell(&self, done: commit::Done) -> bool {
@@ -228,6 +237,12 @@ impl Session {
         if let Err(error) = self.store.flush() {
             paint::remark(format!("the journal could not be written: {error}"));
         }
+    }
+
+    /// Writes into the journal what is about to be done to the repository.
+    fn keep(&self, events: &[RunEvent]) -> Result<(), String> {
+        let kept = self.store.record(&self.run, events);
+        kept.map_err(|error| error.to_string())
     }
 
     /// The way to the journal for what tools do in this run.

@@ -21,15 +21,15 @@ use meliora::tools::outputs::Outputs;
 use meliora::tools::registry::Toolbox;
 use serde_json::{Value, json};
 
-const EIGHT: &str = "1\n2\n3\n4\n5\n6\n7\n8\n";
+pub(crate) const EIGHT: &str = "1\n2\n3\n4\n5\n6\n7\n8\n";
 
 /// A repository with one commit, a home with settings, and a file that whatever runs by mistake would make.
-struct Place {
+pub(crate) struct Place {
     folder: tempfile::TempDir,
 }
 
 impl Place {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let place = Self::bare();
         place.write("a.txt", EIGHT);
         place.write("b.txt", "b\n");
@@ -61,7 +61,7 @@ impl Place {
         self.folder.path().canonicalize().expect("it exists")
     }
 
-    fn root(&self) -> PathBuf {
+    pub(crate) fn root(&self) -> PathBuf {
         self.folder
             .path()
             .canonicalize()
@@ -81,7 +81,7 @@ impl Place {
         self.base().join("ran")
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    pub(crate) fn environment(&self) -> BTreeMap<String, String> {
         let path = std::env::var("PATH").expect("there is one");
         let home = self.home().display().to_string();
         BTreeMap::from([
@@ -93,21 +93,21 @@ impl Place {
         ])
     }
 
-    fn write(&self, path: &str, text: &str) {
+    pub(crate) fn write(&self, path: &str, text: &str) {
         let path = self.root().join(path);
         std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
         std::fs::write(path, text).expect("written");
     }
 
-    fn settings(&self, text: &str) {
+    pub(crate) fn settings(&self, text: &str) {
         std::fs::write(self.home().join(".config/agent/config.toml"), text).expect("written");
     }
 
-    fn git(&self, arguments: &[&str]) -> String {
+    pub(crate) fn git(&self, arguments: &[&str]) -> String {
         git(&self.root(), &self.home(), arguments)
     }
 
-    fn meliora(&self, arguments: &[&str]) -> Output {
+    pub(crate) fn meliora(&self, arguments: &[&str]) -> Output {
         Command::new(env!("CARGO_BIN_EXE_meliora"))
             .args(arguments)
             .current_dir(self.root())
@@ -118,7 +118,7 @@ impl Place {
     }
 
     /// Calls a tool by hand, and gives its name of the run and what was said; it has to succeed.
-    fn call(&self, name: &str, arguments: Value) -> (String, String) {
+    pub(crate) fn call(&self, name: &str, arguments: Value) -> (String, String) {
         let output = self.meliora(&["tool", "call", name, &arguments.to_string(), "--json"]);
         let said = said(&output);
         assert!(output.status.success(), "{said}");
@@ -147,7 +147,7 @@ impl Place {
     }
 }
 
-fn said(output: &Output) -> String {
+pub(crate) fn said(output: &Output) -> String {
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     format!("{}{}", text(&output.stdout), text(&output.stderr))
 }
@@ -666,7 +666,8 @@ async fn what_a_model_commits_is_committed_when_it_is_in_the_files() {
         is_by_hand: false,
     };
     place.write("a.txt", "1\n2\n3\n4\n5\n6\n7\n8 run\n");
-    let done = carry_out(&scene.host, &scene.config, &scene.policy(), delivered);
+    let (host, config, policy) = (&scene.host, &scene.config, scene.policy());
+    let done = carry_out(host, config, &policy, delivered, &mut |_| Ok(()));
     assert!(
         done.events
             .iter()

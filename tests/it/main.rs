@@ -31,6 +31,8 @@ mod findings;
 mod frames;
 mod fuzz;
 #[cfg(unix)]
+mod git_again;
+#[cfg(unix)]
 mod git_writes;
 #[cfg(target_os = "linux")]
 mod hands;

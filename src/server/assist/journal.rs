@@ -10,7 +10,7 @@ use std::thread::JoinHandle;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::agent::commit::{self, Delivered, Reversed};
+use crate::agent::commit::{self, Delivered, Done, Reversed};
 use crate::agent::edit::Recovered;
 use crate::agent::task::Step;
 use crate::agent::undo::Reverses;
@@ -173,36 +173,50 @@ fn write(
                 if let Err(error) = kept {
                     tell(format!("run {run} cannot be undone later: {error}"));
                 }
-                let policy = Policy::new(host, &config, workspace);
-                let done = match reverts {
-                    Some(Reverses {
-                        run: undone,
-                        step: None,
-                    }) => {
-                        let reversed = Reversed {
-                            by: &run,
-                            undone: &undone,
-                            in_effect: &run,
-                            title: &title,
-                        };
-                        commit::take_back(host, &config, &policy, reversed)
-                    }
-                    _ => {
-                        let delivered = Delivered {
-                            run: &run,
-                            title: &title,
-                            edits: &edits,
-                            wishes: &wishes,
-                            is_by_hand: false,
-                        };
-                        commit::carry_out(host, &config, &policy, delivered)
-                    }
+                let store = store.get_or_insert_with(&open);
+                let delivered = Delivered {
+                    run: &run,
+                    title: &title,
+                    edits: &edits,
+                    wishes: &wishes,
+                    is_by_hand: false,
                 };
+                let policy = Policy::new(host, &config, workspace);
+                let ground = (host, config.as_ref(), &policy);
+                let done = change_repository(ground, store, delivered, reverts);
                 for event in done.events {
-                    store.get_or_insert_with(&open).append(&run, &event);
+                    store.append(&run, &event);
                 }
                 done.notices.into_iter().for_each(tell);
             }
         }
     }
+}
+
+/// Does to the repository what a delivery brings with it, or takes back what the run did that it reverses.
+fn change_repository(
+    (host, config, policy): (&Host, &Config, &Policy),
+    store: &Store,
+    delivered: Delivered<'_>,
+    reverts: Option<Reverses>,
+) -> Done {
+    let run = delivered.run;
+    let mut witness = |events: &[RunEvent]| {
+        let kept = store.record(run, events);
+        kept.map_err(|error| error.to_string())
+    };
+    let Some(Reverses {
+        run: undone,
+        step: None,
+    }) = reverts
+    else {
+        return commit::carry_out(host, config, policy, delivered, &mut witness);
+    };
+    let reversed = Reversed {
+        by: run,
+        undone: &undone,
+        in_effect: run,
+        title: delivered.title,
+    };
+    commit::take_back(host, config, policy, reversed, &mut witness)
 }
