@@ -8,14 +8,14 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use super::edit::text_of;
+use super::edit::{self, text_of};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{Reply, RunEvent, RunId};
 use crate::permit::{Action, Decision, Permit};
 use crate::safety::approvals::{Approvals, Matter};
 use crate::safety::{self, Policy};
-use crate::store::images::{self, GitRecord, Hand, Images, RunRecord, Stage};
+use crate::store::images::{self, GitRecord, Hand, Images, RunRecord, Stage, TakenBack};
 use crate::text::edit::EditSet;
 use crate::tools::git_change::Wish;
 use crate::vcs;
@@ -62,6 +62,18 @@ pub fn carry_out(
     delivered: Delivered<'_>,
     witness: Witness<'_>,
 ) -> Done {
+    let consent = edit::Consent::Policy;
+    fulfil(host, config, policy, (delivered, consent), witness)
+}
+
+/// The same, where it may also be the user's own word that stands behind it.
+fn fulfil(
+    host: &Host,
+    config: &Config,
+    policy: &Policy,
+    (delivered, consent): (Delivered<'_>, edit::Consent),
+    witness: Witness<'_>,
+) -> Done {
     let mut done = Done::default();
     let root = policy.workspace();
     let wishes = wishes(config, delivered);
@@ -77,7 +89,8 @@ pub fn carry_out(
     };
     let approvals = Approvals::of(host, root);
     for wish in wishes {
-        let permit = match permit(policy, &approvals, wish.action(root), witness) {
+        let may = (policy, &approvals, consent);
+        let permit = match permit(may, wish.action(root), witness) {
             Ok(permit) => permit,
             Err(refusal) => {
                 done.notices
@@ -113,7 +126,12 @@ pub fn carry_out(
         }
     }
     if !done.record.is_empty() {
-        done.keep(host, root, delivered.run);
+        let made = done.record.clone();
+        done.keep(host, root, delivered.run, |git| {
+            git.commits.extend(made.commits);
+            git.branch = made.branch.or(git.branch.take());
+            git.taken_back.clear();
+        });
     }
     done
 }
@@ -131,8 +149,62 @@ pub struct Reversed<'run> {
     pub title: &'run str,
 }
 
-/// Takes back what an undone run did to the repository. The changes by which it was undone are then committed where that
-/// is set and anything of them is left to commit.
+/// What of a run that is to be made again was done to the repository, if anything was, and why it cannot be done again,
+/// as far as that can be known before.
+pub fn outlook(host: &Host, config: &Config, policy: &Policy, run: &RunId) -> Option<Outlook> {
+    let root = policy.workspace();
+    let runs = Images::lock(host, root).and_then(|images| images.runs());
+    let record = runs.ok()?.into_iter().find(|record| record.run == *run)?;
+    let wishes = again(&record.git);
+    if wishes.is_empty() {
+        return None;
+    }
+    let denied = |wish: &Wish| match safety::decide(policy, &wish.action(root)) {
+        Decision::Deny { reason, .. } => Some(reason),
+        Decision::Allow { .. } | Decision::Ask { .. } => None,
+    };
+    let obstacle = if !config.tools.git.enabled {
+        Some("version control is switched off (tools.git.enabled)".to_owned())
+    } else if vcs::root_of(root).is_none() {
+        Some("there is no repository here".to_owned())
+    } else {
+        let person = Person::of(host, root).err().map(|error| error.to_string());
+        person.or_else(|| wishes.iter().find_map(denied))
+    };
+    let what = wishes.iter().map(|wish| match wish {
+        Wish::Commit { message, .. } => {
+            format!(
+                "the commit {:?}",
+                message.lines().next().unwrap_or_default()
+            )
+        }
+        Wish::Branch { name } => format!("the branch {name}"),
+    });
+    let what = what.collect::<Vec<_>>().join(", ");
+    Some(Outlook { what, obstacle })
+}
+
+/// What making a run again will do to the repository.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Outlook {
+    /// The commits and the branch, for people.
+    pub what: String,
+    /// Why they cannot be made.
+    pub obstacle: Option<String>,
+}
+
+/// What was taken back with a run, to be done again.
+fn again(git: &GitRecord) -> Vec<Wish> {
+    let taken_back = git.taken_back.iter().cloned();
+    let wishes = taken_back.map(|one| match one {
+        TakenBack::Commit { message, files } => Wish::Commit { message, files },
+        TakenBack::Branch { name } => Wish::Branch { name },
+    });
+    wishes.collect()
+}
+
+/// Takes back what an undone run did to the repository; where it is an undo that is taken back, what was taken back with
+/// it is done again. The changes are then committed where that is set and anything of them is left to commit.
 pub fn take_back(
     host: &Host,
     config: &Config,
@@ -146,20 +218,20 @@ pub fn take_back(
         let runs = images.runs()?;
         let find = |name: &RunId| runs.iter().find(|run| run.run == *name).cloned();
         let edits = find(reversed.by).map(|record| edits_of(&images, &record));
-        Ok((
-            find(reversed.undone),
-            edits.transpose()?.unwrap_or_default(),
-        ))
+        let undone = find(reversed.undone);
+        let origin = undone.as_ref().and_then(|record| record.reverts.as_ref());
+        let origin = origin.and_then(find);
+        Ok((undone, origin, edits.transpose()?.unwrap_or_default()))
     });
-    let (record, edits) = match read {
-        Ok((Some(record), edits)) => (record.git, edits),
-        Ok((None, edits)) => (GitRecord::default(), edits),
+    let (undone, origin, edits) = match read {
+        Ok(read) => read,
         Err(error) => {
             done.notices
                 .push(format!("its commits stay as they are: {error}"));
             return done;
         }
     };
+    let record = undone.map(|undone| undone.git).unwrap_or_default();
     if !record.is_empty() {
         let person = Person::of(host, root).map_err(|error| error.to_string());
         let person = person.and_then(|person| {
@@ -169,21 +241,29 @@ pub fn take_back(
         match person {
             Ok(person) => {
                 done.take_back(root, &person, &record, config.tools.git.auto_commit);
-                done.keep(host, root, reversed.undone);
+                let left = done.record.clone();
+                done.keep(host, root, reversed.undone, |git| *git = left);
             }
             Err(error) => done
                 .notices
                 .push(format!("its commits stay as they are: {error}")),
         }
     }
+    let wishes = origin.as_ref().map(|origin| again(&origin.git));
     let delivered = Delivered {
-        run: reversed.in_effect,
+        run: origin.as_ref().map_or(reversed.in_effect, |run| &run.run),
         title: reversed.title,
         edits: &edits,
-        wishes: &[],
-        is_by_hand: false,
+        wishes: &wishes.unwrap_or_default(),
+        // A run that changed no file committed what the user named.
+        is_by_hand: origin.as_ref().is_some_and(|run| run.files.is_empty()),
     };
-    let committed = carry_out(host, config, policy, delivered, witness);
+    let consent = match origin {
+        Some(_) => edit::Consent::User,
+        None => edit::Consent::Policy,
+    };
+    let word = (delivered, consent);
+    let committed = fulfil(host, config, policy, word, witness);
     done.events.extend(committed.events);
     done.notices.extend(committed.notices);
     done
@@ -226,11 +306,14 @@ impl Done {
 
     fn take_back(&mut self, root: &Path, person: &Person, record: &GitRecord, answers: bool) {
         self.record = record.clone();
+        let mut taken_back = Vec::new();
         for (id, files) in record.commits.iter().rev() {
             let short = short(id);
             match undoing::uncommit(root, person, id, files) {
-                Ok(Uncommitted::Moved { branch }) => {
+                Ok(Uncommitted::Moved { branch, message }) => {
                     self.record.commits.retain(|(other, _)| other != id);
+                    let files = files.clone();
+                    taken_back.push(TakenBack::Commit { message, files });
                     self.notices
                         .push(format!("the commit {short} was taken back"));
                     self.events.push(RunEvent::Uncommitted {
@@ -251,9 +334,19 @@ impl Done {
                     .push(format!("the commit {short} stays: {error}")),
             }
         }
-        let Some((name, from)) = record.branch.clone() else {
-            return;
-        };
+        if let Some((name, from)) = record.branch.clone()
+            && self.unbranch(root, person, &name, from)
+        {
+            taken_back.push(TakenBack::Branch { name });
+        }
+        // The newest was taken back first.
+        taken_back.reverse();
+        self.record.taken_back = taken_back;
+    }
+
+    /// Whether a branch is gone that was made.
+    fn unbranch(&mut self, root: &Path, person: &Person, name: &str, from: String) -> bool {
+        let name = name.to_owned();
         match undoing::unbranch(
             root,
             person,
@@ -262,11 +355,13 @@ impl Done {
                 from,
             },
         ) {
-            Ok(Uncommitted::Moved { branch }) => {
+            Ok(Uncommitted::Moved { branch, .. }) => {
                 self.record.branch = None;
-                self.notices.push(format!(
-                    "the branch {name} was removed; {branch} is worked on"
-                ));
+                let what = format!("the branch {name} was removed; {branch} is worked on");
+                self.notices.push(what.clone());
+                let reason = "the run that made it was taken back".to_owned();
+                self.events.push(RunEvent::Step { what, reason });
+                return true;
             }
             Ok(Uncommitted::Kept(why)) => self
                 .notices
@@ -275,10 +370,11 @@ impl Done {
                 .notices
                 .push(format!("the branch {name} stays: {error}")),
         }
+        false
     }
 
     /// Keeps what was done, for whoever takes the run back.
-    fn keep(&mut self, host: &Host, root: &Path, run: &RunId) {
+    fn keep(&mut self, host: &Host, root: &Path, run: &RunId, change: impl FnOnce(&mut GitRecord)) {
         let kept = Images::lock(host, root).and_then(|images| {
             let runs = images.runs()?;
             let known = runs.iter().find(|record| record.run == *run).cloned();
@@ -287,7 +383,7 @@ impl Done {
                 record.stage = Stage::Done;
                 record
             });
-            record.git = self.record.clone();
+            change(&mut record.git);
             images.save(&record)
         });
         if let Err(error) = kept {
@@ -375,8 +471,7 @@ fn taking_back(record: &GitRecord, run: &RunId) -> RunEvent {
 
 /// The permit for a change of the repository, once it is written down: by the policy, or by a yes to exactly it.
 fn permit(
-    policy: &Policy,
-    approvals: &Approvals,
+    (policy, approvals, consent): (&Policy, &Approvals, edit::Consent),
     action: Action,
     witness: Witness<'_>,
 ) -> Result<Permit, String> {
@@ -387,7 +482,8 @@ fn permit(
         decision,
     }];
     let digest = Matter::of(action.clone()).digest();
-    let digest = digest.filter(|digest| asks && approvals.redeem(digest));
+    let is_asked_for = consent == edit::Consent::User;
+    let digest = digest.filter(|digest| asks && (is_asked_for || approvals.redeem(digest)));
     let is_approved = digest.is_some();
     events.extend(digest.map(|digest| RunEvent::Answered {
         digest,

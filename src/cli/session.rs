@@ -173,28 +173,17 @@ impl Session {
         self.tell(done)
     }
 
-    /// Takes back what a reversed run did to the repository.
-    pub fn restore_repository(&self, reversed: Reversed<'_>) {
+    /// Takes back what a reversed run did to the repository. Whether anything was done to it.
+    pub fn restore_repository(&self, reversed: Reversed<'_>) -> bool {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
         let mut witness = |events: &[RunEvent]| self.keep(events);
-        self.tell(commit::take_back(
-            host,
-            config,
-            &policy,
-            reversed,
-            &mut witness,
-        ));
+        let done = commit::take_back(host, config, &policy, reversed, &mut witness);
+        self.tell(done)
     }
 
     fn tell(&self, done: commit::Done) -> bool {
-        let is_done = done.events.iter().any(|event| {
-            let (committed, branched) = (
-                matches!(event, RunEvent::Committed { .. }),
-                matches!(event, RunEvent::Branched { .. }),
-            );
-            committed || branched
-        });
+        let is_done = !done.events.is_empty();
         self.record(done.events);
         done.notices.iter().for_each(paint::remark);
         is_done

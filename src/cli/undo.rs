@@ -1,5 +1,6 @@
 //! `meliora undo` and `meliora redo`: take runs back and make them again (spec: Automatic rollback capability).
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -9,8 +10,9 @@ use serde::Serialize;
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_MISSING, EXIT_PROBLEMS};
-use crate::agent::commit::Reversed;
+use crate::agent::commit::{self, Outlook, Reversed};
 use crate::agent::edit::{ApplyError, Conflicts};
+use crate::agent::task::Services;
 use crate::agent::undo::{self, Direction, Reverted, UndoError, Wanted, Which};
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::safety::Policy;
@@ -104,7 +106,9 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         &session.services.config,
         &session.project.root,
     );
+    say_outlook(&session, &policy, &wanted);
     let mut begun = false;
+    let mut is_repository_changed = false;
     let result = undo::revert(
         &session.services.host,
         &policy,
@@ -122,12 +126,14 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         if !std::mem::replace(&mut begun, true) {
             session.record(vec![started(&session, &wanted)]);
         }
-        restore_repository(&session, &wanted, reverted);
+        is_repository_changed = restore_repository(&session, &wanted, reverted);
     }
     record(&session, &wanted, &result, begun);
     match result {
         Ok(reverted) => {
-            let shown = show(&session, &wanted, &reverted, arguments.json);
+            let reverted = (&reverted, is_repository_changed);
+            let shown = show(&session, &wanted, reverted, arguments.json);
+            let (reverted, _) = reverted;
             match shown {
                 Ok(()) if reverted.applied.left.is_empty() => ExitCode::from(EXIT_DONE),
                 Ok(()) => ExitCode::from(EXIT_PROBLEMS),
@@ -155,8 +161,28 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
     }
 }
 
+/// Says what making a run again will do to the repository, or that it will not, before anything is done.
+fn say_outlook(session: &Session, policy: &Policy, wanted: &Wanted) {
+    if wanted.direction == Direction::Undo || wanted.step.is_some() {
+        return;
+    }
+    let Services { host, config, .. } = &session.services;
+    // What cannot be planned is said by whoever tries it.
+    let plan = undo::plan_undo(host, policy.workspace(), wanted, &BTreeMap::new());
+    let outlook = plan.ok().and_then(|plan| {
+        let outlook = commit::outlook(host, config, policy, &plan.run)?;
+        Some((plan.run, outlook))
+    });
+    if let Some((run, Outlook { what, obstacle })) = outlook {
+        paint::remark(match obstacle {
+            Some(obstacle) => format!("{what} of {run} will not be made again: {obstacle}"),
+            None => format!("{what} of {run} will be made again"),
+        });
+    }
+}
+
 /// Takes back what the run did to the repository. A step that is taken back leaves the commits of its run as they are.
-fn restore_repository(session: &Session, wanted: &Wanted, reverted: &Reverted) {
+fn restore_repository(session: &Session, wanted: &Wanted, reverted: &Reverted) -> bool {
     let title = format!(
         "{} {}",
         name(wanted.direction),
@@ -172,7 +198,7 @@ fn restore_repository(session: &Session, wanted: &Wanted, reverted: &Reverted) {
         undone,
         in_effect,
         title: &title,
-    });
+    })
 }
 
 /// Writes how the run ended into the journal, and that it began if that was not written before. A run that was not even
@@ -235,7 +261,12 @@ fn started(session: &Session, wanted: &Wanted) -> RunEvent {
     }
 }
 
-fn show(session: &Session, wanted: &Wanted, reverted: &Reverted, json: bool) -> anyhow::Result<()> {
+fn show(
+    session: &Session,
+    wanted: &Wanted,
+    (reverted, is_repository_changed): (&Reverted, bool),
+    json: bool,
+) -> anyhow::Result<()> {
     let direction = wanted.direction;
     let applied = &reverted.applied;
     for notice in &applied.notices {
@@ -256,7 +287,10 @@ fn show(session: &Session, wanted: &Wanted, reverted: &Reverted, json: bool) -> 
         Direction::Redo => ("made again", "undo"),
     };
     let run = meant(wanted, &reverted.run);
-    let files = paint::count(applied.files.len(), "file");
+    let files = match applied.files.len() {
+        0 if is_repository_changed => "in the repository, no file".to_owned(),
+        number => paint::count(number, "file"),
+    };
     let done = paint(paint::GOOD, format!("{run} {done}"));
     let of = match wanted.step {
         Some(step) => format!("{} --step {step}", reverted.run),

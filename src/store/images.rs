@@ -139,7 +139,7 @@ pub struct RunRecord {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reverts_step: Option<(RunId, usize)>,
     /// What it did to the repository.
-    #[serde(default, skip_serializing_if = "GitRecord::is_empty")]
+    #[serde(default, skip_serializing_if = "GitRecord::is_forgotten")]
     pub git: GitRecord,
 }
 
@@ -152,12 +152,38 @@ pub struct GitRecord {
     /// The branch that it made, and the one before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub branch: Option<(String, String)>,
+    /// What of it was taken back with the run, in the order in which it is made again with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub taken_back: Vec<TakenBack>,
+}
+
+/// What was done to the repository, and is there no longer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "what", rename_all = "snake_case")]
+pub enum TakenBack {
+    /// A commit.
+    Commit {
+        /// Its message.
+        message: String,
+        /// Its files, relative to the workspace.
+        files: Vec<PathBuf>,
+    },
+    /// A branch, which was worked on.
+    Branch {
+        /// Its name.
+        name: String,
+    },
 }
 
 impl GitRecord {
-    /// Whether it did nothing.
+    /// Whether nothing of it is there.
     pub fn is_empty(&self) -> bool {
         self.commits.is_empty() && self.branch.is_none()
+    }
+
+    /// Whether there is nothing to be known of it.
+    fn is_forgotten(&self) -> bool {
+        self.is_empty() && self.taken_back.is_empty()
     }
 }
 

@@ -30,6 +30,8 @@ pub enum Uncommitted {
     Moved {
         /// The branch; empty when HEAD names a commit.
         branch: String,
+        /// The message of the commit; empty where it was none.
+        message: String,
     },
     /// It stays, for this reason.
     Kept(String),
@@ -55,6 +57,8 @@ pub fn uncommit(
         return kept("it was pushed");
     }
     let commit = repository.find_commit(id).map_err(failed)?;
+    let message = String::from_utf8_lossy(commit.message_raw().map_err(failed)?);
+    let message = message.trim().to_owned();
     let parents: Vec<gix::ObjectId> = commit.parent_ids().map(gix::Id::detach).collect();
     let branch = repository::branch(&repository);
     let head: gix::refs::FullName = "HEAD".try_into().map_err(failed)?;
@@ -85,7 +89,7 @@ pub fn uncommit(
         });
         staged.collect()
     })?;
-    Ok(Uncommitted::Moved { branch })
+    Ok(Uncommitted::Moved { branch, message })
 }
 
 /// What is staged without what a commit had changed from `back` to `had`.
@@ -280,8 +284,10 @@ pub fn unbranch(folder: &Path, person: &Person, made: &Branched) -> Result<Uncom
         edits.push(RefEdit::new(own, Change::Delete { expected, log }));
     }
     repository::edit(&repository, edits, &person.signature())?;
-    let branch = made.from.clone();
-    Ok(Uncommitted::Moved { branch })
+    Ok(Uncommitted::Moved {
+        branch: made.from.clone(),
+        message: String::new(),
+    })
 }
 
 #[cfg(test)]

@@ -10,8 +10,9 @@ use meliora::event::{RunEvent, RunId};
 use meliora::safety::Policy;
 use meliora::text::edit::EditSet;
 use meliora::tools::git_change::Wish;
+use serde_json::json;
 
-use crate::git_writes::{EIGHT, Place};
+use crate::git_writes::{EIGHT, Place, said};
 
 #[test]
 fn a_commit_is_decided_and_written_down_before_it_is_made() {
@@ -62,4 +63,50 @@ fn a_commit_is_decided_and_written_down_before_it_is_made() {
     let before = ["HEAD -> main first\n", "HEAD -> agent/x, main first\n"];
     assert_eq!(decided, before.map(|log| (1, log.to_owned())));
     assert!(log().starts_with("HEAD -> agent/x one\n"), "{}", log());
+}
+
+#[test]
+fn what_a_run_did_to_the_repository_is_made_again_with_it() {
+    let place = Place::new();
+    let log = |format: &str| place.git(&["log", "-1", &format!("--format={format}")]);
+    let done = |arguments: &[&str]| {
+        let output = place.meliora(arguments);
+        assert!(output.status.success(), "{}", said(&output));
+        said(&output)
+    };
+    place.write("c.txt", "c\n");
+    let message = "by hand\n\nwith a body";
+    let arguments = json!({ "message": message, "files": "c.txt" });
+    let (run, _) = place.call("git_commit", arguments);
+    for _ in 0..2 {
+        done(&["undo"]);
+        assert_eq!(log("%s"), "first\n");
+        let told = done(&["redo"]);
+        let before = format!("the commit \"by hand\" of {run} will be made again");
+        assert!(told.contains(&before), "{told}");
+        assert!(told.contains("made again  in the repository"), "{told}");
+        assert_eq!(log("%B").trim(), message);
+        assert_eq!(place.git(&["show", "--name-only", "--format="]), "c.txt\n");
+    }
+    // It is judged and written down like the first time.
+    let entries = done(&["audit", "show", "--json", "--limit", "1000"]);
+    let judged = entries.lines().filter(|line| {
+        line.contains("\"event\":\"decided\"") && line.contains("\"action\":\"commit\"")
+    });
+    assert!(judged.count() >= 3, "{entries}");
+    place.call("git_branch", json!({ "create": "agent/x" }));
+    done(&["undo"]);
+    assert_eq!(place.git(&["symbolic-ref", "HEAD"]), "refs/heads/main\n");
+    done(&["redo"]);
+    let head = place.git(&["symbolic-ref", "HEAD"]);
+    assert_eq!(head, "refs/heads/agent/x\n");
+    // What cannot be done is said before.
+    done(&["undo"]);
+    place.settings("[tools.git]\nenabled = false\n");
+    let told = done(&["redo"]);
+    assert!(
+        told.contains("will not be made again: version control is switched off"),
+        "{told}"
+    );
+    assert_eq!(place.git(&["symbolic-ref", "HEAD"]), "refs/heads/main\n");
 }
