@@ -48,17 +48,47 @@ struct Program {
 
 #[derive(Debug)]
 enum State {
-    Running(oneshot::Receiver<Result<Ran, String>>),
+    Running(Ending),
     /// Somebody is waiting for its end.
     Awaited,
-    Ended(Value),
+    /// It ended, and what it came to is nobody's yet.
+    Ended(Box<Result<Ran, String>>),
+    /// What it came to was judged and taken in, as these facts say.
+    Collected(Value),
 }
 
-/// What is known of a program.
-enum Seen {
-    Running,
-    Ended(Result<Ran, String>),
-    Collected(Value),
+/// Where the end of a program is told.
+type Ending = oneshot::Receiver<Result<Ran, String>>;
+
+/// Somebody who waits for the end of a program. Who stops waiting leaves it to the next one.
+struct Waiting<'run> {
+    background: &'run Background,
+    index: usize,
+    ending: Option<Ending>,
+}
+
+impl Waiting<'_> {
+    /// The end of the program, if it comes while there is patience.
+    async fn end(&mut self) -> Option<Result<Ran, String>> {
+        let ending = self.ending.as_mut()?;
+        let ended = timeout(PATIENCE, ending).await.ok()?;
+        self.ending = None;
+        Some(ended.unwrap_or_else(|_| Err("it was ended".to_owned())))
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        let Some(ending) = self.ending.take() else {
+            return;
+        };
+        self.background.with(self.index, |program| {
+            // A run that is over has ended it meanwhile.
+            if matches!(program.state, State::Awaited) {
+                program.state = State::Running(ending);
+            }
+        });
+    }
 }
 
 impl Background {
@@ -92,7 +122,7 @@ impl Background {
 
     fn make_room(&self) -> Result<(), Error> {
         let programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_running = |program: &&Program| !matches!(program.state, State::Ended(_));
+        let is_running = |program: &&Program| program.state.is_running();
         let refused = |why: String| Err(Error::Unavailable(why));
         if programs.iter().filter(is_running).count() >= RUNNING_MAX {
             return refused(format!(
@@ -115,45 +145,63 @@ impl Background {
         stop: bool,
     ) -> Result<Output, Error> {
         let unknown = || Error::Arguments(format!("there is no output `{name}`"));
-        let number: Option<usize> = name.strip_prefix('j').and_then(|name| name.parse().ok());
-        let index = number.and_then(|number| number.checked_sub(1));
-        let index = index.ok_or_else(unknown)?;
+        let index = index(name).ok_or_else(unknown)?;
         let state = self.with(index, |program| {
             std::mem::replace(&mut program.state, State::Awaited)
         });
-        let seen = match state.ok_or_else(unknown)? {
-            State::Ended(facts) => Seen::Collected(facts),
+        let ended = match state.ok_or_else(unknown)? {
             State::Awaited => return Err(Error::Unavailable(format!("{name} is awaited already"))),
+            State::Collected(data) => {
+                self.with(index, |program| {
+                    program.state = State::Collected(data.clone());
+                });
+                return Ok(self.told(index, data, Vec::new()));
+            }
+            State::Ended(ended) => *ended,
             // Dropping its end of the channel ends the program.
-            State::Running(_) if stop => Seen::Ended(Err("it was stopped".to_owned())),
-            State::Running(mut ended) => match timeout(PATIENCE, &mut ended).await {
-                Err(_) => {
-                    self.with(index, |program| program.state = State::Running(ended));
-                    Seen::Running
+            State::Running(_) if stop => Err("it was stopped".to_owned()),
+            State::Running(ending) => {
+                let mut waiting = Waiting {
+                    background: self,
+                    index,
+                    ending: Some(ending),
+                };
+                match waiting.end().await {
+                    Some(ended) => ended,
+                    None => return Ok(self.told(index, json!({ "state": "running" }), Vec::new())),
                 }
-                Ok(ran) => Seen::Ended(ran.unwrap_or_else(|_| Err("it was ended".to_owned()))),
-            },
+            }
         };
-        Ok(self.told(context.staging, index, seen))
-    }
-
-    fn told(&self, staging: &Staging, index: usize, seen: Seen) -> Output {
-        let (data, changes) = match seen {
-            Seen::Running => (json!({ "state": "running" }), Vec::new()),
-            Seen::Collected(data) => (data, Vec::new()),
-            Seen::Ended(Err(reason)) => (
+        let began_with = self.with(index, |program| {
+            // Until it was judged, whoever looks gets the same again.
+            program.state = State::Ended(Box::new(ended.clone()));
+            program.began_with.clone()
+        });
+        let (data, changes) = match ended {
+            Err(reason) => (
                 json!({ "state": "ended", "reason": reason, "changed": "nothing is kept" }),
                 Vec::new(),
             ),
-            Seen::Ended(Ok(ran)) => {
-                let began_with = self.with(index, |program| program.began_with.clone());
-                collected(ran, &began_with.unwrap_or_default(), staging)
-            }
+            Ok(ran) => collected(ran, &began_with.unwrap_or_default(), context.staging),
         };
+        Ok(Output {
+            collects: Some(name.to_owned()),
+            ..self.told(index, data, changes)
+        })
+    }
+
+    /// Notes that what a program came to was judged and taken in, as these facts say.
+    pub(super) fn collect(&self, name: &str, facts: &Value) {
+        let known = index(name);
+        known.map(|index| {
+            self.with(index, |program| {
+                program.state = State::Collected(facts.clone());
+            })
+        });
+    }
+
+    fn told(&self, index: usize, data: Value, changes: Vec<Change>) -> Output {
         let said = self.with(index, |program| {
-            if data.get("state") == Some(&"ended".into()) {
-                program.state = State::Ended(data.clone());
-            }
             let said = program.said.lock().unwrap_or_else(PoisonError::into_inner);
             String::from_utf8_lossy(&said).into_owned()
         });
@@ -176,9 +224,9 @@ impl Background {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         let mut ended = Vec::new();
         for program in programs.iter_mut() {
-            if !matches!(program.state, State::Ended(_)) {
-                program.state =
-                    State::Ended(json!({ "state": "ended", "reason": "the run ended" }));
+            if program.state.is_running() {
+                let facts = json!({ "state": "ended", "reason": "the run ended" });
+                program.state = State::Collected(facts);
                 ended.push(program.what.clone());
             }
         }
@@ -189,6 +237,21 @@ impl Background {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         programs.get_mut(index).map(work)
     }
+}
+
+impl State {
+    fn is_running(&self) -> bool {
+        match self {
+            Self::Running(_) | Self::Awaited => true,
+            Self::Ended(_) | Self::Collected(_) => false,
+        }
+    }
+}
+
+/// Which program has this name.
+fn index(name: &str) -> Option<usize> {
+    let number: Option<usize> = name.strip_prefix('j').and_then(|name| name.parse().ok());
+    number.and_then(|number| number.checked_sub(1))
 }
 
 /// Keeps what a program says, and passes it on to whoever watches.

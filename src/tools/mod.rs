@@ -324,6 +324,8 @@ pub struct Output {
     pub modes: Vec<(PathBuf, Mode)>,
     /// The text that was shown, so that an edit can name the version it was made for.
     pub read: Option<Seen>,
+    /// The program in the background that this is the end of: it counts as collected once this was judged and taken in.
+    pub collects: Option<String>,
     /// What was decided and done on the way, for the journal.
     pub events: Vec<RunEvent>,
     /// What is to be done to the repository once the proposed changes are in the files.

@@ -2,10 +2,14 @@
 
 use std::fs;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use meliora::config::Config;
+use meliora::safety::approvals::{Answer, Approver};
 use meliora::tools::execute::Executed;
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 
 use crate::hands::Scene;
 use crate::mcp::processes_with;
@@ -118,5 +122,67 @@ async fn commands_in_the_background_are_few_can_be_stopped_and_end_with_the_run(
             .result
             .data["state"],
         Value::from("ended")
+    );
+}
+
+#[tokio::test]
+async fn who_stops_waiting_for_a_command_leaves_it_to_the_next_one() {
+    let mut scene = Scene::new(&[("a.txt", "a\n")]);
+    let gate = scene.root.parent().expect("it has one").join("gate");
+    let command = format!(
+        "until [ -e {} ]; do sleep 0.05; done; echo b > a.txt",
+        gate.display()
+    );
+    begin(&mut scene, &command).await;
+    let look = scene.call("read_output", json!({ "output": "j1" }));
+    let dropped = tokio::time::timeout(Duration::from_millis(20), look).await;
+    assert!(dropped.is_err(), "{dropped:?}");
+    fs::write(&gate, "").expect("written");
+    let collected = collect(&mut scene, "j1").await;
+    assert!(collected.result.success, "{}", collected.text);
+    assert_eq!(text(&scene, "a.txt"), "b\n");
+}
+
+#[tokio::test]
+async fn what_a_command_changed_is_there_until_it_was_judged() {
+    let mut config = Config::default();
+    config.safety.protected_paths = vec!["guarded/**".to_owned()];
+    let mut scene = Scene::with(&[("guarded/a.txt", "a\n")], config);
+    let (approver, mut questions) = Approver::new();
+    scene.consent.approver = Some(approver);
+    let is_held = Arc::new(Notify::new());
+    let held = Arc::clone(&is_held);
+    tokio::spawn(async move {
+        let mut unanswered = Vec::new();
+        while let Some(asked) = questions.recv().await {
+            let is_change = asked
+                .question
+                .what
+                .iter()
+                .any(|what| what.contains("change "));
+            if is_change && unanswered.is_empty() {
+                unanswered.push(asked);
+                held.notify_one();
+            } else {
+                asked.answer.send(Answer::Yes).expect("somebody waits");
+            }
+        }
+    });
+    let begun = begin(&mut scene, "echo b > guarded/a.txt").await;
+    assert!(begun.result.success, "{}", begun.text);
+    tokio::select! {
+        collected = collect(&mut scene, "j1") => panic!("nobody answered: {}", collected.text),
+        () = is_held.notified() => {}
+    }
+    let collected = collect(&mut scene, "j1").await;
+    assert_eq!(collected.result.data["exit_code"], 0, "{}", collected.text);
+    assert_eq!(text(&scene, "guarded/a.txt"), "b\n");
+    // And only once.
+    fs::write(scene.root.join("guarded/a.txt"), "c\n").expect("written");
+    let again = collect(&mut scene, "j1").await;
+    assert_eq!(
+        again.result.data["changed"], "guarded/a.txt",
+        "{}",
+        again.text
     );
 }

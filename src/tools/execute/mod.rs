@@ -143,6 +143,9 @@ pub async fn execute(call: &ToolCall, staging: &mut Staging, desk: &Desk<'_>) ->
         if let Some(seen) = &output.read {
             staging.note_read(seen.clone());
         }
+        if let Some(name) = &output.collects {
+            desk.outputs.background.collect(name, &output.data);
+        }
         Ok(output)
     });
     let proposed = Some(staging.proposed().clone());
