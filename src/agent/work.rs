@@ -204,7 +204,9 @@ async fn toolbox(
     (reports, witness): (&mpsc::Sender<Report>, &Witness),
 ) -> Toolbox {
     let plugins = plugins::guest::tools(&services.host, &task.workspace);
+    let (host, root) = (Arc::clone(&services.host), task.workspace.clone());
     let toolbox = services.toolbox.and(plugins);
+    let toolbox = toolbox.knowing(move |name| plugins::guest::absence(&host, &root, name));
     let servers = &services.config.tools.mcp;
     if !mcp::is_wanted(servers) {
         return toolbox;
@@ -225,7 +227,10 @@ async fn toolbox(
     for event in brought.events.into_iter().chain(notices) {
         fix::tell(reports, event).await;
     }
-    toolbox.and(brought.tools)
+    let changed = brought.changed;
+    toolbox
+        .and(brought.tools)
+        .knowing(move |name| changed.get(name).cloned())
 }
 
 impl<'run> Work<'run> {

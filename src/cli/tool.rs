@@ -162,7 +162,10 @@ fn show(name: &str, project: &Path, json: bool) -> anyhow::Result<u8> {
         None => {
             let mut tools = all(project)?.into_iter();
             let found = tools.find(|tool| tool.name == name);
-            found.with_context(|| unknown(name))?
+            found.with_context(|| {
+                let toolbox = toolbox(project).unwrap_or_default();
+                toolbox.why_absent(name).unwrap_or_else(|| unknown(name))
+            })?
         }
     };
     if json {
@@ -193,7 +196,8 @@ fn toolbox(path: &Path) -> anyhow::Result<Toolbox> {
     let host = Arc::new(super::place::host()?);
     let root = super::place::find(path, &host.home).map(|project| project.root);
     let root = root.unwrap_or_else(|_| host.home.clone());
-    Ok(Toolbox::with(plugins::guest::tools(&host, &root)))
+    let toolbox = Toolbox::with(plugins::guest::tools(&host, &root));
+    Ok(toolbox.knowing(move |name| plugins::guest::absence(&host, &root, name)))
 }
 
 /// The same, with the tools of the servers that the settings of the project name.
@@ -330,13 +334,16 @@ async fn execute_alone(
         witness: Some(session.witness_of_tools()),
         ..Consent::of(&services.host, &root, approver)
     };
-    let brought = if toolbox.find(&call.name).is_some() {
+    let is_known = toolbox.find(&call.name).is_some() || toolbox.why_absent(&call.name).is_some();
+    let brought = if is_known {
         Brought::default()
     } else {
         guests::bring(session, &policy).await
     };
     session.record(brought.events);
+    let changed = brought.changed;
     let toolbox = toolbox.and(brought.tools);
+    let toolbox = toolbox.knowing(move |name| changed.get(name).cloned());
     let executed = {
         let desk = Desk {
             toolbox: &toolbox,

@@ -43,6 +43,8 @@ pub struct Brought {
     pub tools: Vec<Arc<dyn Tool>>,
     /// What the journal is told.
     pub events: Vec<RunEvent>,
+    /// Tools that are not what they were, by their full names, and what to do about that.
+    pub changed: BTreeMap<String, String>,
     /// What the user should know: servers that did not begin, tools that are left out.
     pub notices: Vec<String>,
     bytes: usize,
@@ -144,6 +146,14 @@ impl Brought {
             written.map_err(|error| format!("what its tools are cannot be kept: {error}"))?;
         }
         if !changed.is_empty() {
+            let named = changed.iter().filter_map(|one| one.called(name));
+            self.changed.extend(named.map(|called| {
+                let reason = format!(
+                    "`{called}` is not what it was when it was first seen; `meliora mcp accept {name}` accepts it as it \
+                     is now"
+                );
+                (called, reason)
+            }));
             let changed = changed.iter().map(|definition| definition.tool.as_str());
             let changed = listed(changed);
             self.notices.push(format!(

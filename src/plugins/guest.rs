@@ -29,6 +29,7 @@ use crate::safety::{self, Policy, guests};
 use crate::text::edit::EditSet;
 use crate::tools::http;
 use crate::tools::job::{Job, Traces};
+use crate::tools::registry::BETWEEN;
 use crate::tools::sandbox::Room;
 use crate::tools::{Checker, Context, Error, Output, Parameter, ReturnType, Tool};
 
@@ -101,6 +102,24 @@ pub fn tools(host: &Arc<Host>, workspace: &Path) -> Vec<Arc<dyn Tool>> {
         }
     }
     tools
+}
+
+/// Why a tool of a plugin cannot be called, by its full name; `None` where no plugin has that name.
+pub fn absence(host: &Host, workspace: &Path, called: &str) -> Option<String> {
+    let (owner, tool) = called.split_once(BETWEEN)?;
+    let mut places = super::places(host, workspace).into_iter();
+    let place = places.find(|place| place.name == owner)?;
+    match pin::open(&place, host, workspace) {
+        Err(error) => Some(error.to_string()),
+        Ok(plugin) => {
+            let mut tools = plugin.manifest.tools.iter();
+            let is_there = tools.any(|entry| entry.name == tool);
+            // One that was approved since counts from the next run on.
+            is_there.then(|| {
+                format!("plugin `{owner}` is approved since the run began: it is used from the next one on")
+            })
+        }
+    }
 }
 
 /// Loads a plugin that is approved where it would be called, and calls nothing.

@@ -61,12 +61,16 @@ static TOOLS: &[&dyn Tool] = &[
 ];
 
 /// What stands between the name of a guest's owner and its own.
-const BETWEEN: &str = "__";
+pub const BETWEEN: &str = "__";
+
+/// Says why a tool of others is not among those that can be called, where that is known.
+type Absence = Arc<dyn Fn(&str) -> Option<String> + Send + Sync>;
 
 /// The tools that a run can call.
 #[derive(Clone, Default)]
 pub struct Toolbox {
     guests: Vec<Arc<dyn Tool>>,
+    absences: Vec<Absence>,
 }
 
 impl Toolbox {
@@ -86,7 +90,21 @@ impl Toolbox {
     /// These tools and others, which come after the guests that are there.
     pub fn and(&self, guests: Vec<Arc<dyn Tool>>) -> Self {
         let all = self.guests.iter().cloned().chain(guests);
-        Self::with(all.collect())
+        Self {
+            absences: self.absences.clone(),
+            ..Self::with(all.collect())
+        }
+    }
+
+    /// The same, with somebody who knows why a tool is absent: asked only when one is called.
+    pub fn knowing(mut self, why: impl Fn(&str) -> Option<String> + Send + Sync + 'static) -> Self {
+        self.absences.push(Arc::new(why));
+        self
+    }
+
+    /// Why a tool of others is not there, and what to do about it, if anybody knows.
+    pub fn why_absent(&self, name: &str) -> Option<String> {
+        self.absences.iter().find_map(|why| why(name))
     }
 
     /// Every tool, in the order in which models are told of them.

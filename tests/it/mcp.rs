@@ -72,7 +72,9 @@ async fn start(scene: &mut Scene) -> Brought {
         witness: None,
     };
     let mut brought = mcp::open(ground, &services.config.tools.mcp).await;
-    scene.toolbox = Toolbox::with(std::mem::take(&mut brought.tools));
+    let changed = brought.changed.clone();
+    let toolbox = Toolbox::with(std::mem::take(&mut brought.tools));
+    scene.toolbox = toolbox.knowing(move |name| changed.get(name).cloned());
     brought
 }
 
@@ -509,10 +511,14 @@ async fn a_tool_that_changes_is_not_called_before_it_is_accepted() {
     );
     let executed = scene.call("mine__echo", words.clone()).await;
     assert!(
-        executed.text.contains("there is no tool"),
+        executed.text.contains("`meliora mcp accept mine`"),
         "{}",
         executed.text
     );
+    let denied = executed.events.iter().any(|event| {
+        matches!(event, RunEvent::Decided { decision: Decision::Deny { rule, .. }, .. } if rule == "unapproved")
+    });
+    assert!(denied, "{:?}", executed.events);
     let host = &scene.services.host;
     assert!(mcp::forget(host, &scene.root, "mine").expect("forgotten"));
     assert!(!mcp::forget(host, &scene.root, "mine").expect("nothing is there"));

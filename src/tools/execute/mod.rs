@@ -8,12 +8,13 @@ use serde_json::{Value, json};
 use super::consent::{self, Consent, Inquiry};
 use super::git_change::Wish;
 use super::outputs::Outputs;
-use super::registry::Toolbox;
+use super::registry::{BETWEEN, Toolbox};
 use super::{
     Checker, Context, Error, ExecutionMetrics, LogEntry, Output, Settings, Tool, ToolResult,
 };
 use crate::event::RunEvent;
 use crate::llm::message::ToolCall;
+use crate::permit::{Action, Decision};
 use crate::process::Watch;
 use crate::prompt::{escape, fence};
 use crate::redact::Redactor;
@@ -235,14 +236,8 @@ async fn run(
     events: &mut Vec<RunEvent>,
     sources: &mut Vec<Source>,
 ) -> Result<Output, Error> {
-    let tool = desk.toolbox.find(&call.name).ok_or_else(|| {
-        let names: Vec<&str> = desk.toolbox.tools().map(Tool::name).collect();
-        Error::Arguments(format!(
-            "there is no tool `{}`; the tools are {}",
-            call.name,
-            names.join(", ")
-        ))
-    })?;
+    let tool = desk.toolbox.find(&call.name);
+    let tool = tool.ok_or_else(|| absent(&call.name, desk, events))?;
     let arguments = call.parsed().map_err(|error| {
         Error::Arguments(format!("the arguments are not a JSON object: {error}"))
     })?;
@@ -270,6 +265,31 @@ async fn run(
     events.append(&mut output.events);
     consent::judge_output(&mut output, &actions, staging, desk, events).await?;
     Ok(output)
+}
+
+/// Why there is no such tool. One that somebody brought and nobody approved is refused like any action.
+fn absent(name: &str, desk: &Desk<'_>, events: &mut Vec<RunEvent>) -> Error {
+    let Some(reason) = desk.toolbox.why_absent(name) else {
+        let names: Vec<&str> = desk.toolbox.tools().map(Tool::name).collect();
+        let names = names.join(", ");
+        return Error::Arguments(format!("there is no tool `{name}`; the tools are {names}"));
+    };
+    let (from, tool) = name.split_once(BETWEEN).unwrap_or((name, ""));
+    let rule = "unapproved".to_owned();
+    events.push(RunEvent::Decided {
+        action: Action::Guest {
+            from: from.to_owned(),
+            tool: tool.to_owned(),
+            // Nothing of it was read.
+            digest: String::new(),
+            reaches_out: false,
+        },
+        decision: Decision::Deny {
+            rule: rule.clone(),
+            reason: reason.clone(),
+        },
+    });
+    Error::Refused { rule, reason }
 }
 
 /// The result as data and as text for the model.

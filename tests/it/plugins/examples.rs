@@ -180,7 +180,21 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
         ])
     };
     assert_eq!(standing(), "unknown");
-    assert!(said(&call()).contains("there is no tool `line-count__count`"));
+    let refused = |why: &str| {
+        let told = said(&call());
+        let how = "`meliora plugin approve line-count`";
+        assert!(told.contains(why) && told.contains(how), "{told}");
+        let journal = said(&run(&["audit", "show", "--decision", "deny", "--json"]));
+        let last = journal
+            .lines()
+            .last()
+            .expect("the attempt is in the journal");
+        assert!(
+            last.contains("line-count") && last.contains("unapproved") && last.contains(why),
+            "{last}"
+        );
+    };
+    refused("was not approved");
     let untested = run(&["plugin", "test", "line-count"]);
     assert!(
         said(&untested).contains("was not approved"),
@@ -216,7 +230,7 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
     bytes.push(0);
     std::fs::write(&library, bytes).expect("written");
     assert_eq!(standing(), "changed");
-    assert!(said(&call()).contains("there is no tool"));
+    refused("is not what was approved: its files changed");
     let changed = run(&["plugin", "test", "line-count"]);
     assert!(
         said(&changed).contains("is not what was approved"),
