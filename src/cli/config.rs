@@ -135,7 +135,8 @@ fn answer(what: &What) -> anyhow::Result<u8> {
             let dangers = edit::set(&path, key, Some(&scalar))?;
             let value = serde_json::to_value(&scalar).unwrap_or_default();
             let value = masked(key, &value).to_string();
-            note(&host, root.as_deref(), Configuring::Set, key, value, &path);
+            let root = root.as_deref().filter(|_| file.is_of_project());
+            note(&host, root, Configuring::Set, key, value, &path);
             paint::say(format!(
                 "{} is set in {}",
                 paint(paint::THING, key),
@@ -149,7 +150,8 @@ fn answer(what: &What) -> anyhow::Result<u8> {
             let path = file.path(&host, root.as_deref())?;
             edit::set(&path, key, None)?;
             let (change, value) = (Configuring::Unset, String::new());
-            note(&host, root.as_deref(), change, key, value, &path);
+            let root = root.as_deref().filter(|_| file.is_of_project());
+            note(&host, root, change, key, value, &path);
             paint::say(format!(
                 "{} is not set in {}",
                 paint(paint::THING, key),
@@ -164,7 +166,7 @@ fn answer(what: &What) -> anyhow::Result<u8> {
     }
 }
 
-/// Writes a change into the journal.
+/// Writes a change into the journal: that of the project whose file it is, or that of the user, for all projects.
 fn note(
     host: &Host,
     root: Option<&Path>,
@@ -341,6 +343,11 @@ fn hint_at_trust(file: &File) {
 }
 
 impl File {
+    /// Whether it is one of the project's files.
+    fn is_of_project(&self) -> bool {
+        self.project || self.local
+    }
+
     fn path(&self, host: &Host, root: Option<&Path>) -> anyhow::Result<PathBuf> {
         let file = match (self.project, self.local) {
             (false, false) => return Ok(layers::user_file(host)),

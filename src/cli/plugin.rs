@@ -171,7 +171,8 @@ impl Scene {
             Configuring::Trusted => format!("approve plugin {}", place.name),
             _ => format!("revoke plugin {}", place.name),
         };
-        let root = self.has_project.then_some(self.root.as_path());
+        let is_of_project = self.has_project && place.owner == Owner::Project;
+        let root = is_of_project.then_some(self.root.as_path());
         session::note_configured(&self.host, root, &title, vec![event]);
     }
 }

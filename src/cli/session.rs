@@ -86,8 +86,8 @@ pub fn open(path: &Path) -> anyhow::Result<Session> {
     })
 }
 
-/// Writes what was done to the configuration into the journal: that of the project, or where there is none that of the
-/// user. A journal that cannot be written is said, and no reason to undo what was done.
+/// Writes what was done to the configuration into the journal: that of the project that it counts for, or where it counts
+/// for all of them that of the user. A journal that cannot be written is said, and no reason to undo what was done.
 pub(super) fn note_configured(
     host: &Host,
     root: Option<&Path>,

@@ -363,10 +363,10 @@ fn changes_of_settings_trust_and_secrets_are_in_the_journal_without_values_of_se
     assert!(!shown.contains("hunter2"), "{shown}");
     assert_eq!(ground.fault(), None);
     ground.text(&["config", "set", "llm.provider", "ollama"]);
+    let of_user = ground.text(&["audit", "show", "--user"]);
     assert!(
-        ground
-            .text(&["audit", "show"])
-            .contains("set llm.provider = \"ollama\"")
+        of_user.contains("set llm.provider = \"ollama\""),
+        "{of_user}"
     );
 }
 
@@ -404,4 +404,39 @@ fn a_hundred_thousand_entries_are_written_in_order_and_each_boundary_is_durable(
     let rate = f64::from(u32::try_from(total).expect("few")) / seconds;
     let report = format!("{total} entries in {seconds:.3} s: {rate:.0} a second");
     writeln!(std::io::stderr(), "{report}, {runs} durable boundaries").expect("it is open");
+}
+
+#[test]
+fn what_counts_for_all_projects_is_in_the_journal_of_the_user_and_the_rest_in_the_projects() {
+    let ground = Ground::new();
+    ground.text(&["config", "set", "llm.max_tokens", "777"]);
+    ground.text(&["config", "set", "--project", "lsp.timeout", "61"]);
+    ground.text(&["config", "set", "--local", "lsp.timeout", "62"]);
+    ground.text(&["config", "unset", "llm.max_tokens"]);
+    let changes = |user: &[&str]| {
+        let arguments = [
+            &["audit", "show", "--kind", "configuration", "--json"],
+            user,
+        ]
+        .concat();
+        let shown = ground.text(&arguments);
+        let lines = shown.lines().map(|line| {
+            let entry: Value = serde_json::from_str(line).expect("JSON");
+            let of = |name: &str| entry["event"][name].as_str().expect("text").to_owned();
+            format!("{} {} {}", of("change"), of("key"), of("value"))
+        });
+        lines.collect::<Vec<_>>()
+    };
+    assert_eq!(
+        changes(&["--user"]),
+        ["set llm.max_tokens 777", "unset llm.max_tokens "]
+    );
+    assert_eq!(changes(&[]), ["set lsp.timeout 61", "set lsp.timeout 62"]);
+    for user in [&["--user"][..], &[]] {
+        let verified = ground.text(&[&["audit", "verify"], user].concat());
+        assert!(verified.contains("none altered"), "{verified}");
+        let exported = ground.text(&[&["audit", "export"], user].concat());
+        let is_there = exported.contains("llm.max_tokens");
+        assert_eq!(is_there, !user.is_empty(), "{exported}");
+    }
 }
