@@ -95,6 +95,23 @@ pub enum Action {
     },
 }
 
+impl Action {
+    /// Whether it does something when it is permitted: its decision has to be on the disk before. A change of a file is a
+    /// proposal, which has a witness of its own when it is delivered.
+    pub fn acts(&self) -> bool {
+        match self {
+            Self::ReadFile { .. } | Self::WriteFile { .. } | Self::DeleteFile { .. } => false,
+            Self::Spawn { .. }
+            | Self::Shell { .. }
+            | Self::Commit { .. }
+            | Self::Branch { .. }
+            | Self::Connect { .. }
+            | Self::Request { .. }
+            | Self::Guest { .. } => true,
+        }
+    }
+}
+
 /// What a child process is started for. The policy treats code that a project or a model wrote differently from
 /// tools that the user installed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -9,11 +9,11 @@ use clap::Args;
 
 use super::paint::{self, paint};
 use super::session;
-use super::wording::{describe, time};
+use super::wording::{describe, describe_action, time};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::agent::undo;
-use crate::event::{Outcome, RunId};
-use crate::store::history::{Logged, RunSummary, What};
+use crate::event::{Outcome, RunEvent, RunId};
+use crate::store::history::{Logged, RunSummary, What, uncertain};
 use crate::store::images::StepRecord;
 use crate::store::verify::Checkpoint;
 use crate::store::{Store, now};
@@ -153,7 +153,14 @@ fn outcome(run: &RunSummary) -> (Style, String) {
         return (paint::CAUTION, "undone".to_owned());
     }
     match &run.outcome {
-        None => (paint::CAUTION, "did not finish".to_owned()),
+        None if run.uncertain.is_empty() => (paint::CAUTION, "did not finish".to_owned()),
+        None => (
+            paint::CAUTION,
+            format!(
+                "did not finish: {} may have been done",
+                paint::count(run.uncertain.len(), "action")
+            ),
+        ),
         Some(Outcome::Applied { files }) => (
             paint::GOOD,
             format!("{} changed", paint::count(*files, "file")),
@@ -185,6 +192,17 @@ fn tell(run: &RunId, events: &[Logged]) {
             What::Unknown(value) => format!("(a newer meliora wrote) {value}"),
         };
         paint::say(format!("{}  {text}", paint(paint::FAINT, elapsed)));
+    }
+    let is_finished = events
+        .iter()
+        .any(|logged| matches!(logged.what, What::Known(RunEvent::Finished(_))));
+    if !is_finished {
+        paint::say(paint(paint::CAUTION, "did not finish"));
+        for action in uncertain(events) {
+            let action = describe_action(&action);
+            let said = format!("may have been done, or not: {action}");
+            paint::say(paint(paint::CAUTION, paint::quoted(&said)));
+        }
     }
 }
 

@@ -11,7 +11,8 @@ use serde_json::Value;
 use super::chain::Record;
 use super::tables::JOURNAL;
 use super::{Error, Store};
-use crate::event::{Outcome, RunEvent, RunId};
+use crate::event::{Outcome, Reply, RunEvent, RunId};
+use crate::permit::{Action, Decision};
 
 /// The way to what earlier runs did, for those who work while a store is opened; by default there is none.
 #[derive(Debug, Clone, Default)]
@@ -69,8 +70,63 @@ pub struct RunSummary {
     pub undone: bool,
     /// Number of its events.
     pub events: u64,
+    /// What it had begun when it was stopped or killed, and may have been done; the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub uncertain: Vec<Action>,
     #[serde(skip)]
     undoes: Option<RunId>,
+    #[serde(skip)]
+    open: Open,
+}
+
+/// What of a run is open at its end, seen from there.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+struct Open {
+    /// Something ended: all that was begun before it has ended too.
+    has_ended: bool,
+    /// A person said yes to what comes next.
+    is_approved: bool,
+    /// The newest first.
+    begun: Vec<Action>,
+}
+
+impl Open {
+    /// Takes in one event; they come newest first.
+    fn look(&mut self, event: &RunEvent) {
+        match event {
+            RunEvent::Uncertain { action, .. } => self.begun.push(action.clone()),
+            RunEvent::ToolCalled { .. }
+            | RunEvent::ModelCalled { .. }
+            | RunEvent::Committed { .. }
+            | RunEvent::Branched { .. }
+            | RunEvent::Finished(_) => self.has_ended = true,
+            RunEvent::Answered {
+                reply: Reply::Approved | Reply::Always,
+                ..
+            } => self.is_approved = true,
+            RunEvent::Decided { action, decision } if !self.has_ended && action.acts() => {
+                let may = match decision {
+                    Decision::Allow { .. } => true,
+                    Decision::Ask { .. } => std::mem::take(&mut self.is_approved),
+                    Decision::Deny { .. } => false,
+                };
+                self.begun.extend(may.then(|| action.clone()));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a run had begun when it was stopped or killed, and may have been done, by its events.
+pub fn uncertain(events: &[Logged]) -> Vec<Action> {
+    let mut open = Open::default();
+    for logged in events.iter().rev() {
+        if let What::Known(event) = &logged.what {
+            open.look(event);
+        }
+    }
+    open.begun.reverse();
+    open.begun
 }
 
 /// One event as it was written.
@@ -123,6 +179,10 @@ impl Store {
             }
         }
         let mut runs: Vec<RunSummary> = found.into_values().collect();
+        for run in &mut runs {
+            run.uncertain = std::mem::take(&mut run.open.begun);
+            run.uncertain.reverse();
+        }
         runs.sort_by(|one, other| (other.started, &other.run).cmp(&(one.started, &one.run)));
         mark_undone(&mut runs);
         runs.truncate(limit);
@@ -155,7 +215,9 @@ impl RunSummary {
             files: BTreeSet::new(),
             undone: false,
             events: 0,
+            uncertain: Vec::new(),
             undoes: None,
+            open: Open::default(),
         }
     }
 
@@ -167,6 +229,7 @@ impl RunSummary {
         let What::Known(event) = logged.what else {
             return;
         };
+        self.open.look(&event);
         match event {
             RunEvent::Started { kind, title, .. } => {
                 self.kind = kind;

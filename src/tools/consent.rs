@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use serde_json::Value;
 
 use super::execute::Desk;
-use super::witness::{Witness, acts, may_be_done};
+use super::witness::{Witness, may_be_done};
 use super::{Change, Error, Output};
 use crate::config::host::Host;
 use crate::config::trust;
@@ -191,7 +191,7 @@ pub(super) async fn judge_actions(
             }
         }
     }
-    if actions.iter().any(acts) {
+    if actions.iter().any(Action::acts) {
         keep(desk, events).await?;
     }
     // Whoever had to be asked has said yes to exactly this.

@@ -67,23 +67,8 @@ impl fmt::Debug for Witness {
     }
 }
 
-/// Whether an action does something when it is permitted: its decision has to be on the disk before. A change of a file
-/// is a proposal, which has a witness of its own when it is delivered.
-pub fn acts(action: &Action) -> bool {
-    match action {
-        Action::ReadFile { .. } | Action::WriteFile { .. } | Action::DeleteFile { .. } => false,
-        Action::Spawn { .. }
-        | Action::Shell { .. }
-        | Action::Commit { .. }
-        | Action::Branch { .. }
-        | Action::Connect { .. }
-        | Action::Request { .. }
-        | Action::Guest { .. } => true,
-    }
-}
-
 /// Whether an action that was begun may have been done although nobody saw it end. Commits and branches are wishes, which
 /// are carried out with the files.
 pub fn may_be_done(action: &Action) -> bool {
-    acts(action) && !matches!(action, Action::Commit { .. } | Action::Branch { .. })
+    action.acts() && !matches!(action, Action::Commit { .. } | Action::Branch { .. })
 }

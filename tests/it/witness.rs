@@ -116,6 +116,18 @@ impl Ground {
         entries.collect()
     }
 
+    /// What is said of the last run.
+    fn said_of_the_last(&self) -> (String, String) {
+        let said = |arguments: &[&str]| {
+            let output = self.command(arguments).stdout(Stdio::piped()).output();
+            String::from_utf8(output.expect("it started").stdout).expect("text")
+        };
+        let list = said(&["history", "--limit", "1"]);
+        let run = list.split(' ').next().expect("its name");
+        let told = said(&["history", run]);
+        (list, told)
+    }
+
     /// Whether the journal has an event about an action.
     fn has(&self, event: &str, action: &str) -> bool {
         let entries = self.entries();
@@ -160,6 +172,14 @@ fn what_acts_is_in_the_journal_before_it_does_also_when_we_are_killed() {
     let asking = ground.begin("http_get", &arguments, || silent.was_asked());
     stop(asking, "-KILL");
     assert!(ground.has("decided", "request"), "{:?}", ground.entries());
+    // Whoever looks later is told that it may have been done.
+    let (list, told) = ground.said_of_the_last();
+    assert!(
+        list.contains("did not finish: 1 action may have been done"),
+        "{list}"
+    );
+    let of_run = format!("may have been done, or not: send GET {}", silent.url());
+    assert!(told.contains(&of_run), "{told}");
 
     let (arguments, word) = endless("killed");
     let running = ground.begin("shell", &arguments, || processes_with(&word) > 1);
