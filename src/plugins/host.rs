@@ -2,15 +2,17 @@
 //!
 //! It is our own executable, started by the launcher, which confines it as it confines any child. It hears what it may
 //! do and the bytes of the library, puts those into memory that has no name, closes itself ([`cell`]), and only then
-//! loads them: the first code of a library runs while it is loaded. It knows nothing that the plugin may not know.
+//! loads them: the first code of a library runs while it is loaded. What the library has loaded beside it are libraries of
+//! the system ([`super::library`]). It knows nothing that the plugin may not know.
 
 use std::fs::File;
 use std::io::Write;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use meliora_dock::Library;
-use rustix::fs::{MemfdFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, fcntl_add_seals, memfd_create};
+use rustix::process::{chdir, fchdir};
 
 use super::LIBRARY_BYTES_MAX;
 use super::frame::{self, BYTES_MAX, Kind, Order};
@@ -45,7 +47,7 @@ fn serve(input: &mut File, output: &mut File) -> Result<(), String> {
         format!("it was not loaded, because this machine cannot confine it: {reason}; see `meliora doctor`")
     })?;
     let path = PathBuf::from(format!("/proc/self/fd/{}", library.as_raw_fd()));
-    let library = Library::load(&path, BYTES_MAX)?;
+    let library = load(&path)?;
     let said = |error: std::io::Error| error.to_string();
     frame::write(output, Kind::Ready, &[]).map_err(said)?;
     let call = expect(input, Kind::Call, BYTES_MAX)?;
@@ -57,6 +59,17 @@ fn serve(input: &mut File, output: &mut File) -> Result<(), String> {
     };
     let answer = library.call(&call, &mut answering)?;
     frame::write(output, Kind::Answer, &answer).map_err(said)
+}
+
+/// Loads the library where no name that is relative means a file of the workspace, and comes back.
+fn load(path: &Path) -> Result<Library, String> {
+    let said = |error: rustix::io::Errno| format!("its working directory is lost: {error}");
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let workspace = rustix::fs::open(".", flags, Mode::empty()).map_err(said)?;
+    chdir("/").map_err(said)?;
+    let library = Library::load(path, BYTES_MAX)?;
+    fchdir(&workspace).map_err(said)?;
+    Ok(library)
 }
 
 fn expect(input: &mut File, kind: Kind, bytes_max: usize) -> Result<Vec<u8>, String> {

@@ -10,6 +10,7 @@ pub mod frame;
 pub mod guest;
 #[cfg(target_os = "linux")]
 pub mod host;
+mod library;
 pub mod manifest;
 pub mod pin;
 pub mod template;
@@ -59,6 +60,16 @@ pub enum Error {
         /// The plugin.
         name: String,
         /// What is wrong, and what to write instead.
+        reason: String,
+    },
+    /// Its library is none that can be approved.
+    #[error("plugin `{name}`: {file}: {reason}")]
+    Library {
+        /// The plugin.
+        name: String,
+        /// The file in its folder.
+        file: String,
+        /// What is wrong, and what to do instead; what the file says stands on lines of its own.
         reason: String,
     },
     /// Nobody approved it as it is.
@@ -170,10 +181,15 @@ impl Place {
         self.read_manifest().map(|(manifest, _)| manifest)
     }
 
-    /// Reads both files, each once: what is hashed is what is run.
+    /// Reads both files, each once: what is hashed is what is run, and nothing is run beside it.
     pub fn open(&self) -> Result<Plugin, Error> {
         let (manifest, text) = self.read_manifest()?;
         let library = self.read(&manifest.entry_point, LIBRARY_BYTES_MAX)?;
+        library::check(&library).map_err(|reason| Error::Library {
+            name: self.name.clone(),
+            file: manifest.entry_point.clone(),
+            reason,
+        })?;
         Ok(Plugin {
             place: self.clone(),
             digest: digest(&[text.as_bytes(), &library]),

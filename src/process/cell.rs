@@ -90,7 +90,7 @@ fn files(cell: &Cell) -> Result<(), String> {
             .create()?;
         let system = SYSTEM.iter().map(|path| (PathBuf::from(path), library));
         let readable = cell.readable.iter().map(|path| (path.clone(), read));
-        // Nothing that it writes is ever a program that it runs.
+        // Nothing that it writes can be started. Its own code may map what it wrote as code; it stays in here as well.
         let writing = all & !AccessFs::Execute & !AccessFs::MakeChar & !AccessFs::MakeBlock;
         let writing = writing & !AccessFs::MakeSock & !AccessFs::MakeFifo & !AccessFs::IoctlDev;
         let writable = cell.writable.iter().map(|path| (path.clone(), writing));

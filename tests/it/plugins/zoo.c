@@ -120,6 +120,8 @@ static void attempt(char *done) {
 
 __attribute__((constructor)) static void loaded(void) {
     attempt(at_load);
+    char folder[2];
+    note(at_load, "load-in-workspace", getcwd(folder, sizeof folder) == NULL);
 #ifdef HANGS_AT_LOAD
     for (;;) pause();
 #endif
@@ -163,6 +165,7 @@ int meliora_plugin_call(const unsigned char *request, size_t length, Ask ask, vo
 #define IS(name) (strstr(call, "\"tool\":\"" name "\"") != NULL)
     if (IS("attempts")) {
         attempt(now);
+        note(now, "call-elsewhere", access("a.txt", F_OK) != 0);
         snprintf(both, sizeof both, "load: %s| call: %s|", at_load, now);
         return told(answer, both);
     }

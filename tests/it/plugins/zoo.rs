@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use meliora::config::Config;
 use meliora::event::RunEvent;
+use meliora::plugins::places;
 use meliora::safety::approvals::Answer;
 use meliora::safety::taint::Origin;
 use serde_json::json;
@@ -287,7 +288,11 @@ async fn only_the_very_files_that_were_approved_are_loaded() {
     for step in 0..4 {
         change(step).expect("changed");
         let called = scene.call_of(&toolbox, "zoo__attempts", json!({})).await;
-        let says = ["is not what was approved", "it is not there"];
+        let says = [
+            "is not what was approved",
+            "it is not there",
+            "it is no library",
+        ];
         let is_told = says.iter().any(|said| called.text.contains(said));
         assert!(!called.result.success && is_told, "{step}: {}", called.text);
         let anew = scene.call("zoo__attempts", json!({})).await;
@@ -297,6 +302,51 @@ async fn only_the_very_files_that_were_approved_are_loaded() {
             anew.text
         );
     }
+}
+
+#[tokio::test]
+async fn a_library_that_has_others_loaded_beside_it_is_none_to_approve() {
+    let scene = Scene::new(&[("a.txt", "a\n")], Config::default());
+    // It lies where a relative name would find it, and nobody approves it.
+    let other = scene.root.join("libother.so");
+    let built = Command::new("cc")
+        .args(["-shared", "-fPIC", "-x", "c", "/dev/null", "-o"])
+        .arg(&other)
+        .current_dir(&scene.root)
+        .status();
+    assert!(built.expect("a C compiler").success());
+    let at = |option: &str| format!("-Wl,{option}{}", other.display());
+    let folder = format!("-L{}", scene.root.display());
+    let needs = |name: &str| vec!["-Wl,--no-as-needed".to_owned(), name.to_owned()];
+    let with = |option: &str| [vec![folder.clone(), option.to_owned()], needs("-lother")].concat();
+    for (flags, expected) in [
+        (needs(&other.display().to_string()), "DT_NEEDED"),
+        (with("-Wl,-rpath,$ORIGIN"), "DT_RUNPATH"),
+        (with("-Wl,-rpath,."), "DT_RUNPATH"),
+        (with("-Wl,--disable-new-dtags,-rpath,."), "DT_RPATH"),
+        (vec![at("-f,")], "DT_AUXILIARY"),
+        (vec![at("-F,")], "DT_FILTER"),
+        (vec![at("--audit=")], "DT_AUDIT"),
+        (vec![at("--depaudit=")], "DT_DEPAUDIT"),
+    ] {
+        let flags: Vec<&str> = flags.iter().map(String::as_str).collect();
+        let library = build(&scene, &flags);
+        scene.install("zoo", &manifest("zoo", "", &["attempts"]), &library);
+        let all = places(&scene.services.host, &scene.root);
+        let refused = all[0].open().expect_err(expected).to_string();
+        assert!(refused.contains(expected), "{flags:?}: {refused}");
+        assert!(refused.contains("link"), "{flags:?}: {refused}");
+    }
+    // Without it, it is one; and a plain name means one of the system.
+    scene.install(
+        "zoo",
+        &manifest("zoo", "", &["attempts"]),
+        &build(&scene, &["-Wl,--no-as-needed", "-lm"]),
+    );
+    scene.approve("zoo");
+    let mut scene = scene;
+    let called = scene.call("zoo__attempts", json!({})).await;
+    assert!(called.result.success, "{}", called.text);
 }
 
 #[tokio::test]
