@@ -8,6 +8,7 @@
 
 mod definition;
 mod guest;
+mod hidden;
 mod pins;
 mod place;
 mod server;

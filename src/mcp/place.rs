@@ -7,13 +7,14 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use super::hidden::Hidden;
 use crate::config::host::Host;
 use crate::config::mcp::McpServer;
 use crate::process::launch::{Caps, Confinement};
-use crate::safety::paths;
 
-/// Folders of the system, which everything that runs reads.
-const SYSTEM: [&str; 14] = [
+/// Folders of the system, which everything that runs reads. Of devices only those that belong to nobody: disks, keyboards,
+/// cameras and security keys are there too, and some users may open them.
+const SYSTEM: [&str; 21] = [
     "/bin",
     "/sbin",
     "/usr",
@@ -26,7 +27,14 @@ const SYSTEM: [&str; 14] = [
     "/nix/store",
     "/proc",
     "/sys",
-    "/dev",
+    "/dev/null",
+    "/dev/zero",
+    "/dev/full",
+    "/dev/random",
+    "/dev/urandom",
+    "/dev/tty",
+    "/dev/ptmx",
+    "/dev/pts",
     "/run/systemd/resolve",
 ];
 
@@ -68,10 +76,6 @@ const PACKAGES: [&str; 4] = [
     "node_modules",
 ];
 
-/// Folders of the workspace that are looked through for what may hold secrets, how deep, and how many of their entries.
-const SECRETS_DEPTH: usize = 4;
-const SECRETS_ENTRIES_MAX: usize = 20_000;
-
 /// The folders of one server.
 #[derive(Debug)]
 pub(super) struct Place {
@@ -95,6 +99,7 @@ impl Place {
         host: &Host,
         workspace: &Path,
         program: &Path,
+        unseen: &Hidden,
         (settings, required): (&McpServer, bool),
     ) -> Confinement {
         let installed = INSTALLED.map(|folder| host.home.join(folder));
@@ -113,7 +118,7 @@ impl Place {
             .chain(own)
             .chain([workspace.to_owned()]);
         let mut hidden = host.hidden();
-        hidden.extend(secrets(workspace));
+        hidden.extend(unseen.paths.iter().cloned());
         hidden.extend(["/etc/shadow", "/etc/gshadow", "/etc/ssh"].map(PathBuf::from));
         Confinement {
             writable: vec![self.home.clone()],
@@ -176,30 +181,6 @@ fn whole(path: &Path, home: &Path) -> PathBuf {
         is_deep && !folder.ends_with("bin") && !home.starts_with(folder)
     });
     package.or(prefix).or(beside).unwrap_or(path).to_owned()
-}
-
-/// What may hold secrets near the top of a workspace.
-fn secrets(workspace: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
-    let mut folders = vec![(workspace.to_owned(), 0)];
-    let mut entries_left = SECRETS_ENTRIES_MAX;
-    while let Some((folder, depth)) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            if entries_left == 0 {
-                return found;
-            }
-            entries_left -= 1;
-            let name = PathBuf::from(entry.file_name());
-            let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
-            let is_made = ["node_modules", "target", ".git"].map(Path::new);
-            if paths::may_hold_secrets(&name) {
-                found.push(entry.path());
-            } else if is_folder && depth < SECRETS_DEPTH && !is_made.contains(&name.as_path()) {
-                folders.push((entry.path(), depth + 1));
-            }
-        }
-    }
-    found
 }
 
 #[cfg(test)]

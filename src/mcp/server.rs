@@ -21,6 +21,7 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use super::definition::{Definition, digest};
+use super::hidden::Hidden;
 use super::place::Place;
 use super::wire::{Health, Wire};
 use crate::config::host::Host;
@@ -108,7 +109,7 @@ impl Server {
         settings: &McpServer,
         events: &mut Vec<RunEvent>,
     ) -> Result<Self, String> {
-        let command = command(ground, name, settings).await?;
+        let command = command(ground, name, settings, events).await?;
         let action = action(&command);
         events.push(RunEvent::Decided {
             decision: safety::decide(ground.policy, &action),
@@ -253,7 +254,12 @@ fn action(command: &Command) -> Action {
     }
 }
 
-async fn command(ground: Ground<'_>, name: &str, settings: &McpServer) -> Result<Command, String> {
+async fn command(
+    ground: Ground<'_>,
+    name: &str,
+    settings: &McpServer,
+    events: &mut Vec<RunEvent>,
+) -> Result<Command, String> {
     let Ground {
         host, workspace, ..
     } = ground;
@@ -273,7 +279,12 @@ async fn command(ground: Ground<'_>, name: &str, settings: &McpServer) -> Result
     let place = Place::of(host, workspace, name);
     durable::make_folder(&place.scratch)
         .map_err(|error| format!("{} cannot be made: {error}", place.scratch.display()))?;
-    let confinement = place.confinement(host, workspace, &program, (settings, ground.confined));
+    let hidden = Hidden::of(workspace, ground.redactor);
+    if !hidden.whole.is_empty() {
+        events.push(unseen(name, workspace, &hidden.whole));
+    }
+    let settled = (settings, ground.confined);
+    let confinement = place.confinement(host, workspace, &program, &hidden, settled);
     Ok(Command {
         program,
         arguments: settings.args.clone(),
@@ -285,6 +296,34 @@ async fn command(ground: Ground<'_>, name: &str, settings: &McpServer) -> Result
     })
 }
 
+/// What the journal is told of folders that a server does not see because nobody knows what is in them.
+fn unseen(name: &str, workspace: &Path, folders: &[PathBuf]) -> RunEvent {
+    const SHOWN_MAX: usize = 8;
+    let shown = folders.iter().take(SHOWN_MAX).map(|folder| {
+        let inside = folder.strip_prefix(workspace).unwrap_or(folder);
+        let inside = inside.display().to_string();
+        if inside.is_empty() {
+            "the workspace".to_owned()
+        } else {
+            inside
+        }
+    });
+    let shown: Vec<String> = shown.collect();
+    let rest = folders.len().saturating_sub(SHOWN_MAX);
+    let rest = if rest > 0 {
+        format!(" and {rest} more")
+    } else {
+        String::new()
+    };
+    RunEvent::Step {
+        what: format!(
+            "the server of tools `{name}` does not see {}{rest}",
+            shown.join(", ")
+        ),
+        reason: "what may hold secrets could not be told apart there".to_owned(),
+    }
+}
+
 /// Where the program of a server is. What a workspace keeps of its own does not count: it is no path of it.
 pub(super) fn program(host: &Host, command: &str) -> Option<PathBuf> {
     let path = Path::new(command);
@@ -292,8 +331,9 @@ pub(super) fn program(host: &Host, command: &str) -> Option<PathBuf> {
         return path.is_file().then(|| path.to_owned());
     }
     let is_name = path.components().count() == 1;
+    // What is looked for from the working folder on would be looked for in the workspace.
     let mut programs = host.programs(command).into_iter();
-    programs.next().filter(|_| is_name)
+    programs.find(|program| is_name && program.is_absolute())
 }
 
 /// What a server is told of us: nothing but our name. Whatever it asks is refused.

@@ -91,6 +91,7 @@ mod status;
 #[cfg(unix)]
 mod steps;
 mod store;
+mod strangers;
 #[cfg(target_os = "linux")]
 mod terminal;
 mod tidy;

@@ -22,7 +22,7 @@ use crate::hands::Scene;
 use crate::servers::tool;
 
 /// Time in which everything that is to happen has happened, also on a machine that is busy.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 fn script() -> String {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
@@ -36,7 +36,7 @@ fn python() -> String {
 }
 
 /// A server that behaves as it is told.
-fn behaving(behaviour: &str) -> McpServer {
+pub(crate) fn behaving(behaviour: &str) -> McpServer {
     McpServer {
         command: python(),
         args: vec![script(), behaviour.to_owned()],
@@ -48,7 +48,7 @@ fn behaving(behaviour: &str) -> McpServer {
 }
 
 /// A project whose settings name these servers, not started yet.
-fn scene(servers: &[(&str, McpServer)]) -> Scene {
+pub(crate) fn scene(servers: &[(&str, McpServer)]) -> Scene {
     let mut config = Config::default();
     for (name, server) in servers {
         config.tools.mcp.insert((*name).to_owned(), server.clone());
@@ -60,7 +60,7 @@ fn scene(servers: &[(&str, McpServer)]) -> Scene {
 }
 
 /// Starts the servers, as a run does.
-async fn start(scene: &mut Scene) -> Brought {
+pub(crate) async fn start(scene: &mut Scene) -> Brought {
     let services = &scene.services;
     let policy = Policy::new(&services.host, &services.config, &scene.root);
     let ground = Ground {
@@ -90,14 +90,14 @@ async fn with_server(server: McpServer) -> Scene {
     scene
 }
 
-async fn look(scene: &mut Scene, what: &str, at: &str) -> String {
+pub(crate) async fn look(scene: &mut Scene, what: &str, at: &str) -> String {
     let arguments = json!({ "what": what, "at": at });
     let executed = scene.call("mine__look", arguments).await;
     assert!(executed.result.success, "{}", executed.text);
     executed.text
 }
 
-fn names(scene: &Scene) -> Vec<String> {
+pub(crate) fn names(scene: &Scene) -> Vec<String> {
     let guests = scene.toolbox.tools().map(Tool::name);
     let guests = guests.filter(|name| name.contains("__"));
     guests.map(str::to_owned).collect()
@@ -286,6 +286,8 @@ async fn a_server_reads_the_workspace_and_writes_only_its_own_folder() {
         ("read", at(root.join(".env"))),
         ("read", at(pins.clone())),
         ("read", "/etc/shadow".to_owned()),
+        // What stands on the console: a device of somebody.
+        ("read", "/dev/vcs".to_owned()),
         ("write", at(pins)),
         ("write", at(root.join("notes.txt"))),
         ("write", at(root.join("new.txt"))),
@@ -526,7 +528,7 @@ async fn a_tool_that_changes_is_not_called_before_it_is_accepted() {
     assert!(scene.call("mine__echo", words).await.result.success);
 }
 
-fn scene_of(server: McpServer) -> Scene {
+pub(crate) fn scene_of(server: McpServer) -> Scene {
     scene(&[("mine", server)])
 }
 

@@ -1,0 +1,62 @@
+//! Servers of tools that look for secrets: what a hostile server has of it.
+
+use std::fs;
+
+use meliora::event::RunEvent;
+
+use crate::mcp::{behaving, look, scene, start};
+
+#[tokio::test]
+async fn a_server_sees_no_secret_of_the_workspace_however_deep_it_lies() {
+    let mut scene = scene(&[("mine", behaving("well"))]);
+    let root = scene.root.clone();
+    let git = |arguments: &[&str]| {
+        let status = std::process::Command::new("git")
+            .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
+            .args(arguments)
+            .current_dir(&root)
+            .output();
+        assert!(status.expect("git").status.success(), "{arguments:?}");
+    };
+    let secrets = [
+        "a/b/c/d/e/f/.env",
+        "target/debug/server.key",
+        "node_modules/one/.npmrc",
+    ];
+    for path in secrets.iter().chain(&["a/b/c/d/e/f/main.rs"]) {
+        let path = root.join(path);
+        fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+        fs::write(path, "seen").expect("written");
+    }
+    git(&["init", "-q"]);
+    git(&["add", "notes.txt"]);
+    git(&["commit", "-qm", "one"]);
+    assert_eq!(start(&mut scene).await.notices, Vec::<String>::new());
+    let at = |path: &str| root.join(path).display().to_string();
+    for path in secrets {
+        let said = look(&mut scene, "read", &at(path)).await;
+        assert!(said.contains("refused: "), "{path}: {said}");
+    }
+    for path in ["a/b/c/d/e/f/main.rs", ".git/HEAD", ".git/config"] {
+        let said = look(&mut scene, "read", &at(path)).await;
+        assert!(said.contains("read "), "{path}: {said}");
+    }
+    // Settings with a login in them, and a history with a secret file in it.
+    git(&["config", "http.extraHeader", "Authorization: Basic eDp5"]);
+    start(&mut scene).await;
+    for (path, expected) in [(".git/config", "refused: "), (".git/HEAD", "read ref")] {
+        let said = look(&mut scene, "read", &at(path)).await;
+        assert!(said.contains(expected), "{path}: {said}");
+    }
+    git(&["add", "-f", ".env"]);
+    git(&["commit", "-qm", "two"]);
+    git(&["rm", "-q", "--cached", ".env"]);
+    git(&["commit", "-qm", "three"]);
+    let brought = start(&mut scene).await;
+    let said = look(&mut scene, "read", &at(".git/HEAD")).await;
+    assert!(said.contains("refused: "), "{said}");
+    let told = brought.events.iter().any(|event| {
+        matches!(event, RunEvent::Step { what, .. } if what.contains("`mine` does not see .git"))
+    });
+    assert!(told, "{:?}", brought.events);
+}
