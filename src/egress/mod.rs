@@ -16,6 +16,7 @@ use data_encoding::HEXLOWER;
 use futures::future::BoxFuture;
 use reqwest::header::{HeaderMap, HeaderName, HeaderValue, LOCATION};
 use reqwest::{Client, Method, Response, Url};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 
 use crate::permit::{Action, Permit};
@@ -257,6 +258,40 @@ impl Outgoing {
             return Err(Error::Secret("the body".to_owned()));
         }
         Ok(())
+    }
+}
+
+/// Refuses arguments for somebody who reaches other machines, when a secret is in them: in one of their texts, in a name,
+/// or in all of the texts together.
+pub fn check_arguments(redactor: &Redactor, arguments: &Value) -> Result<(), Error> {
+    let is_held = |text: &str| holds_a_secret(redactor, text.as_bytes());
+    let (mut texts, mut names) = (Vec::new(), Vec::new());
+    gather(arguments, &mut texts, &mut names);
+    let is_any = is_held(&arguments.to_string())
+        || texts.iter().chain(&names).any(|text| is_held(text))
+        || is_held(&texts.concat());
+    if is_any {
+        return Err(Error::Secret("an argument".to_owned()));
+    }
+    Ok(())
+}
+
+/// The texts in a value, and the names in it, in their order.
+fn gather<'value>(
+    value: &'value Value,
+    texts: &mut Vec<&'value str>,
+    names: &mut Vec<&'value str>,
+) {
+    match value {
+        Value::String(text) => texts.push(text),
+        Value::Array(all) => all.iter().for_each(|one| gather(one, texts, names)),
+        Value::Object(fields) => {
+            for (name, value) in fields {
+                names.push(name);
+                gather(value, texts, names);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
     }
 }
 
@@ -547,6 +582,31 @@ mod tests {
         ] {
             let error = refused(request).expect_err(expected);
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn no_argument_takes_a_secret_along() {
+        use serde_json::json;
+
+        let redactor = Redactor::new(["hunter2hunter2".to_owned()]);
+        let check = |arguments: &Value| check_arguments(&redactor, arguments);
+        for held in [
+            json!({ "a": "x hunter2hunter2 y" }),
+            json!({ "a": [{ "b": "hunter%32hunter%32" }] }),
+            json!({ "hunter2hunter2": 1 }),
+            json!({ "a": ["hunter2", "hunter2"] }),
+            json!({ "a": "aHVudGVyMmh1bnRlcjI=" }),
+            json!({ "a": "ghp_0123456789abcdefghijABCDEFGHIJ012345" }),
+        ] {
+            assert!(check(&held).is_err(), "{held}");
+        }
+        for plain in [
+            json!({}),
+            json!({ "path": "src/main.rs", "lines": [1, 2], "text": "hunter2" }),
+            json!({ "pageToken": "CAUQAA", "cursor": "eyJwYWdlIjoyfQ==" }),
+        ] {
+            assert!(check(&plain).is_ok(), "{plain}");
         }
     }
 }

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::definition::{Definition, digest};
 use super::server::{Server, Unanswered};
+use crate::egress;
 use crate::permit::Action;
 use crate::tools::{Context, Error, Output, Parameter, ReturnType, Tool};
 
@@ -110,6 +111,10 @@ impl Tool for Guest {
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         // What was allowed is exactly this call.
         context.permit(&self.action(arguments))?;
+        if self.server.reaches_out {
+            let checked = egress::check_arguments(context.redactor, arguments);
+            checked.map_err(|error| self.failed(&error.to_string()))?;
+        }
         let unchanged = self.server.is_unchanged(&self.definition).await;
         if !unchanged.map_err(|reason| self.failed(&reason))? {
             return Err(

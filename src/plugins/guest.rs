@@ -180,6 +180,12 @@ impl Guest {
             ..
         } = &*self.plugin;
         let permit = context.permit(&self.action(arguments))?;
+        if self.plugin.permissions.network || self.plugin.permissions.shell {
+            // What it sends is looked at as well, but it may have written it otherwise by then.
+            let checked = egress::check_arguments(context.redactor, arguments);
+            checked
+                .map_err(|error| Error::Unavailable(format!("plugin `{}`: {error}", place.name)))?;
+        }
         let plugin = pin::open(place, host, workspace);
         let plugin = plugin.map_err(|error| Error::Unavailable(error.to_string()))?;
         if plugin.digest != self.plugin.digest {

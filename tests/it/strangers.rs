@@ -2,7 +2,9 @@
 
 use std::fs;
 
+use meliora::config::mcp::McpServer;
 use meliora::event::RunEvent;
+use serde_json::json;
 
 use crate::mcp::{behaving, look, scene, start};
 
@@ -59,4 +61,37 @@ async fn a_server_sees_no_secret_of_the_workspace_however_deep_it_lies() {
         matches!(event, RunEvent::Step { what, .. } if what.contains("`mine` does not see .git"))
     });
     assert!(told, "{:?}", brought.events);
+}
+
+#[tokio::test]
+async fn no_secret_is_told_to_a_server_that_reaches_other_machines() {
+    let reaching = McpServer {
+        network: true,
+        ..behaving("well")
+    };
+    let mut scene = scene(&[("out", reaching), ("mine", behaving("well"))]);
+    assert_eq!(start(&mut scene).await.notices, Vec::<String>::new());
+    for secret in [
+        "the word is hunter2-hunter2.",
+        "hunter%32-hunter2",
+        "aHVudGVyMi1odW50ZXIy",
+        "ghp_0123456789abcdefghijABCDEFGHIJ012345",
+    ] {
+        let arguments = json!({ "text": secret });
+        let told = scene.call("out__echo", arguments.clone()).await;
+        assert!(!told.result.success, "{}", told.text);
+        assert!(
+            told.text
+                .contains("an argument holds what looks like a secret"),
+            "{}",
+            told.text
+        );
+        // It has no way to pass it on.
+        let kept = scene.call("mine__echo", arguments).await;
+        assert!(kept.result.success, "{}", kept.text);
+    }
+    let pieces = json!({ "text": "hunter2-", "tx": "hunter2" });
+    assert!(!scene.call("out__echo", pieces).await.result.success);
+    let plain = scene.call("out__echo", json!({ "text": "a word" })).await;
+    assert!(plain.result.success, "{}", plain.text);
 }

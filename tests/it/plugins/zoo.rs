@@ -350,6 +350,31 @@ async fn a_library_that_has_others_loaded_beside_it_is_none_to_approve() {
 }
 
 #[tokio::test]
+async fn no_secret_is_told_to_a_plugin_that_may_reach_other_machines() {
+    let secret = "ghp_0123456789abcdefghijABCDEFGHIJ012345";
+    for (permissions, expected) in [
+        (
+            "network = true",
+            "an argument holds what looks like a secret",
+        ),
+        ("shell = true", "an argument holds what looks like a secret"),
+        ("filesystem = [\"read\"]", "what?"),
+    ] {
+        let mut scene = Scene::new(&[("a.txt", "a\n")], Config::default());
+        let library = build(&scene, &[]);
+        scene.install("zoo", &manifest("zoo", permissions, &[]), &library);
+        scene.approve("zoo");
+        let called = scene.call("zoo__run", json!({ "input": secret })).await;
+        assert!(
+            called.text.contains(expected),
+            "{permissions}: {}",
+            called.text
+        );
+        assert!(!called.text.contains(secret), "{}", called.text);
+    }
+}
+
+#[tokio::test]
 async fn what_a_plugin_writes_is_proposed_and_judged_like_any_edit() {
     let mut config = Config::default();
     config.safety.protected_paths = vec!["kept/**".to_owned()];
