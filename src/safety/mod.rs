@@ -14,6 +14,7 @@ mod network;
 pub mod paths;
 pub mod proposals;
 pub mod rules;
+mod started;
 pub mod taint;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -43,6 +44,7 @@ pub struct Policy {
     rules: rules::Rules,
     plugins: BTreeSet<(String, String)>,
     guests: BTreeMap<String, Vec<String>>,
+    started: started::Started,
 }
 
 /// What a request may take.
@@ -91,8 +93,10 @@ pub enum Refusal {
 impl Policy {
     /// The policy for one workspace and its shadow.
     pub fn new(host: &Host, config: &Config, workspace: &Path) -> Self {
+        let places = paths::Places::new(host, workspace, &config.safety.protected_paths);
         Self {
-            places: paths::Places::new(host, workspace, &config.safety.protected_paths),
+            started: started::Started::of(host, &config.tools.mcp, places.workspace()),
+            places,
             file_bytes_max: config.safety.file_bytes_max(),
             forbidden_commands: config.safety.forbidden_commands.clone(),
             endpoints: config.llm.endpoints(),

@@ -34,7 +34,8 @@ pub fn judge(
     // What is written to a link arrives at another name.
     let target = resolved.strip_prefix(root).unwrap_or(path);
     let runs = |path: &Path| {
-        let why = runs_by_itself(Proposed { root, read }, path, before, after)?;
+        let why = runs_by_itself(Proposed { root, read }, path, before, after);
+        let why = why.or_else(|| policy.started.why(path))?;
         let shown = path.display();
         Some(ask(
             "runs-by-itself",
@@ -334,5 +335,33 @@ mod tests {
             assert_eq!(found.as_deref(), expected, "{path} {after:?}");
         }
         assert_eq!(ground.rule("build.rs", Some("a"), "a"), None);
+    }
+
+    #[test]
+    fn what_a_server_of_tools_is_started_from_is_asked_about() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        let mut config = Config::default();
+        let server = crate::config::mcp::McpServer {
+            command: "python3".to_owned(),
+            args: vec![root.join("mcp/server.py").display().to_string()],
+            ..crate::config::mcp::McpServer::default()
+        };
+        config.tools.mcp.insert("mine".to_owned(), server);
+        let host = Host::from_environment("/nowhere/meliora".into(), [].into());
+        let policy = Policy::new(&host, &config, &root);
+        let read = |_: &Path| None;
+        let rule = |path: &str| judge(&policy, &read, Path::new(path), (None, "import os"));
+        for path in ["mcp/server.py", "mcp/lib/words.py"] {
+            let Some(Decision::Ask { rule, reason }) = rule(path) else {
+                panic!("{path}");
+            };
+            assert_eq!(rule, "runs-by-itself");
+            assert!(
+                reason.contains("the server of tools `mine` runs it"),
+                "{reason}"
+            );
+        }
+        assert_eq!(rule("src/main.py"), None);
     }
 }
