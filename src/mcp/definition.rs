@@ -8,9 +8,12 @@ use rmcp::model::Tool;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 
-use crate::llm::schema;
+use crate::llm::schema::{self, strict};
 use crate::prompt::escape;
 use crate::redact::Redactor;
+
+/// Steps that it may take to see whether arguments are what a tool takes.
+const STEPS_MAX: usize = 10_000;
 
 /// Characters of what is said of wrong arguments.
 const WRONG_CHARACTERS_MAX: usize = 300;
@@ -105,13 +108,19 @@ impl Definition {
         (shown.get("type").and_then(Value::as_str) == Some("object")).then_some(shown)
     }
 
+    /// Why arguments could not be checked as the server means it, if they could not.
+    pub(super) fn review(&self) -> Result<(), String> {
+        strict::review(&self.schema)
+    }
+
     /// What is wrong with arguments.
     pub(super) fn check(&self, arguments: &Value) -> Result<(), String> {
         if !arguments.is_object() {
             return Err("the arguments have to be a JSON object".to_owned());
         }
         // What is wrong is told in words of the server's schema: behind the first line they are quoted as data.
-        schema::check(arguments, &self.schema).map_err(|wrong| {
+        let checked = schema::check_within(arguments, &self.schema, STEPS_MAX);
+        checked.map_err(|wrong| {
             let rest = wrong.strip_prefix("the answer ");
             let rest = rest.map_or(wrong.clone(), |rest| format!("the call {rest}"));
             let rest: String = rest.chars().take(WRONG_CHARACTERS_MAX).collect();
@@ -310,6 +319,7 @@ mod tests {
         });
         let tool = definition("a", "", &schema);
         assert_eq!(tool.check(&json!({ "n": 2 })), Ok(()));
+        assert_eq!(tool.review(), Ok(()));
         for wrong in [json!([]), json!({}), json!({ "n": 0 }), json!({ "n": "2" })] {
             let said = tool.check(&wrong).expect_err("it does not fit");
             assert!(!said.contains("the answer"), "{said}");

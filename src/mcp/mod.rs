@@ -37,6 +37,9 @@ const SERVERS_MAX: usize = 16;
 /// Bytes of the names, descriptions and schemas of all guests, in every request to a model.
 pub const GUESTS_BYTES_MAX: usize = 16 * 1024;
 
+/// Characters of the name of a tool, for people.
+const NAME_CHARACTERS_MAX: usize = 40;
+
 /// What the configured servers brought into a run. They end when the last of their tools is dropped.
 #[derive(Default)]
 pub struct Brought {
@@ -164,9 +167,15 @@ impl Brought {
         }
         let mut left_out = Vec::new();
         let mut too_much = Vec::new();
+        let mut unchecked = Vec::new();
         let offered = kept.len();
         for definition in kept {
             let tool = definition.tool.clone();
+            if let Err(reason) = definition.review() {
+                let name: String = tool.chars().take(NAME_CHARACTERS_MAX).collect();
+                unchecked.push(format!("{name} ({reason})"));
+                continue;
+            }
             let shown = definition.shown(ground.redactor);
             let (Some(called), Some(shown)) = (definition.called(name), shown) else {
                 left_out.push(tool);
@@ -185,6 +194,10 @@ impl Brought {
             (
                 left_out,
                 "their names or schemas cannot be shown to a model",
+            ),
+            (
+                unchecked,
+                "their arguments could not be checked by their schemas",
             ),
             (
                 too_much,
@@ -208,8 +221,10 @@ impl Brought {
 /// Some names of strangers, for people.
 fn listed<'a>(names: impl Iterator<Item = &'a str>) -> String {
     const SHOWN_MAX: usize = 8;
+    // Some have a reason of ours behind them.
+    const WITH_REASON_MAX: usize = 160;
     let mut names = names.map(|name| {
-        let name: String = name.chars().take(40).collect();
+        let name: String = name.chars().take(WITH_REASON_MAX).collect();
         crate::prompt::escape(&name).into_owned()
     });
     let shown: Vec<String> = names.by_ref().take(SHOWN_MAX).collect();

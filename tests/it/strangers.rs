@@ -1,12 +1,14 @@
-//! Servers of tools that look for secrets: what a hostile server has of it.
+//! Servers of tools that look for secrets, and schemas that are no schemas: what a hostile server has of it.
 
 use std::fs;
+use std::time::Instant;
 
 use meliora::config::mcp::McpServer;
 use meliora::event::RunEvent;
+use meliora::safety::taint::Origin;
 use serde_json::json;
 
-use crate::mcp::{behaving, look, scene, start};
+use crate::mcp::{PATIENCE, behaving, look, names, scene, scene_of, start};
 
 #[tokio::test]
 async fn a_server_sees_no_secret_of_the_workspace_however_deep_it_lies() {
@@ -94,4 +96,40 @@ async fn no_secret_is_told_to_a_server_that_reaches_other_machines() {
     assert!(!scene.call("out__echo", pieces).await.result.success);
     let plain = scene.call("out__echo", json!({ "text": "a word" })).await;
     assert!(plain.result.success, "{}", plain.text);
+}
+
+#[tokio::test]
+async fn schemas_of_strangers_are_read_in_full_or_not_at_all() {
+    let server = McpServer {
+        allow: ["echo", "endless", "quick", "said"]
+            .map(str::to_owned)
+            .to_vec(),
+        ..behaving("schemas")
+    };
+    let mut scene = scene_of(server);
+    let brought = start(&mut scene).await;
+    let names = names(&scene);
+    assert!(!names.iter().any(|name| name.contains("bad_")), "{names:?}");
+    assert_eq!(names.len(), 5, "{names:?}");
+    let said = brought.notices.join("\n");
+    let reason = "are left out, because their arguments could not be checked by their schemas";
+    assert!(said.contains(reason), "{said}");
+    let begun = Instant::now();
+    for (tool, arguments) in [
+        ("endless", json!({ "a": 1 })),
+        ("quick", json!({ "a": "a".repeat(100_000) + "!" })),
+    ] {
+        let called = scene.call(&format!("mine__{tool}"), arguments).await;
+        assert!(!called.result.success, "{tool}: {}", called.text);
+    }
+    assert!(begun.elapsed() < PATIENCE);
+    // What is wrong is said in its words, fenced, and taints the run.
+    let wrong = scene.call("mine__said", json!({ "a": "b" })).await;
+    let (ours, theirs) = wrong.text.split_once('\n').expect("lines");
+    assert!(
+        !ours.contains("OBEY") && theirs.contains("OBEY"),
+        "{ours} {theirs}"
+    );
+    assert_eq!(wrong.sources.len(), 1, "{:?}", wrong.sources);
+    assert_eq!(wrong.sources[0].origin, Origin::Plugin);
 }

@@ -241,8 +241,15 @@ async fn run(
     let arguments = call.parsed().map_err(|error| {
         Error::Arguments(format!("the arguments are not a JSON object: {error}"))
     })?;
-    tool.validate(&arguments)?;
     let context = desk.context(staging);
+    if let Err(error) = tool.validate(&arguments) {
+        // What is wrong is said in words of whoever brought the tool.
+        let actions = tool.actions(&arguments, &context);
+        let of_guests = |action: &Action| matches!(action, Action::Guest { .. });
+        let actions: Vec<Action> = actions.into_iter().filter(of_guests).collect();
+        sources.extend(consent::sources(&actions, None, desk));
+        return Err(error);
+    }
     if !tool.is_offered(&context) {
         let name = tool.name();
         let reason = format!("`{name}` is switched off, or has nothing to work on here");
