@@ -89,7 +89,7 @@ pub fn commit(folder: &Path, permit: &Permit, order: &Order) -> Result<Committed
         branch: repository::branch(&repository),
         ..Committed::default()
     };
-    let attributes = Attributes::read(root, repository.common_dir());
+    let attributes = Attributes::read(root, &repository, &order.person.attributes);
     let mut entering = Vec::new();
     for file in &order.files {
         match enter(&repository, (root, folder), &attributes, file)? {
@@ -169,7 +169,7 @@ fn check(folder: &Path, permit: &Permit, order: &Order) -> Result<(), Error> {
 fn enter(
     repository: &gix::Repository,
     (root, folder): (&Path, &Path),
-    attributes: &Attributes,
+    attributes: &Attributes<'_>,
     file: &File,
 ) -> Result<Result<Option<Entering>, String>, Error> {
     let place = match repository::place(root, folder, &file.path) {
@@ -302,7 +302,7 @@ fn staged(repository: &gix::Repository, entry: &Entering, now: Stored) -> Result
 
 /// The content as it is stored: line ends as the last commit has them, or as the attributes say for a new file.
 fn as_stored(
-    attributes: &Attributes,
+    attributes: &Attributes<'_>,
     path: &Path,
     known: Option<&[u8]>,
     content: &[u8],

@@ -1,8 +1,8 @@
-//! Who commits (spec: Git Tool).
+//! Who commits, and what they say of all their repositories (spec: Git Tool).
 //!
 //! Only the user's own settings and those of the system say it, never those of a repository.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gix::config::Source;
 use gix::config::file::{Metadata, includes, init};
@@ -17,6 +17,8 @@ pub struct Person {
     pub name: String,
     /// The address.
     pub email: String,
+    /// Files of attributes that hold in all repositories, those of the system first.
+    pub(super) attributes: Vec<PathBuf>,
 }
 
 impl Person {
@@ -31,7 +33,11 @@ impl Person {
         let email = from("GIT_AUTHOR_EMAIL", "user.email");
         match (name, email) {
             (Some(name), Some(email)) if !name.is_empty() && !email.is_empty() => {
-                Ok(Self { name, email })
+                Ok(Self {
+                    name,
+                    email,
+                    attributes: attributes(host, folder, &settings),
+                })
             }
             _ => Err(Error::Unfit(
                 "git does not know who you are: set user.name and user.email with `git config --global`"
@@ -47,6 +53,22 @@ impl Person {
             time: gix::date::Time::now_local_or_utc(),
         }
     }
+}
+
+/// Where attributes are that hold in all repositories, and where the one around a folder has others in their place.
+fn attributes(host: &Host, folder: &Path, settings: &Settings) -> Vec<PathBuf> {
+    let real = |named: String| match named.strip_prefix("~/") {
+        Some(below) => host.home.join(below),
+        None => repository::root(folder).unwrap_or(folder).join(named),
+    };
+    let key = "core.attributesFile";
+    let of_user = settings.text(key).map(real);
+    let of_user = of_user.unwrap_or_else(|| host.config_home.join("git/attributes"));
+    let repository = repository::open_own(folder).ok();
+    let own = repository.and_then(|repository| repository.config_snapshot().string(key));
+    let own = own.map(|named| real(named.to_string()));
+    let of_system = super::attributes::OF_SYSTEM.map(PathBuf::from);
+    of_system.into_iter().chain([of_user]).chain(own).collect()
 }
 
 /// Without what would end a line or the name.

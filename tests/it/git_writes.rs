@@ -39,7 +39,7 @@ impl Place {
     }
 
     /// The same without a commit.
-    fn bare() -> Self {
+    pub(crate) fn bare() -> Self {
         let place = Self {
             folder: tempfile::tempdir().expect("a temporary folder"),
         };
@@ -57,7 +57,7 @@ impl Place {
         place
     }
 
-    fn base(&self) -> PathBuf {
+    pub(crate) fn base(&self) -> PathBuf {
         self.folder.path().canonicalize().expect("it exists")
     }
 
@@ -69,11 +69,11 @@ impl Place {
             .join("work")
     }
 
-    fn home(&self) -> PathBuf {
+    pub(crate) fn home(&self) -> PathBuf {
         self.base().join("home")
     }
 
-    fn bin(&self) -> PathBuf {
+    pub(crate) fn bin(&self) -> PathBuf {
         self.base().join("bin")
     }
 
@@ -536,7 +536,7 @@ fn a_repository_in_any_state_is_committed_to_or_left_alone() {
 }
 
 /// Calls of a model, and the person who is asked.
-struct Scene<'place> {
+pub(crate) struct Scene<'place> {
     place: &'place Place,
     host: Host,
     config: Config,
@@ -545,7 +545,7 @@ struct Scene<'place> {
 }
 
 impl<'place> Scene<'place> {
-    fn new(place: &'place Place, config: Config) -> Self {
+    pub(crate) fn new(place: &'place Place, config: Config) -> Self {
         let executable = PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
         Self {
             place,
@@ -560,7 +560,12 @@ impl<'place> Scene<'place> {
         Policy::new(&self.host, &self.config, &self.place.root())
     }
 
-    async fn call(&mut self, name: &str, arguments: Value, answer: Option<Answer>) -> Executed {
+    pub(crate) async fn call(
+        &mut self,
+        name: &str,
+        arguments: Value,
+        answer: Option<Answer>,
+    ) -> Executed {
         let approver = answer.map(|answer| {
             let (approver, mut asked) = Approver::new();
             let questions = std::sync::Arc::clone(&self.questions);

@@ -33,6 +33,7 @@ mod fuzz;
 #[cfg(unix)]
 mod git_again;
 #[cfg(unix)]
+mod git_attributes;
 mod git_writes;
 #[cfg(target_os = "linux")]
 mod hands;
