@@ -4,6 +4,7 @@
 //! when the files have changed, with exactly the run's changes. A push sends commits that exist, and asks each time.
 
 use std::path::{Component, Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -11,10 +12,14 @@ use serde_json::{Value, json};
 use super::arguments::{self, text};
 use super::fs::parameter;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
+use crate::config::host::Host;
 use crate::egress::address;
 use crate::event::RunEvent;
 use crate::permit::{Action, Purpose};
-use crate::vcs::push::{self, Place, Push};
+use crate::process::{self, Limits};
+use crate::safety;
+use crate::vcs::push::{self, Place, Push, Way};
+use crate::vcs::ssh::{self, Route};
 use crate::vcs::{self, repository};
 
 /// Bytes of the message of a commit.
@@ -22,6 +27,10 @@ const MESSAGE_BYTES_MAX: usize = 8 * 1024;
 
 /// Files that a commit names one by one.
 const FILES_MAX: usize = 1_000;
+
+/// Time that `ssh` has to say where it would go, and bytes of that.
+const SSH_TIMEOUT: Duration = Duration::from_secs(10);
+const SSH_BYTES_MAX: usize = 64 * 1024;
 
 /// What is to be done to the repository once the files are changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -252,12 +261,8 @@ async fn push(context: &Context<'_>, arguments: &Value) -> Result<Output, Error>
         let said = "commits cannot be pushed from here";
         Error::Unavailable(said.to_owned())
     })?;
-    let place = Place::parse(&push.url).map_err(Error::Unavailable)?;
-    let url = lsp_types::Url::parse(&place.url());
-    let url = url.map_err(|error| Error::Unavailable(format!("`{}`: {error}", push.url)))?;
-    let addresses = address::judged(context.policy, &url).await;
-    let addresses = addresses.map_err(|error| Error::Unavailable(error.to_string()))?;
-    let done = push::push(host, root, permit, &push, &addresses).await;
+    let way = way(context, host, &push).await?;
+    let done = push::push(host, root, permit, &push, &way).await;
     let said = done.map_err(unavailable)?;
     Ok(Output {
         data: json!({ "branch": push.branch, "commit": push.commit, "url": push.url }),
@@ -269,4 +274,43 @@ async fn push(context: &Context<'_>, arguments: &Value) -> Result<Output, Error>
         }],
         ..Output::default()
     })
+}
+
+/// Where a push goes, with every address judged.
+async fn way(context: &Context<'_>, host: &Host, push: &Push) -> Result<Way, Error> {
+    let place = Place::parse(&push.url).map_err(Error::Unavailable)?;
+    let route = route(host, context.staging.root(), push).await;
+    let url = match &route {
+        Some(Route { host, port, .. }) => format!("ssh://{host}:{port}/"),
+        None => place.url(),
+    };
+    let parsed = lsp_types::Url::parse(&url);
+    let parsed = parsed.map_err(|error| Error::Unavailable(format!("`{url}`: {error}")))?;
+    let addresses = address::judged(context.policy, &parsed).await;
+    let addresses = addresses.map_err(|error| Error::Unavailable(error.to_string()))?;
+    let ssh = route.zip(addresses.first());
+    let ssh = ssh.map(|(route, address)| route.options(address.ip()));
+    Ok(Way {
+        addresses,
+        ssh: ssh.unwrap_or_default(),
+    })
+}
+
+/// Where `ssh` would go, when it says so.
+async fn route(host: &Host, folder: &Path, push: &Push) -> Option<Route> {
+    let command = ssh::question(host, folder, push)?;
+    // The user's own program, which the push starts as well.
+    let permit = safety::permit_user_program(
+        Purpose::Probe,
+        command.program.clone(),
+        command.arguments.clone(),
+        command.directory.clone(),
+    );
+    let limits = Limits {
+        timeout: SSH_TIMEOUT,
+        output_bytes_max: SSH_BYTES_MAX,
+    };
+    let finished = process::run(&command, &permit, b"", limits).await.ok()?;
+    let said = String::from_utf8_lossy(&finished.stdout);
+    Route::read(&said).filter(|_| finished.success())
 }

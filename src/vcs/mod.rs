@@ -10,6 +10,7 @@ pub mod identity;
 mod index;
 pub mod push;
 pub mod repository;
+pub mod ssh;
 pub mod undoing;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};

@@ -12,6 +12,7 @@ use gix::refs::transaction::{PreviousValue, RefEdit};
 
 use super::identity::{Person, Settings};
 use super::repository::{self, Error, failed};
+use super::ssh;
 use super::undoing::name_fault;
 use crate::config::host::Host;
 use crate::permit::Permit;
@@ -154,6 +155,15 @@ impl Place {
     }
 }
 
+/// Where exactly a push goes.
+#[derive(Debug, Clone, Default)]
+pub struct Way {
+    /// The addresses of the host that were judged.
+    pub addresses: Vec<SocketAddr>,
+    /// What `ssh` is told so that it goes to the first of them; nothing where that is left to it.
+    pub ssh: String,
+}
+
 /// What a push of a branch to its remote would be. Nothing is asked or sent.
 pub fn plan(folder: &Path, remote: &str, branch: &str) -> Result<Push, Error> {
     let repository = repository::open_own(folder)?;
@@ -203,18 +213,15 @@ pub async fn push(
     folder: &Path,
     permit: &Permit,
     push: &Push,
-    addresses: &[SocketAddr],
+    way: &Way,
 ) -> Result<String, Error> {
-    let root = repository::root(folder)?;
     let objects = {
         let repository = repository::open_own(folder)?;
         repository.common_dir().canonicalize().map_err(failed)?
     };
     let scratch = Scratch::make(host, folder, &objects)?;
-    let is_foreign = |path: &PathBuf| !path.starts_with(root) && path.is_absolute();
-    let path = host.search_path().into_iter().filter(is_foreign);
-    let path: Vec<PathBuf> = path.collect();
-    let git = path.iter().map(|folder| folder.join("git"));
+    let git = path(host, folder)?;
+    let git = git.iter().map(|folder| folder.join("git"));
     let git = git
         .into_iter()
         .any(|git| crate::config::host::is_executable(&git));
@@ -223,9 +230,7 @@ pub async fn push(
             "`git` is not installed: it is needed to push".to_owned(),
         ));
     }
-    let mut environment = environment(host, folder, push, addresses);
-    let joined = path.iter().map(|folder| folder.display().to_string());
-    environment.insert("PATH".to_owned(), joined.collect::<Vec<_>>().join(":"));
+    let mut environment = environment(host, folder, push, way)?;
     environment.insert("GIT_DIR".to_owned(), scratch.folder.display().to_string());
     let kept = objects.join("objects").display().to_string();
     environment.insert("GIT_OBJECT_DIRECTORY".to_owned(), kept);
@@ -263,20 +268,35 @@ pub async fn push(
     Ok(said)
 }
 
+/// Where programs are looked for: nowhere in the repository.
+fn path(host: &Host, folder: &Path) -> Result<Vec<PathBuf>, Error> {
+    let root = repository::root(folder)?;
+    let is_foreign = |path: &PathBuf| !path.starts_with(root) && path.is_absolute();
+    let path = host.search_path().into_iter().filter(is_foreign);
+    Ok(path.collect())
+}
+
+/// The variables that programs for logins get.
+pub(super) fn variables(host: &Host, folder: &Path) -> Result<BTreeMap<String, String>, Error> {
+    let of_user = VARIABLES.iter();
+    let of_user = of_user.filter_map(|name| Some((*name, host.variable(name)?.to_owned())));
+    let path = path(host, folder)?;
+    let path = path.iter().map(|folder| folder.display().to_string());
+    let path = path.collect::<Vec<_>>().join(":");
+    let all = of_user.chain([("PATH", path), ("LC_ALL", "C".to_owned())]);
+    Ok(all.map(|(name, value)| (name.to_owned(), value)).collect())
+}
+
 /// What git sees of the user's settings and of the environment.
 fn environment(
     host: &Host,
     folder: &Path,
     push: &Push,
-    addresses: &[SocketAddr],
-) -> BTreeMap<String, String> {
+    way: &Way,
+) -> Result<BTreeMap<String, String>, Error> {
     let settings = Settings::read(host, folder);
-    let ssh = settings.text("core.sshCommand");
-    let ssh = ssh.unwrap_or_else(|| "ssh -oBatchMode=yes".to_owned());
-    let mut environment: BTreeMap<String, String> = VARIABLES
-        .iter()
-        .filter_map(|name| Some(((*name).to_owned(), host.variable(name)?.to_owned())))
-        .collect();
+    let ssh = [ssh::command(host, folder), way.ssh.clone()].join(" ");
+    let mut environment = variables(host, folder)?;
     for (name, value) in [
         ("GIT_CONFIG_NOSYSTEM", "1"),
         ("GIT_CONFIG_SYSTEM", "/dev/null"),
@@ -290,8 +310,7 @@ fn environment(
         ("GIT_PROTOCOL_FROM_USER", "0"),
         ("GIT_EDITOR", "false"),
         ("GIT_PAGER", "cat"),
-        ("LC_ALL", "C"),
-        ("GIT_SSH_COMMAND", ssh.as_str()),
+        ("GIT_SSH_COMMAND", ssh.trim()),
     ] {
         environment.insert(name.to_owned(), value.to_owned());
     }
@@ -315,7 +334,7 @@ fn environment(
     ] {
         pairs.extend(settings.text(key).map(|value| (key.to_owned(), value)));
     }
-    if let (Ok(place), Some(address)) = (Place::parse(&push.url), addresses.first())
+    if let (Ok(place), Some(address)) = (Place::parse(&push.url), way.addresses.first())
         && place.scheme == "https"
     {
         // Exactly the address that was judged.
@@ -328,7 +347,7 @@ fn environment(
         environment.insert(format!("GIT_CONFIG_KEY_{number}"), key);
         environment.insert(format!("GIT_CONFIG_VALUE_{number}"), value);
     }
-    environment
+    Ok(environment)
 }
 
 /// Notes where the branch is on the other machine, as git does after a push.
