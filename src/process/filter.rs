@@ -5,7 +5,7 @@
 
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch,
+    SeccompRule, TargetArch, sock_filter,
 };
 
 const X86_64: bool = cfg!(target_arch = "x86_64");
@@ -124,6 +124,20 @@ const NOT_PERMITTED: u32 = 1;
 const NOT_KNOWN: u32 = 38;
 const NOT_SUPPORTED: u32 = 95;
 
+/// Refuses, as not known, every call by another number than its own. Some kernels of x86 know all of them once more, with
+/// a bit set (x32), and no list of numbers names those.
+const OTHER_NUMBERS: [sock_filter; 4] = [
+    instruction(0x20, (0, 0), 0), // the number of the call
+    instruction(0x35, (0, 1), 0x4000_0000),
+    instruction(0x06, (0, 0), 0x0005_0000 | NOT_KNOWN),
+    instruction(0x06, (0, 0), 0x7fff_0000), // anything else is let through
+];
+
+/// An instruction of a filter: what it does, how far it jumps where it holds and where not, and a number.
+const fn instruction(code: u16, (jt, jf): (u8, u8), k: u32) -> sock_filter {
+    sock_filter { code, jt, jf, k }
+}
+
 /// What a child may do that is not always harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Allowed {
@@ -150,7 +164,7 @@ pub(super) fn refuse(allowed: Allowed) -> Result<(), String> {
         let program = compile(rules, errno).map_err(|error| format!("no filter: {error}"))?;
         seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))?;
     }
-    Ok(())
+    seccompiler::apply_filter(&OTHER_NUMBERS).map_err(|error| format!("no filter: {error}"))
 }
 
 /// Refuses every call but these to this process, for ever.
@@ -350,4 +364,34 @@ fn compile_with(
     };
     let filter = SeccompFilter::new(all, others, named, architecture)?;
     Ok(filter.try_into()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What becomes of a call with this number: as much of the machine as these few instructions need.
+    fn verdict(program: &[sock_filter], number: u32) -> u32 {
+        let (mut at, mut value) = (0, 0);
+        loop {
+            let sock_filter { code, jt, jf, k } = program[at];
+            at += 1;
+            match code {
+                0x20 if k == 0 => value = number,
+                0x35 => at += usize::from(if value >= k { jt } else { jf }),
+                0x06 => return k,
+                other => panic!("{other:#x}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_call_by_another_number_than_its_own_is_not_known() {
+        for own in [0, 1, 101, 165, 250, 323, 435, 469, 0x3fff_ffff] {
+            assert_eq!(verdict(&OTHER_NUMBERS, own), 0x7fff_0000, "{own}");
+            let other = verdict(&OTHER_NUMBERS, own | 0x4000_0000);
+            assert_eq!(other, 0x0005_0000 | NOT_KNOWN, "{own}");
+        }
+        assert_eq!(verdict(&OTHER_NUMBERS, u32::MAX), 0x0005_0000 | NOT_KNOWN);
+    }
 }
