@@ -1,12 +1,25 @@
 //! The servers of tools that the settings name, for the commands that call or show their tools (spec: Plugin System).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
 
 use super::paint;
 use super::session::{self, Session};
 use crate::event::{Outcome, RunEvent};
 use crate::mcp::{self, Brought, Ground};
 use crate::safety::Policy;
+
+/// Where to look for tools of others, and how to tell of them.
+#[derive(Debug, Args)]
+pub(super) struct Look {
+    /// A folder of the project
+    #[arg(long, default_value = ".", value_name = "PATH")]
+    pub(super) project: PathBuf,
+    /// Print one JSON document instead of text
+    #[arg(long)]
+    pub(super) json: bool,
+}
 
 /// Starts the configured servers; remarks go to standard error.
 pub(super) async fn bring(session: &Session, policy: &Policy) -> Brought {

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::guests::Look;
 use super::paint::{self, paint};
 use super::{EXIT_DONE, EXIT_PROBLEMS, guests, session};
 use crate::event::{Outcome, RunEvent};
@@ -31,14 +32,7 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Start the configured servers, and show what they have
-    List {
-        /// A folder of the project
-        #[arg(long, default_value = ".", value_name = "PATH")]
-        project: PathBuf,
-        /// Print one JSON document instead of text
-        #[arg(long)]
-        json: bool,
-    },
+    List(Look),
     /// Accept the tools of a server as they are now
     Accept {
         /// Its name
@@ -66,7 +60,7 @@ struct Document {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> ExitCode {
     paint::ended(match &arguments.command {
-        Command::List { project, json } => list(project, *json),
+        Command::List(Look { project, json }) => list(project, *json),
         Command::Accept { name, project } => accept(name, project),
     })
 }

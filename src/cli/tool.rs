@@ -16,10 +16,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
+use super::asking;
+use super::guests::{self, Look};
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
-use super::{asking, guests};
 use crate::agent::commit::Delivered;
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
@@ -74,12 +75,8 @@ enum Command {
     Show {
         /// Its name
         name: String,
-        /// A folder of the project
-        #[arg(long, default_value = ".", value_name = "PATH")]
-        project: PathBuf,
-        /// Print one JSON document instead of text
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        look: Look,
     },
     /// Call a tool as a model would, under the same rules, and write what it proposes to the files
     Call(Call),
@@ -133,11 +130,7 @@ pub fn run(arguments: &Arguments) -> ExitCode {
             Ok(EXIT_DONE)
         }
         Command::List { project, json, .. } => list(project, *json),
-        Command::Show {
-            name,
-            project,
-            json,
-        } => show(name, project, *json),
+        Command::Show { name, look } => show(name, &look.project, look.json),
         Command::Call(call) => return paint::ended_for(call.json, carry_out(call)),
     })
 }

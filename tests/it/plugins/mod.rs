@@ -3,50 +3,49 @@
 mod examples;
 mod zoo;
 
-use std::collections::BTreeMap;
+use std::ops::{Deref, DerefMut};
 use std::path::{Path, PathBuf};
 
-use meliora::agent::copy::Copy;
-use meliora::agent::task::{Kind, Services, Task};
+use meliora::agent::task::Services;
 use meliora::config::Config;
 use meliora::config::host::Host;
-use meliora::event::RunId;
-use meliora::llm::message::ToolCall;
 use meliora::plugins::{Plugin, guest, pin, places};
 use meliora::redact::Redactor;
-use meliora::safety::Policy;
 use meliora::safety::approvals::{Answer, Approver};
-use meliora::text::staging::Staging;
-use meliora::tools::Checker;
 use meliora::tools::consent::Consent;
-use meliora::tools::execute::{Desk, Executed, execute};
-use meliora::tools::outputs::Outputs;
+use meliora::tools::execute::Executed;
 use meliora::tools::registry::Toolbox;
 use serde_json::Value;
 
+use crate::hands;
+
 /// A project with plugins.
 struct Scene {
-    _folder: tempfile::TempDir,
+    hands: hands::Scene,
     base: PathBuf,
-    root: PathBuf,
-    services: Services,
-    staging: Staging,
     /// What a person says who is asked, if there is one.
     reply: Option<Answer>,
 }
 
+impl Deref for Scene {
+    type Target = hands::Scene;
+
+    fn deref(&self) -> &Self::Target {
+        &self.hands
+    }
+}
+
+impl DerefMut for Scene {
+    fn deref_mut(&mut self) -> &mut Self::Target {
+        &mut self.hands
+    }
+}
+
 impl Scene {
     fn new(files: &[(&str, &str)], config: Config) -> Self {
-        let folder = tempfile::tempdir().expect("a temporary folder");
-        let base = folder.path().canonicalize().expect("it exists");
-        let root = base.join("work");
-        std::fs::create_dir_all(&root).expect("made");
-        for (path, text) in files {
-            let path = root.join(path);
-            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
-            std::fs::write(path, text).expect("written");
-        }
-        let mut environment: BTreeMap<String, String> = std::env::vars().collect();
+        let mut hands = hands::Scene::with(files, config.clone());
+        let base = hands.root.parent().expect("a parent").to_owned();
+        let mut environment = hands.services.host.environment.clone();
         for (name, inside) in [
             ("HOME", "home"),
             ("XDG_CACHE_HOME", "cache"),
@@ -60,13 +59,10 @@ impl Scene {
         }
         let executable = PathBuf::from(env!("CARGO_BIN_EXE_meliora"));
         let host = Host::from_environment(executable, environment);
-        let services = Services::new(host, config, Redactor::default());
+        hands.services = Services::new(host, config, Redactor::default());
         Self {
-            _folder: folder,
-            staging: Staging::new(root.clone(), BTreeMap::new(), 10_000_000),
+            hands,
             base,
-            root,
-            services,
             reply: None,
         }
     }
@@ -102,44 +98,12 @@ impl Scene {
     }
 
     async fn call_of(&mut self, toolbox: &Toolbox, name: &str, arguments: Value) -> Executed {
-        let task = Task {
-            run: RunId::new(0, 0),
-            kind: Kind::Do(String::new()),
-            workspace: self.root.clone(),
-            overlay: BTreeMap::new(),
-            focus: None,
-            problems: Vec::new(),
-        };
-        let Services {
-            host,
-            config,
-            redactor,
-            ..
-        } = &self.services;
-        let policy = Policy::new(host, config, &self.root);
-        let (checker, questions) = Checker::new();
-        let consent = Consent {
+        self.hands.toolbox = toolbox.and(Vec::new());
+        self.hands.consent = Consent {
             approver: self.reply.map(approver),
             ..Consent::default()
         };
-        let desk = Desk {
-            toolbox,
-            policy: &policy,
-            redactor,
-            checker: Some(&checker),
-            outputs: &Outputs::default(),
-            settings: &config.tools,
-            watch: None,
-            consent: &consent,
-        };
-        let call = ToolCall {
-            id: "1".to_owned(),
-            name: name.to_owned(),
-            arguments: arguments.to_string(),
-        };
-        let mut copy = Copy::new(&task, &self.services);
-        let working = Box::pin(execute(&call, &mut self.staging, &desk));
-        copy.attend(working, questions).await
+        self.hands.call(name, arguments).await
     }
 }
 
