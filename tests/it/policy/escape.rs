@@ -291,3 +291,39 @@ fn no_way_out_is_let_through_and_without_the_guard_most_do_harm() {
         cases.len()
     );
 }
+
+/// A user without rights.
+const NOBODY: &str = "65534";
+
+/// The same as a user without rights. Only who may become somebody else can try it; who may not has no rights to begin
+/// with, and tried it above.
+#[test]
+fn no_way_out_is_let_through_for_a_user_without_rights_either() {
+    let itself = std::env::current_exe().expect("it runs");
+    let as_nobody = |arguments: &[&str], home: &Path| {
+        let mut command = Command::new("setpriv");
+        command
+            .args(["--reuid", NOBODY, "--regid", NOBODY, "--clear-groups"])
+            .arg(&itself)
+            .args(arguments)
+            .env("HOME", home);
+        command.output()
+    };
+    // Where somebody without rights can get to.
+    let home = tempfile::TempDir::new_in("/var/tmp").expect("a temporary folder");
+    fs::set_permissions(home.path(), fs::Permissions::from_mode(0o777)).expect("allowed");
+    let tried = as_nobody(&["--list", "--exact", MATRIX], home.path());
+    if !tried.is_ok_and(|tried| tried.status.success()) {
+        return;
+    }
+    let output = as_nobody(&["--exact", MATRIX], home.path()).expect("it starts");
+    let told = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success() && told.contains("1 passed"),
+        "{told}{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+}
+
+/// The name of the test above.
+const MATRIX: &str = "policy::escape::no_way_out_is_let_through_and_without_the_guard_most_do_harm";
