@@ -3,9 +3,12 @@
 //! What builds, tests and tools need is allowed. Refused is what reaches into other processes, the keyring of the kernel,
 //! mounts and namespaces, the clock and the kernel itself, and what keeps the other guards from being complete.
 
+use std::collections::BTreeMap;
+
+use super::program::{self, Refusal, Test};
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
-    SeccompRule, TargetArch, sock_filter,
+    SeccompRule, TargetArch,
 };
 
 const X86_64: bool = cfg!(target_arch = "x86_64");
@@ -95,7 +98,7 @@ const MKNOD: i64 = 133;
 const MKNODAT: i64 = number(259, 33);
 
 /// What `clone` may not make: namespaces for mounts, control groups, names, messages, users, processes, the network.
-const NAMESPACES: [u64; 7] = [
+const NAMESPACES: [u32; 7] = [
     0x0002_0000,
     0x0200_0000,
     0x0400_0000,
@@ -106,37 +109,23 @@ const NAMESPACES: [u64; 7] = [
 ];
 
 /// Requests that put words into the terminal of whoever started us.
-const TYPING: [u64; 2] = [0x5412, 0x541c];
+const TYPING: [u32; 2] = [0x5412, 0x541c];
 
 /// The bits of a file's mode that say what it is, and those of devices.
-const KIND: u64 = 0o170_000;
-const DEVICES: [u64; 2] = [0o020_000, 0o060_000];
+const KIND: u32 = 0o170_000;
+const DEVICES: [u32; 2] = [0o020_000, 0o060_000];
 
 /// The bits of a socket's type that are no flags, and the types whose pairs could be connected to others afterwards.
-const SOCKET_TYPE: u64 = 0xf;
-const FREE: [u64; 2] = [2, 3];
+const SOCKET_TYPE: u32 = 0xf;
+const FREE: [u32; 2] = [2, 3];
 
-const UNIX: u64 = 1;
-const INTERNET: [u64; 2] = [2, 10];
-const NETLINK: u64 = 16;
+const UNIX: u32 = 1;
+const INTERNET: [u32; 2] = [2, 10];
+const NETLINK: u32 = 16;
 
 const NOT_PERMITTED: u32 = 1;
 const NOT_KNOWN: u32 = 38;
 const NOT_SUPPORTED: u32 = 95;
-
-/// Refuses, as not known, every call by another number than its own. Some kernels of x86 know all of them once more, with
-/// a bit set (x32), and no list of numbers names those.
-const OTHER_NUMBERS: [sock_filter; 4] = [
-    instruction(0x20, (0, 0), 0), // the number of the call
-    instruction(0x35, (0, 1), 0x4000_0000),
-    instruction(0x06, (0, 0), 0x0005_0000 | NOT_KNOWN),
-    instruction(0x06, (0, 0), 0x7fff_0000), // anything else is let through
-];
-
-/// An instruction of a filter: what it does, how far it jumps where it holds and where not, and a number.
-const fn instruction(code: u16, (jt, jf): (u8, u8), k: u32) -> sock_filter {
-    sock_filter { code, jt, jf, k }
-}
 
 /// What a child may do that is not always harmless.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -151,20 +140,8 @@ pub(super) struct Allowed {
 
 /// Refuses all this to this process and what it starts, for ever.
 pub(super) fn refuse(allowed: Allowed) -> Result<(), String> {
-    let any = |call| (call, Vec::new());
-    let unknown = UNKNOWN.chain([CLONE3]).map(any);
-    let mut programs = vec![
-        (plain(allowed), NOT_PERMITTED),
-        (unknown.collect(), NOT_KNOWN),
-    ];
-    if !allowed.attributes {
-        programs.push((ATTRIBUTES.into_iter().map(any).collect(), NOT_SUPPORTED));
-    }
-    for (rules, errno) in programs {
-        let program = compile(rules, errno).map_err(|error| format!("no filter: {error}"))?;
-        seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))?;
-    }
-    seccompiler::apply_filter(&OTHER_NUMBERS).map_err(|error| format!("no filter: {error}"))
+    let program = program::of(&refusals(allowed));
+    seccompiler::apply_filter(&program).map_err(|error| format!("no filter: {error}"))
 }
 
 /// Refuses every call but these to this process, for ever.
@@ -308,37 +285,49 @@ const ASKING: [u64; 2] = [0x5401, 0x541b];
 
 pub(super) type Rules = Vec<(i64, Vec<Vec<(u8, SeccompCmpOp, u64)>>)>;
 
-fn plain(allowed: Allowed) -> Rules {
-    let mut rules: Rules = REFUSED.iter().map(|call| (*call, Vec::new())).collect();
-    let each = |argument: u8, all: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
-        let one = |value: &u64| vec![(argument, SeccompCmpOp::Eq, *value)];
-        all.iter().map(one).collect()
+fn refusals(allowed: Allowed) -> BTreeMap<u32, Refusal> {
+    let each = |argument: u8, all: &[u32]| -> Vec<Vec<(u8, Test)>> {
+        all.iter()
+            .map(|value| vec![(argument, Test::Is(*value))])
+            .collect()
     };
-    rules.push((IOCTL, each(1, &TYPING)));
-    let masked = |argument: u8, mask: u64, all: &[u64]| -> Vec<Vec<(u8, SeccompCmpOp, u64)>> {
-        let one = |value: &u64| vec![(argument, SeccompCmpOp::MaskedEq(mask), *value)];
+    let masked = |argument: u8, mask: u32, all: &[u32]| -> Vec<Vec<(u8, Test)>> {
+        let one = |value: &u32| vec![(argument, Test::Has(mask, *value))];
         all.iter().map(one).collect()
     };
     let namespaces = NAMESPACES.iter();
-    let namespaces = namespaces.map(|flag| vec![(0, SeccompCmpOp::MaskedEq(*flag), *flag)]);
-    rules.push((CLONE, namespaces.collect()));
-    rules.push((MKNODAT, masked(2, KIND, &DEVICES)));
+    let namespaces = namespaces.map(|flag| vec![(0, Test::Has(*flag, *flag))]);
+    let mut some = vec![
+        (IOCTL, each(1, &TYPING)),
+        (CLONE, namespaces.collect()),
+        (MKNODAT, masked(2, KIND, &DEVICES)),
+    ];
     if X86_64 {
-        rules.push((MKNOD, masked(1, KIND, &DEVICES)));
+        some.push((MKNOD, masked(1, KIND, &DEVICES)));
     }
     if !allowed.local {
-        rules.push((SOCKETPAIR, masked(1, SOCKET_TYPE, &FREE)));
+        some.push((SOCKETPAIR, masked(1, SOCKET_TYPE, &FREE)));
     }
     let families = INTERNET.into_iter().filter(|_| allowed.internet);
     let families = families.chain([UNIX].into_iter().filter(|_| allowed.local));
     let others = families.chain([NETLINK]);
-    let others = others.map(|family| (0, SeccompCmpOp::Ne, family));
-    rules.push((SOCKET, vec![others.collect()]));
-    rules
-}
+    let others = others.map(|family| (0, Test::IsNot(family)));
+    some.push((SOCKET, vec![others.collect()]));
 
-fn compile(rules: Rules, errno: u32) -> Result<BpfProgram, Box<dyn std::error::Error>> {
-    compile_with(rules, SeccompAction::Allow, SeccompAction::Errno(errno))
+    let attributes = ATTRIBUTES.into_iter().filter(|_| !allowed.attributes);
+    let always = REFUSED.into_iter().map(|call| (call, NOT_PERMITTED));
+    let always = always
+        .chain(UNKNOWN.chain([CLONE3]).map(|call| (call, NOT_KNOWN)))
+        .chain(attributes.map(|call| (call, NOT_SUPPORTED)))
+        .map(|(call, errno)| (call, Vec::new(), errno));
+    let some = some
+        .into_iter()
+        .map(|(call, when)| (call, when, NOT_PERMITTED));
+    let all = always.chain(some).map(|(call, when, errno)| {
+        let call = u32::try_from(call).expect("numbers of calls are small");
+        (call, Refusal { when, errno })
+    });
+    all.collect()
 }
 
 /// A filter with what becomes of calls that no rule names, and of those that one does.
@@ -347,7 +336,7 @@ fn compile_with(
     others: SeccompAction,
     named: SeccompAction,
 ) -> Result<BpfProgram, Box<dyn std::error::Error>> {
-    let mut all = std::collections::BTreeMap::new();
+    let mut all = BTreeMap::new();
     for (call, conditions) in rules {
         let chains = conditions.into_iter().map(|chain| {
             let conditions = chain.into_iter().map(|(argument, operator, value)| {
@@ -364,34 +353,4 @@ fn compile_with(
     };
     let filter = SeccompFilter::new(all, others, named, architecture)?;
     Ok(filter.try_into()?)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// What becomes of a call with this number: as much of the machine as these few instructions need.
-    fn verdict(program: &[sock_filter], number: u32) -> u32 {
-        let (mut at, mut value) = (0, 0);
-        loop {
-            let sock_filter { code, jt, jf, k } = program[at];
-            at += 1;
-            match code {
-                0x20 if k == 0 => value = number,
-                0x35 => at += usize::from(if value >= k { jt } else { jf }),
-                0x06 => return k,
-                other => panic!("{other:#x}"),
-            }
-        }
-    }
-
-    #[test]
-    fn a_call_by_another_number_than_its_own_is_not_known() {
-        for own in [0, 1, 101, 165, 250, 323, 435, 469, 0x3fff_ffff] {
-            assert_eq!(verdict(&OTHER_NUMBERS, own), 0x7fff_0000, "{own}");
-            let other = verdict(&OTHER_NUMBERS, own | 0x4000_0000);
-            assert_eq!(other, 0x0005_0000 | NOT_KNOWN, "{own}");
-        }
-        assert_eq!(verdict(&OTHER_NUMBERS, u32::MAX), 0x0005_0000 | NOT_KNOWN);
-    }
 }

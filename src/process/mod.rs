@@ -14,6 +14,8 @@ pub mod launch;
 pub mod memory;
 pub mod pipe;
 #[cfg(target_os = "linux")]
+mod program;
+#[cfg(target_os = "linux")]
 mod view;
 
 use std::collections::BTreeMap;
