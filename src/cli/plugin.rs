@@ -21,7 +21,7 @@ use crate::agent::copy::Copy;
 use crate::agent::task::{Kind, Task};
 use crate::config::host::Host;
 use crate::event::{Configuring, RunEvent};
-use crate::plugins::manifest::{Manifest, is_name};
+use crate::plugins::manifest::{Code, Manifest, is_name};
 use crate::plugins::pin::{self, Standing};
 use crate::plugins::template::{self, Sdk};
 use crate::plugins::{Error, Owner, Place, Plugin, guest, places};
@@ -98,6 +98,9 @@ struct New {
     /// A repository with the SDK to use, in place of a copy beside the plugin
     #[arg(long, value_name = "URL")]
     git: Option<String>,
+    /// Build a component of WebAssembly, in place of a library of this machine's code
+    #[arg(long)]
+    wasm: bool,
 }
 
 /// A plugin, for machines.
@@ -266,8 +269,9 @@ fn explain(plugin: &Plugin, standing: Option<Standing>) {
     }
     let library = plugin.place.folder.join(entry_point).display().to_string();
     paint::say(format!(
-        "{} ({})",
+        "{} ({}, {})",
         paint::plain(&library),
+        plugin.manifest.code().said(),
         plugin.place.owner.name()
     ));
     paint::say(format!("sha256 {}", plugin.digest));
@@ -423,6 +427,7 @@ fn begin(new: &New, json: bool) -> anyhow::Result<u8> {
         path,
         sdk,
         git,
+        wasm,
     } = new;
     if !is_name(name) {
         bail!(
@@ -442,13 +447,23 @@ fn begin(new: &New, json: bool) -> anyhow::Result<u8> {
         (None, Some(url)) => Sdk::Git(url.clone()),
         (None, None) => Sdk::Copy,
     };
-    let written = template::write(&folder, name, &sdk)?;
+    let code = if *wasm {
+        Code::Component
+    } else {
+        Code::Library
+    };
+    let written = template::write(&folder, name, code, &sdk)?;
     if json {
         paint::say_json(&written)?;
         return Ok(EXIT_DONE);
     }
     for file in &written {
         paint::say(file.display());
+    }
+    if *wasm && !cfg!(feature = "wasm") {
+        paint::remark(
+            "this program runs no `.wasm`: install it with `cargo install --path . --features wasm`",
+        );
     }
     let folder = folder.display().to_string();
     paint::say(format!(

@@ -16,6 +16,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 
 use super::frame::{self, BYTES_MAX, Frame, Kind, Order};
 use super::guest::Questions;
+use super::manifest::Code;
 use super::{Error, LIBRARY_BYTES_MAX, Plugin};
 use crate::config::host::Host;
 use crate::permit::{Action, Permit, Purpose};
@@ -36,11 +37,15 @@ const OPEN_FILES: u64 = 64;
 /// Bytes of addresses beside the memory that it may use: our own program, its library, stacks.
 const ADDRESSES_BESIDE: u64 = 256 << 20;
 
+/// Bytes of memory that compiling a component may take. The component itself is limited by its engine.
+const COMPILING_BYTES: u64 = 1 << 30;
+
 /// Questions that one call may ask.
 const QUESTIONS_MAX: usize = 200;
 
-/// Time until the library has to be loaded, on a machine that is busy.
+/// Time until a library has to be loaded, on a machine that is busy, and a component compiled.
 const LOADING: Duration = Duration::from_secs(15);
+const COMPILING: Duration = Duration::from_secs(30);
 
 /// Time that the process has to end by itself, and to be gone when it was killed.
 const ENDING: Duration = Duration::from_secs(2);
@@ -144,7 +149,7 @@ impl Errand<'_> {
             input: Box::new(input),
             output: Box::new(output),
             printed: tokio::spawn(printed(errors)),
-            deadline: Instant::now() + LOADING,
+            deadline: Instant::now() + self.loading(),
             seconds: None,
         };
         match talk.load(self.plugin, &self.order(own)).await {
@@ -157,8 +162,29 @@ impl Errand<'_> {
         }
     }
 
+    /// Time that it has until it is loaded.
+    fn loading(self) -> Duration {
+        match self.plugin.manifest.code() {
+            Code::Library => LOADING,
+            Code::Component => COMPILING,
+        }
+    }
+
+    /// Bytes of memory, and of addresses, that its process may have. A memory that grows is there twice while it moves.
+    fn space(self) -> (u64, u64) {
+        let memory = self.plugin.manifest.limits.memory_mb << 20;
+        match self.plugin.manifest.code() {
+            Code::Library => (memory, memory + ADDRESSES_BESIDE),
+            Code::Component => {
+                let memory = 2 * memory + COMPILING_BYTES;
+                (memory, memory + ADDRESSES_BESIDE)
+            }
+        }
+    }
+
     fn command(self, own: PathBuf) -> Command {
         let limits = self.plugin.manifest.limits;
+        let loading = self.loading().as_secs();
         let permissions = &self.plugin.manifest.permissions;
         let temporary = own.display().to_string();
         let variables = [("TMPDIR", temporary.as_str()), ("LANG", "C.UTF-8")];
@@ -176,8 +202,8 @@ impl Errand<'_> {
                 network: false,
                 required: true,
                 caps: Caps {
-                    cpu_seconds: Some(limits.seconds.saturating_add(LOADING.as_secs())),
-                    memory_bytes: Some(limits.memory_mb << 20),
+                    cpu_seconds: Some(limits.seconds.saturating_add(loading)),
+                    memory_bytes: Some(self.space().0),
                     processes: None,
                     file_bytes: Some(LIBRARY_BYTES_MAX),
                 },
@@ -189,14 +215,15 @@ impl Errand<'_> {
     }
 
     fn order(self, own: PathBuf) -> Order {
-        let permissions = &self.plugin.manifest.permissions;
-        let tree = || self.room.tree.clone();
-        let readable = permissions.reads().then(tree);
-        let writable = permissions.writes().then(tree);
+        let manifest = &self.plugin.manifest;
         Order {
-            readable: readable.into_iter().collect(),
-            writable: writable.into_iter().chain([own]).collect(),
-            address_bytes: (self.plugin.manifest.limits.memory_mb << 20) + ADDRESSES_BESIDE,
+            code: manifest.code(),
+            workspace: self.room.tree.clone(),
+            reads: manifest.permissions.reads(),
+            writes: manifest.permissions.writes(),
+            own,
+            memory_bytes: manifest.limits.memory_mb << 20,
+            address_bytes: self.space().1,
             open_files: OPEN_FILES,
         }
     }

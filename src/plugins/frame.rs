@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
+use super::manifest::Code;
+
 /// Bytes of a question, an answer, or a call.
 pub const BYTES_MAX: usize = 1 << 20;
 
@@ -18,13 +20,13 @@ pub const BYTES_MAX: usize = 1 << 20;
 pub enum Kind {
     /// What the process is to do, from us.
     Order,
-    /// The bytes of the library, from us.
+    /// The bytes of the library or the component, from us.
     Library,
     /// The call of a tool, from us.
     Call,
     /// What came of a question, from us.
     Told,
-    /// The library was loaded.
+    /// It was loaded.
     Ready,
     /// The plugin asks.
     Question,
@@ -57,11 +59,19 @@ pub struct Frame {
 /// What the process in which a plugin is loaded may do, from then on.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Order {
-    /// Folders that it may read.
-    pub readable: Vec<PathBuf>,
-    /// Folders that it may read and write.
-    pub writable: Vec<PathBuf>,
-    /// Bytes of addresses that it may have.
+    /// What the plugin is.
+    pub code: Code,
+    /// The copy of the workspace.
+    pub workspace: PathBuf,
+    /// Whether it may read there.
+    pub reads: bool,
+    /// Whether it may write there.
+    pub writes: bool,
+    /// The folder that it may read and write in any case.
+    pub own: PathBuf,
+    /// Bytes of memory that the plugin may have.
+    pub memory_bytes: u64,
+    /// Bytes of addresses that the process may have.
     pub address_bytes: u64,
     /// Files that it may have open.
     pub open_files: u64,

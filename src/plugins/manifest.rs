@@ -27,6 +27,10 @@ const TOLD_BYTES_MAX: usize = 4_096;
 const MEMORY_MB_MAX: u64 = 4_096;
 const SECONDS_MAX: u64 = 600;
 
+/// The endings of the files that plugins are in.
+const LIBRARY: &str = "so";
+const COMPONENT: &str = "wasm";
+
 /// The tool of a plugin that names none.
 const ONLY_TOOL: &str = "run";
 
@@ -43,7 +47,7 @@ pub struct Manifest {
     /// Who wrote it.
     #[serde(default)]
     pub author: String,
-    /// File name of its library.
+    /// File name of its library or component.
     pub entry_point: String,
     /// What it may do.
     #[serde(default)]
@@ -69,6 +73,26 @@ pub struct Permissions {
     /// Whether it may ask for command lines.
     #[serde(default)]
     pub shell: bool,
+}
+
+/// What the file that a manifest names is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A library of this machine's code.
+    Library,
+    /// A component of WebAssembly.
+    Component,
+}
+
+impl Code {
+    /// What it is, in words.
+    pub fn said(self) -> &'static str {
+        match self {
+            Self::Library => "a library of this machine's code",
+            Self::Component => "a component of WebAssembly",
+        }
+    }
 }
 
 /// A right to files.
@@ -180,6 +204,14 @@ impl ToolEntry {
 }
 
 impl Manifest {
+    /// What its file is, by the ending of the name.
+    pub fn code(&self) -> Code {
+        match Path::new(&self.entry_point).extension() {
+            Some(ending) if ending == COMPONENT => Code::Component,
+            _ => Code::Library,
+        }
+    }
+
     /// Reads a manifest. An error says what to write instead.
     pub fn parse(text: &str) -> Result<Self, String> {
         let document: Document = toml::from_str(text).map_err(|error| {
@@ -246,12 +278,17 @@ impl Manifest {
             );
         }
         match path.extension().and_then(|ending| ending.to_str()) {
-            Some("so") => Ok(()),
-            Some("wasm") => Err(
-                "plugin.entry_point: this program runs no `.wasm`; build a library `.so`"
+            Some(LIBRARY) => Ok(()),
+            Some(COMPONENT) if cfg!(feature = "wasm") => Ok(()),
+            Some(COMPONENT) => Err(
+                "plugin.entry_point: this program runs no `.wasm`; install it with `cargo install --path . --features \
+                 wasm`, or build a library `.so`"
                     .to_owned(),
             ),
-            _ => Err("plugin.entry_point: a library whose name ends with `.so`".to_owned()),
+            _ => Err(
+                "plugin.entry_point: a library whose name ends with `.so`, or a component that ends with `.wasm`"
+                    .to_owned(),
+            ),
         }
     }
 
@@ -393,6 +430,17 @@ shell = false
     }
 
     #[test]
+    fn a_component_is_run_by_the_program_that_has_the_engine_and_the_other_says_how_to_get_it() {
+        let text = VERBATIM.replace("libcustom_tool.so", "tool.wasm");
+        let read = Manifest::parse(&text);
+        assert_eq!(read.is_ok(), cfg!(feature = "wasm"));
+        match read {
+            Ok(manifest) => assert_eq!(manifest.code(), Code::Component),
+            Err(error) => assert!(error.contains("--features wasm"), "{error}"),
+        }
+    }
+
+    #[test]
     fn a_wrong_manifest_is_refused_with_what_to_write_instead() {
         let tool = "\n[[plugin.tools]]\nname = \"count\"\ndescription = \"Counts.\"\n";
         let parameter = "\n[[plugin.tools.parameters]]\nname = \"path\"\nkind = \"text\"\n";
@@ -421,8 +469,8 @@ shell = false
             ("\"read\", \"write\"", "\"all\"", "unknown variant `all`"),
             ("libcustom_tool.so", "../lib.so", "without folders"),
             ("libcustom_tool.so", "/lib/lib.so", "without folders"),
-            ("libcustom_tool.so", "tool.wasm", "runs no `.wasm`"),
             ("libcustom_tool.so", "tool.exe", "ends with `.so`"),
+            ("libcustom_tool.so", ".wasm", "ends with `.so`"),
             ("Custom tool description", &long, "at most 400"),
             (
                 "Custom tool description",

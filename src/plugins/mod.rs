@@ -1,10 +1,12 @@
-//! Tools that others wrote, in libraries of their own (spec: Plugin Architecture, Sandbox for untrusted code).
+//! Tools that others wrote, in libraries or components of their own (spec: Plugin Architecture, Sandbox for untrusted code).
 //!
-//! A plugin is a folder with a manifest and a library: `.agent/plugins/NAME/` of a project or `agent/plugins/NAME/` of the
+//! A plugin is a folder with a manifest and a library, or a component of WebAssembly: `.agent/plugins/NAME/` of a project or `agent/plugins/NAME/` of the
 //! user's settings. It counts once the user approved exactly these two files ([`pin`]). Each call starts a process of
 //! its own ([`host`]) that closes itself before it loads the library, in the copy of the workspace; [`conversation`] is
 //! our end of it, which believes nothing. [`guest`] makes its tools look like any other.
 
+#[cfg(all(target_os = "linux", feature = "wasm"))]
+mod component;
 pub mod conversation;
 pub mod frame;
 pub mod guest;
@@ -23,7 +25,7 @@ use sha2::{Digest, Sha256};
 
 use crate::config::file;
 use crate::config::host::Host;
-use manifest::Manifest;
+use manifest::{Code, Manifest};
 
 /// The hidden command word of our executable that loads a plugin.
 pub const HOST_COMMAND: &str = "__plugin-host";
@@ -35,7 +37,7 @@ const OF_USER: &str = "agent/plugins";
 /// The file that says what a plugin is.
 pub const MANIFEST: &str = "plugin.toml";
 
-/// Bytes that a library may have.
+/// Bytes that a library or a component may have.
 pub const LIBRARY_BYTES_MAX: u64 = 64 << 20;
 
 /// Plugins that one place may hold; more are not looked at.
@@ -137,9 +139,9 @@ pub struct Plugin {
     pub place: Place,
     /// What it says of itself.
     pub manifest: Manifest,
-    /// The bytes of its library.
+    /// The bytes of its library or component.
     pub library: Vec<u8>,
-    /// SHA-256 of its manifest and its library.
+    /// SHA-256 of its manifest and of these bytes.
     pub digest: String,
 }
 
@@ -185,7 +187,11 @@ impl Place {
     pub fn open(&self) -> Result<Plugin, Error> {
         let (manifest, text) = self.read_manifest()?;
         let library = self.read(&manifest.entry_point, LIBRARY_BYTES_MAX)?;
-        library::check(&library).map_err(|reason| Error::Library {
+        let checked = match manifest.code() {
+            Code::Library => library::check(&library),
+            Code::Component => Ok(()),
+        };
+        checked.map_err(|reason| Error::Library {
             name: self.name.clone(),
             file: manifest.entry_point.clone(),
             reason,

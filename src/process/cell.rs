@@ -1,8 +1,8 @@
 //! Closes this very process before code of a stranger is loaded into it (spec: Sandbox for untrusted code).
 //!
 //! The launcher has confined the process as it confines any child; this goes on from there, and can only take away. What
-//! is left is one thread that computes, reads the system's libraries, and reads and writes the given folders: no
-//! programs, no sockets, no threads, no signals to others, no capabilities.
+//! is left is one thread that computes, reads the system's libraries where it loads one, and reads and writes the given
+//! folders: no programs, no sockets, no threads, no signals to others, no capabilities.
 
 use std::path::PathBuf;
 
@@ -15,9 +15,20 @@ use rustix::thread::{CapabilitySet, CapabilitySets};
 
 use super::filter;
 
+/// What is loaded into a process that was closed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Holds {
+    /// A library of this machine's code: it may load others of the system.
+    Library,
+    /// Code that is interpreted: no byte is run that is not in this program already.
+    Interpreted,
+}
+
 /// What the rest of this process may do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cell {
+    /// What is loaded into it.
+    pub holds: Holds,
     /// Folders and files that it may read, beside the libraries of the system.
     pub readable: Vec<PathBuf>,
     /// Folders that it may read and write.
@@ -61,7 +72,10 @@ pub fn close(cell: &Cell) -> Result<(), String> {
     };
     rustix::thread::set_capabilities(None, none)
         .map_err(|error| format!("capabilities cannot be given up: {error}"))?;
-    filter::leave_only(filter::of_a_library())
+    filter::leave_only(match cell.holds {
+        Holds::Library => filter::of_a_library(),
+        Holds::Interpreted => filter::of_an_interpreter(),
+    })
 }
 
 fn limit(what: &str, resource: Resource, wanted: u64) -> Result<(), String> {
@@ -88,7 +102,8 @@ fn files(cell: &Cell) -> Result<(), String> {
             .handle_access(all)?
             .scope(Scope::Signal | Scope::AbstractUnixSocket)?
             .create()?;
-        let system = SYSTEM.iter().map(|path| (PathBuf::from(path), library));
+        let system = SYSTEM.iter().filter(|_| cell.holds == Holds::Library);
+        let system = system.map(|path| (PathBuf::from(path), library));
         let readable = cell.readable.iter().map(|path| (path.clone(), read));
         // Nothing that it writes can be started. Its own code may map what it wrote as code; it stays in here as well.
         let writing = all & !AccessFs::Execute & !AccessFs::MakeChar & !AccessFs::MakeBlock;

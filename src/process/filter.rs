@@ -168,6 +168,19 @@ pub(super) fn of_a_library() -> Rules {
     rules
 }
 
+/// What one thread needs that interprets, and reads and writes files: memory that is run is not among it.
+pub(super) fn of_an_interpreter() -> Rules {
+    let mut rules = of_a_library();
+    for (call, conditions) in &mut rules {
+        if [libc::SYS_mmap, libc::SYS_mprotect].contains(call) {
+            conditions.push(vec![(2, SeccompCmpOp::MaskedEq(RUN), 0)]);
+        }
+    }
+    // With it the way to a file ends in its folder, whatever links are on it.
+    rules.push((libc::SYS_openat2, Vec::new()));
+    rules
+}
+
 /// Calls that are allowed whatever their arguments. Those that change modes, owners and times are not among them: Landlock
 /// does not guard these.
 const COMPUTING: [i64; 77] = [
@@ -276,6 +289,9 @@ const EARLIER: [i64; 18] = [
 /// Calls of the same kind under which older libraries know them: there are none.
 #[cfg(not(target_arch = "x86_64"))]
 const EARLIER: [i64; 1] = [libc::SYS_writev];
+
+/// The bit of a piece of memory that says that it may be run.
+const RUN: u64 = 4;
 
 /// Commands of `fcntl`: copies, flags and locks, and nothing that has signals sent.
 const FCNTL: [u64; 12] = [0, 1, 2, 3, 4, 5, 6, 7, 36, 37, 38, 1030];

@@ -41,6 +41,7 @@ pub(super) async fn sandbox(host: &Host) -> Vec<Finding> {
             network(ability),
             world(ability),
             filter(ability),
+            plugins(),
         ],
         Err(reason) => vec![
             Finding::new(
@@ -120,6 +121,16 @@ fn world(ability: Ability) -> Finding {
         "a program that leaves its group may outlive the tool that ran it, confined as it is; allow user namespaces to \
          change that",
     )
+}
+
+/// What kinds of plugins this program runs.
+fn plugins() -> Finding {
+    let said = if cfg!(feature = "wasm") {
+        "libraries (`.so`) and components of WebAssembly (`.wasm`)"
+    } else {
+        "libraries (`.so`); with `cargo install --path . --features wasm` components of WebAssembly (`.wasm`) too"
+    };
+    Finding::new(Standing::Good, "plugins", said)
 }
 
 fn filter(ability: Ability) -> Finding {

@@ -71,13 +71,18 @@ impl Host for Way {
         }
         // SAFETY: the host's answer holds until the next question, and it is read before that.
         let told = unsafe { std::slice::from_raw_parts(answer.pointer, answer.length) };
-        match serde_json::from_slice(told) {
-            Ok(Told::Solved(solved)) => Ok(solved),
-            Ok(Told::Refused(reason)) => Err(Error(reason)),
-            Err(error) => Err(Error::new(format!(
-                "the host's answer cannot be read: {error}"
-            ))),
-        }
+        solved(told)
+    }
+}
+
+/// What a host said to a question.
+pub(crate) fn solved(told: &[u8]) -> Result<Solved, Error> {
+    match serde_json::from_slice(told) {
+        Ok(Told::Solved(solved)) => Ok(solved),
+        Ok(Told::Refused(reason)) => Err(Error(reason)),
+        Err(error) => Err(Error::new(format!(
+            "the host's answer cannot be read: {error}"
+        ))),
     }
 }
 
@@ -130,10 +135,14 @@ pub unsafe fn free(pointer: *mut u8, length: usize) {
 
 /// Answers a request, which is JSON, with one of the tools.
 pub(crate) fn reply(tools: &[Tool], request: &[u8], host: &mut dyn Host) -> Reply {
-    let call: Call = match serde_json::from_slice(request) {
-        Ok(call) => call,
-        Err(error) => return Reply::Error(format!("the call cannot be read: {error}")),
-    };
+    match serde_json::from_slice(request) {
+        Ok(call) => carry_out(tools, call, host),
+        Err(error) => Reply::Error(format!("the call cannot be read: {error}")),
+    }
+}
+
+/// Carries a call out with one of the tools.
+pub(crate) fn carry_out(tools: &[Tool], call: Call, host: &mut dyn Host) -> Reply {
     let Some(tool) = tools.iter().find(|tool| tool.name == call.tool) else {
         return Reply::Error(format!(
             "the library has no tool `{}`; name it with `tool!`",

@@ -5,6 +5,8 @@
 //! [`testing`] calls a tool in the process of a test.
 
 pub mod abi;
+#[cfg(target_family = "wasm")]
+pub mod component;
 pub mod testing;
 pub mod wire;
 
@@ -127,13 +129,89 @@ macro_rules! tool {
     };
 }
 
-/// Makes the library's C interface of these tools, and the list `TOOLS` for tests. Once in a library.
+/// Makes the library's interface of these tools, and the list `TOOLS` for tests. Once in a library. Built for WebAssembly,
+/// it is the interface of a component, and otherwise that of C.
 #[macro_export]
 macro_rules! export {
     ($($tool:expr),+ $(,)?) => {
         /// The tools of this plugin.
         pub static TOOLS: &[$crate::Tool] = &[$($tool),+];
 
+        #[cfg(target_family = "wasm")]
+        $crate::export_component!();
+
+        #[cfg(not(target_family = "wasm"))]
+        $crate::export_library!();
+    };
+}
+
+/// Makes the interface of a component of the tools in `TOOLS`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_component {
+    () => {
+        #[used]
+        #[unsafe(link_section = "component-type:meliora:plugin@1.0.0:plugin:encoded world")]
+        static COMPONENT_TYPE: [u8; $crate::component::TYPE.len()] = *$crate::component::TYPE;
+
+        /// Calls a tool.
+        ///
+        /// # Safety
+        ///
+        /// The host gives texts that it had made for this.
+        #[unsafe(export_name = "call")]
+        pub unsafe extern "C" fn meliora_call(
+            tool: *mut u8,
+            tool_length: usize,
+            arguments: *mut u8,
+            arguments_length: usize,
+        ) -> *mut $crate::component::Answered {
+            let tool = $crate::component::Text {
+                pointer: tool,
+                length: tool_length,
+            };
+            let arguments = $crate::component::Text {
+                pointer: arguments,
+                length: arguments_length,
+            };
+            // SAFETY: what the host gives goes on as it came.
+            unsafe { $crate::component::answer(TOOLS, tool, arguments) }
+        }
+
+        /// Takes the memory of an answer back.
+        ///
+        /// # Safety
+        ///
+        /// The host gives an answer of this component, once.
+        #[unsafe(export_name = "cabi_post_call")]
+        pub unsafe extern "C" fn meliora_called(answered: *mut $crate::component::Answered) {
+            // SAFETY: what the host gives goes on as it came.
+            unsafe { $crate::component::free(answered) }
+        }
+
+        /// Makes memory for what the host gives.
+        ///
+        /// # Safety
+        ///
+        /// The host gives memory that was made here, or none.
+        #[unsafe(export_name = "cabi_realloc")]
+        pub unsafe extern "C" fn meliora_allocate(
+            old: *mut u8,
+            old_bytes: usize,
+            align: usize,
+            bytes: usize,
+        ) -> *mut u8 {
+            // SAFETY: what the host gives goes on as it came.
+            unsafe { $crate::component::allocate(old, old_bytes, align, bytes) }
+        }
+    };
+}
+
+/// Makes the C interface of the tools in `TOOLS`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! export_library {
+    () => {
         /// The version of the interface that this library speaks.
         #[unsafe(no_mangle)]
         pub extern "C" fn meliora_plugin_abi_version() -> u32 {

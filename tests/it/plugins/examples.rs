@@ -134,7 +134,7 @@ fn served() -> u16 {
 }
 
 /// Our program in the scene.
-fn meliora(scene: &Scene, folder: &Path, arguments: &[&str]) -> Output {
+pub(super) fn meliora(scene: &Scene, folder: &Path, arguments: &[&str]) -> Output {
     let mut command = Command::new(env!("CARGO_BIN_EXE_meliora"));
     command.args(arguments).current_dir(folder);
     command.env_clear().envs(&scene.services.host.environment);
@@ -142,7 +142,7 @@ fn meliora(scene: &Scene, folder: &Path, arguments: &[&str]) -> Output {
     command.output().expect("our program starts")
 }
 
-fn said(output: &Output) -> String {
+pub(super) fn said(output: &Output) -> String {
     let both = [output.stdout.as_slice(), output.stderr.as_slice()].concat();
     String::from_utf8_lossy(&both).into_owned()
 }
@@ -243,4 +243,35 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
     assert!(said(&told).contains("plugin line-count"), "{}", said(&told));
     let missing = run(&["plugin", "show", "nothing"]);
     assert!(said(&missing).contains("there is no plugin `nothing`"));
+}
+
+#[test]
+fn a_new_component_has_the_same_code_and_says_how_it_is_built() {
+    let scene = Scene::new(&[], Config::default());
+    let begin = |name: &str, more: &[&str]| {
+        let arguments = [&["plugin", "new", name], more].concat();
+        let begun = meliora(&scene, &scene.base, &arguments);
+        assert!(begun.status.success(), "{}", said(&begun));
+        said(&begun)
+    };
+    begin("line-count", &["--path", "library"]);
+    let told = begin("line-count", &["--path", "component", "--wasm"]);
+    assert_eq!(
+        told.contains("--features wasm"),
+        !cfg!(feature = "wasm"),
+        "{told}"
+    );
+    let read = |path: &str| std::fs::read_to_string(scene.base.join(path)).expect("readable");
+    for same in ["src/lib.rs", "Cargo.toml", "meliora-sdk/src/component.rs"] {
+        assert_eq!(
+            read(&format!("library/{same}")),
+            read(&format!("component/{same}"))
+        );
+    }
+    let entry = "entry_point = \"line_count.wasm\"";
+    assert!(read("component/plugin.toml").contains(entry));
+    assert!(read("component/README.md").contains("--target wasm32-wasip2"));
+    assert!(!read("library/README.md").contains("wasm32-wasip2"));
+    let interface = std::fs::read(scene.base.join("component/meliora-sdk/wit/plugin.bin"));
+    assert!(interface.expect("readable").starts_with(b"\0asm"));
 }

@@ -1,6 +1,8 @@
-//! Plugins: two that ship with the SDK and one that the template makes, built and called; and a zoo of hostile ones.
+//! Plugins: two that ship with the SDK and one that the template makes, built and called; and zoos of hostile ones.
 
 mod examples;
+#[cfg(feature = "wasm")]
+mod wasm;
 mod zoo;
 
 use std::ops::{Deref, DerefMut};

@@ -51,7 +51,7 @@ const TOOLS: [&str; 31] = [
 ];
 
 /// The manifests allow sixteen tools: a scene says which it wants.
-fn manifest(name: &str, permissions: &str, tools: &[&str]) -> String {
+pub(super) fn manifest(name: &str, permissions: &str, tools: &[&str]) -> String {
     let mut text = format!(
         "[plugin]\nname = \"{name}\"\nversion = \"1\"\ndescription = \"A zoo\"\nentry_point = \"libzoo.so\"\n\
          [plugin.permissions]\n{permissions}\n[plugin.limits]\nmemory_mb = 64\nseconds = 5\n"
@@ -92,6 +92,18 @@ fn build(scene: &Scene, flags: &[&str]) -> PathBuf {
 
 /// A project with the zoo, approved, in one plugin for each sixteen tools.
 fn zoo(permissions: &str, flags: &[&str], config: Config) -> Scene {
+    let scene = tempting(config);
+    let library = build(&scene, flags);
+    for (number, tools) in TOOLS.chunks(16).enumerate() {
+        let name = format!("zoo{number}");
+        scene.install(&name, &manifest(&name, permissions, tools), &library);
+        scene.approve(&name);
+    }
+    scene
+}
+
+/// A project, and beside it what nobody but the user may read.
+pub(super) fn tempting(config: Config) -> Scene {
     let scene = Scene::new(
         &[("a.txt", "as it was\n"), ("kept/a.txt", "kept\n")],
         config,
@@ -106,12 +118,6 @@ fn zoo(permissions: &str, flags: &[&str], config: Config) -> Scene {
         std::fs::write(&path, text).expect("written");
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).expect("set");
     }
-    let library = build(&scene, flags);
-    for (number, tools) in TOOLS.chunks(16).enumerate() {
-        let name = format!("zoo{number}");
-        scene.install(&name, &manifest(&name, permissions, tools), &library);
-        scene.approve(&name);
-    }
     scene
 }
 
@@ -122,7 +128,7 @@ fn full(tool: &str) -> String {
 }
 
 /// What is outside of the copy is as it was.
-fn assert_untouched(scene: &Scene) {
+pub(super) fn assert_untouched(scene: &Scene) {
     let read = |path: &str| std::fs::read_to_string(scene.base.join(path)).unwrap_or_default();
     assert!(!scene.base.join("outside.txt").exists());
     assert_eq!(read("work/a.txt"), "as it was\n");
