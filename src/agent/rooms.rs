@@ -13,10 +13,26 @@ const VARIABLES_BYTES_MAX: u64 = 256_000;
 
 /// The room of one that builds in the shadow.
 pub(super) fn room(config: &Config, shadow: &Shadow, builder: Builder) -> Room {
+    let workspace = shadow.workspace();
+    let own = shadow.furnish(builder).unwrap_or_else(|error| {
+        tracing::warn!(%error, "programs of a proof have no home");
+        shadow.scratch().join("own")
+    });
+    let mut readable = shadow.neighbours().to_vec();
+    readable.extend(
+        config
+            .proof
+            .readable
+            .iter()
+            .map(|path| workspace.join(path)),
+    );
+    readable.push(workspace.to_owned());
     Room {
         tree: shadow.tree().to_owned(),
         scratch: shadow.scratch(),
+        own,
         writable: shadow.writable(builder),
+        readable,
         secrets: shadow.secrets().to_vec(),
         confined: !config.proof.unconfined,
         local_sockets: config.proof.local_sockets,

@@ -39,7 +39,7 @@ impl std::fmt::Debug for Host {
 }
 
 /// What of the home folder no code of a project may read.
-const HIDDEN_OF_HOME: [&str; 27] = [
+const HIDDEN_OF_HOME: [&str; 33] = [
     ".local/state/meliora",
     ".config/agent",
     ".ssh",
@@ -58,6 +58,12 @@ const HIDDEN_OF_HOME: [&str; 27] = [
     ".npmrc",
     ".pypirc",
     ".gem/credentials",
+    ".bundle/config",
+    ".gradle/gradle.properties",
+    ".hex/hex.config",
+    ".m2/settings-security.xml",
+    ".m2/settings.xml",
+    ".nuget/NuGet",
     ".bash_history",
     ".netrc",
     ".pgpass",

@@ -27,6 +27,7 @@ pub mod wire;
 pub mod writing;
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -362,6 +363,9 @@ pub struct Proof {
     /// Whether project code may make local (Unix) sockets in proofs and tools. It can then also reach those of other
     /// programs that cannot be told from its own, for example an agent of keys or a container engine.
     pub local_sockets: bool,
+    /// Folders and files outside the workspace that project code may read in proofs and tools, beside the system,
+    /// toolchains and the projects that the workspace's manifests name; relative ones are relative to the workspace.
+    pub readable: Vec<PathBuf>,
     /// Seconds without work after which the second language server is ended.
     pub idle_timeout: u64,
 }
@@ -375,6 +379,7 @@ impl Default for Proof {
             test_timeout: 600,
             unconfined: false,
             local_sockets: false,
+            readable: Vec::new(),
             idle_timeout: 300,
         }
     }

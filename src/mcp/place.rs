@@ -129,6 +129,7 @@ impl Place {
             caps: CAPS,
             world: true,
             local_sockets: false,
+            temporary: None,
         }
     }
 

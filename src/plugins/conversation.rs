@@ -209,6 +209,7 @@ impl Errand<'_> {
                 },
                 world: true,
                 local_sockets: false,
+                temporary: None,
             }),
             launcher: self.host.executable.clone(),
         }

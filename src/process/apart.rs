@@ -29,6 +29,10 @@ pub(super) struct Apart {
     pub(super) memory: bool,
     /// No known socket of another program can be reached by its path.
     pub(super) sockets: bool,
+    /// A folder in the place of `/tmp`.
+    pub(super) temporary: bool,
+    /// Terminals.
+    pub(super) terminals: bool,
 }
 
 /// What is wanted.
@@ -42,6 +46,8 @@ pub(super) struct Wanted<'order> {
     pub(super) cover: bool,
     /// Folders that can be changed, and in which sockets stay as they are.
     pub(super) own: &'order [PathBuf],
+    /// The folder for the place of `/tmp`; without it terminals stay those of everybody, out of reach.
+    pub(super) temporary: Option<&'order Path>,
 }
 
 /// Leaves for worlds of its own, as far as the machine allows. This process must have no other thread. An error means
@@ -74,6 +80,10 @@ pub(super) fn leave(wanted: Wanted<'_>) -> Result<Apart, String> {
         apart.sockets = sockets.is_some_and(|sockets| cover(&sockets).is_ok());
         apart.files = view::freeze(wanted.own).is_ok();
         apart.memory = view::empty_shared_memory().is_ok();
+        if let Some(folder) = wanted.temporary.filter(|_| apart.processes) {
+            apart.temporary = view::replace_temporary(folder).is_ok();
+            apart.terminals = view::own_terminals().is_ok();
+        }
     }
     if apart.network {
         // Tests that talk to themselves need a loopback interface; without one they fail, but nothing gets out.

@@ -77,6 +77,10 @@ pub struct Confinement {
     /// was renamed after it was made, or belongs to a container, stays in its reach.
     #[serde(default)]
     pub local_sockets: bool,
+    /// The folder that it finds as `/tmp`, where it has processes and mounts of its own; then it has terminals of its own
+    /// as well.
+    #[serde(default)]
+    pub temporary: Option<PathBuf>,
 }
 
 /// What was done for a child before its launcher was started again as the first process of a namespace.
@@ -92,6 +96,12 @@ pub struct Done {
     pub memory: bool,
     /// Known sockets of other programs are covered.
     pub sockets: bool,
+    /// It has a folder of its own in the place of `/tmp`.
+    #[serde(default)]
+    pub temporary: bool,
+    /// It has terminals of its own.
+    #[serde(default)]
+    pub terminals: bool,
 }
 
 /// What a child and each process that it starts may use up; `None`: as much as the user may.
@@ -157,6 +167,7 @@ mod linux {
             world: true,
             cover: false,
             own: &[],
+            temporary: None,
         })
         .unwrap_or_default();
         let confinement = Confinement {
@@ -168,6 +179,7 @@ mod linux {
             caps: Caps::default(),
             world: false,
             local_sockets: false,
+            temporary: None,
         };
         let everything = Allowed {
             internet: true,
@@ -213,6 +225,7 @@ mod linux {
             world: order.confinement.world,
             cover: order.confinement.local_sockets,
             own: &order.confinement.writable,
+            temporary: order.confinement.temporary.as_deref(),
         })?;
         order.done = Done {
             is_second: apart.processes,
@@ -220,6 +233,8 @@ mod linux {
             files: apart.files,
             memory: apart.memory,
             sockets: apart.sockets,
+            temporary: apart.temporary,
+            terminals: apart.terminals,
         };
         if apart.processes {
             return second_stage(order, &command);
@@ -376,9 +391,15 @@ mod linux {
             // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
             // hidden can be listed, as the folders above it have to be.
             let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
-            let memory = done.memory.then(|| Path::new(view::SHARED_MEMORY));
+            let own = [
+                (done.memory, view::SHARED_MEMORY),
+                (done.temporary, view::TEMPORARY),
+                (done.terminals, view::TERMINALS),
+                (done.terminals, view::TERMINAL_MAKER),
+            ];
+            let own = own.into_iter().filter(|(is_own, _)| *is_own);
             let writable = confinement.writable.iter().map(PathBuf::as_path);
-            let writable = writable.chain(memory);
+            let writable = writable.chain(own.map(|(_, path)| Path::new(path)));
             let grants = std::iter::once((Path::new("/"), AccessFs::ReadDir.into()))
                 .chain(readable.iter().map(|path| (path.as_path(), read)))
                 .chain(devices.into_iter().chain(writable).map(|path| (path, all)));

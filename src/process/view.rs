@@ -14,6 +14,16 @@ use nix::mount::{MsFlags, mount};
 /// Where programs share memory by name: locks and queues of processes are there.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
 
+/// Where programs put temporary files without asking anybody.
+pub(super) const TEMPORARY: &str = "/tmp";
+
+/// Where terminals are, and what makes them.
+pub(super) const TERMINALS: &str = "/dev/pts";
+pub(super) const TERMINAL_MAKER: &str = "/dev/ptmx";
+
+/// Who may use terminals: those of this very mount are nobody's else.
+const TERMINALS_OPTIONS: &str = "newinstance,ptmxmode=0666,mode=0600";
+
 /// Its size, and who may use it.
 const SHARED_MEMORY_OPTIONS: &str = "size=512m,mode=1777";
 
@@ -87,6 +97,26 @@ pub(super) fn empty_shared_memory() -> nix::Result<()> {
         flags,
         Some(SHARED_MEMORY_OPTIONS),
     )
+}
+
+/// Lays a folder over the one for temporary files.
+pub(super) fn replace_temporary(folder: &Path) -> nix::Result<()> {
+    let nothing = None::<&Path>;
+    mount(Some(folder), TEMPORARY, nothing, MsFlags::MS_BIND, nothing)
+}
+
+/// Mounts terminals that nobody else has: none of another program can be opened, and none of these by another.
+pub(super) fn own_terminals() -> nix::Result<()> {
+    let kind = Some("devpts");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC;
+    mount(kind, TERMINALS, kind, flags, Some(TERMINALS_OPTIONS))?;
+    let maker = Path::new(TERMINAL_MAKER);
+    if maker.is_symlink() {
+        return Ok(());
+    }
+    let nothing = None::<&Path>;
+    let own = Some("/dev/pts/ptmx");
+    mount(own, maker, nothing, MsFlags::MS_BIND, nothing)
 }
 
 fn mounted(line: &[u8]) -> Option<Mounted> {

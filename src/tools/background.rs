@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::job::{Job, Ran};
+use super::reach;
 use super::{Change, Context, Error, Output};
 use crate::process::Watch;
 use crate::text::edit::{EditSet, Merge, merge};
@@ -281,6 +282,9 @@ fn collected(ran: Ran, began_with: &EditSet, staging: &Staging) -> (Value, Vec<C
     facts.insert("exit_code".to_owned(), json!(ran.finished.code));
     if ran.finished.timed_out {
         facts.insert("timed_out".to_owned(), true.into());
+    }
+    if let Some(hint) = reach::hint(&ran.finished) {
+        facts.insert("hint".to_owned(), hint.into());
     }
     let (mut kept, mut conflicts) = (Vec::new(), Vec::new());
     for change in ran.changes {

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::job::Job;
+use super::reach;
 use crate::config::host::Host;
 use crate::permit::{Action, Purpose};
 use crate::process::launch::{Caps, Confinement};
@@ -52,6 +53,17 @@ const NOWHERE: &str = "http://127.0.0.1:9";
 /// Where projects keep programs of their own.
 const OWN_PROGRAMS: [&str; 3] = ["node_modules/.bin", ".venv/bin", "venv/bin"];
 
+/// The folder of temporary files that programs name without asking anybody.
+const TEMPORARY: &str = "/tmp";
+
+/// Variables that name a folder in the home, and which.
+const OF_A_HOME: [(&str, &str); 4] = [
+    ("XDG_CACHE_HOME", ".cache"),
+    ("XDG_CONFIG_HOME", ".config"),
+    ("XDG_DATA_HOME", ".local/share"),
+    ("XDG_STATE_HOME", ".local/state"),
+];
+
 /// The folders of one proof.
 #[derive(Debug, Clone)]
 pub struct Room {
@@ -59,8 +71,13 @@ pub struct Room {
     pub tree: PathBuf,
     /// Folder for temporary files.
     pub scratch: PathBuf,
+    /// Folder that stands for what every user has: a home, a place for temporary files by its usual name, and one for
+    /// what lives as long as a session. In it are [`OWN`].
+    pub own: PathBuf,
     /// Everything that children may write.
     pub writable: Vec<PathBuf>,
+    /// What they may read beside that, the system and toolchains.
+    pub readable: Vec<PathBuf>,
     /// What they may not read besides what nobody may: files of the workspace that may hold secrets.
     pub secrets: Vec<PathBuf>,
     /// Whether children must not start where they cannot be confined.
@@ -71,9 +88,14 @@ pub struct Room {
     pub variables: BTreeMap<String, String>,
 }
 
+/// What is in the folder that stands for a user: its home, its temporary files, what lives as long as a session.
+pub const OWN: [&str; 3] = ["home", "tmp", "run"];
+
 impl Room {
     /// A command that runs in this room.
     pub fn command(&self, host: &Host, program: PathBuf, arguments: &[&str]) -> Command {
+        let readable = self.readable(host);
+        let temporary = self.temporary(host, &readable);
         Command {
             program,
             arguments: arguments
@@ -84,13 +106,14 @@ impl Room {
             environment: Environment::Only(self.environment(host)),
             confinement: Some(Confinement {
                 writable: self.writable.clone(),
-                readable: None,
+                readable: Some(readable),
                 hidden: self.hidden(host),
                 network: false,
                 required: self.confined,
                 caps: Caps::default(),
                 world: false,
                 local_sockets: self.local_sockets,
+                temporary,
             }),
             launcher: host.executable.clone(),
         }
@@ -98,8 +121,22 @@ impl Room {
 
     /// What nothing in this room may read.
     pub fn hidden(&self, host: &Host) -> Vec<PathBuf> {
-        let everywhere = host.hidden().into_iter();
+        let everywhere = host.hidden().into_iter().chain(reach::hidden(host));
         everywhere.chain(self.secrets.clone()).collect()
+    }
+
+    /// What everything in this room may read, beside what it may write.
+    fn readable(&self, host: &Host) -> Vec<PathBuf> {
+        let of_machine = reach::readable(host).into_iter();
+        of_machine.chain(self.readable.clone()).collect()
+    }
+
+    /// What stands for the folder of temporary files, unless something that is needed is in the real one.
+    fn temporary(&self, host: &Host, readable: &[PathBuf]) -> Option<PathBuf> {
+        let needed = self.writable.iter().chain(readable);
+        let mut needed = needed.chain([&self.tree, &self.own, &host.executable]);
+        let is_free = !needed.any(|path| path.starts_with(TEMPORARY));
+        is_free.then(|| self.own.join("tmp"))
     }
 
     /// Runs a job that was judged before. `policy` says what never runs, whoever asks.
@@ -154,6 +191,15 @@ impl Room {
             .filter(|(name, _)| is_passed_on(name))
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect();
+        environment.extend(reach::variables(host));
+        let home = self.own.join("home");
+        environment.insert("HOME".to_owned(), home.display().to_string());
+        for (name, folder) in OF_A_HOME {
+            let folder = home.join(folder).display().to_string();
+            environment.insert(name.to_owned(), folder);
+        }
+        let session = self.own.join("run").display().to_string();
+        environment.insert("XDG_RUNTIME_DIR".to_owned(), session);
         let mut set =
             |name: &str, value: &str| environment.insert(name.to_owned(), value.to_owned());
         set("CARGO_NET_OFFLINE", "true");
@@ -250,7 +296,9 @@ mod tests {
         let room = Room {
             tree: "/c/tree".into(),
             scratch: "/c/scratch".into(),
+            own: "/c/own".into(),
             writable: vec!["/c".into()],
+            readable: Vec::new(),
             secrets: Vec::new(),
             confined: true,
             local_sockets: false,
@@ -259,6 +307,7 @@ mod tests {
         let seen = room.environment(&host);
         assert_eq!(seen.get("PATH").map(String::as_str), Some("/usr/bin"));
         assert_eq!(seen.get("LC_ALL").map(String::as_str), Some("C"));
+        assert_eq!(seen.get("HOME").map(String::as_str), Some("/c/own/home"));
         for hidden in [
             "OPENAI_API_KEY",
             "CARGO_BUILD_TOKEN",

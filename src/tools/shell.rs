@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use super::arguments::{flag, number, text};
 use super::fs::parameter;
 use super::job::{Job, Ran, Traces};
+use super::reach;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::{Action, Purpose};
 use crate::process::launch::Caps;
@@ -147,6 +148,9 @@ fn told(ran: Ran, seconds: usize) -> Output {
         if finished.timed_out {
             let said = format!("it was ended after {seconds} s");
             facts.insert("timed_out".to_owned(), said.into());
+        }
+        if let Some(hint) = reach::hint(finished) {
+            facts.insert("hint".to_owned(), hint.into());
         }
         if !ran.changes.is_empty() {
             let paths = ran.changes.iter().map(|change| &change.path);

@@ -175,6 +175,7 @@ fn sandbox(rounds: usize) {
         },
         world,
         local_sockets: false,
+        temporary: None,
     };
     let bubble = "--ro-bind / / --unshare-all --die-with-parent /usr/bin/true";
     let ways = [

@@ -128,6 +128,76 @@ async fn modes_owners_and_times_outside_stay_as_they_are() {
     assert_eq!(outside.map(state), before, "{ran:?}");
 }
 
+/// Tests as they are written everywhere: in the home, in `/tmp`, with a terminal.
+const TESTS: [(&str, &str); 3] = [
+    (
+        "Cargo.toml",
+        "[package]\nname = \"a\"\nedition = \"2021\"\n",
+    ),
+    (
+        "src/lib.rs",
+        "#[test]\nfn writes() {\n    let home = std::env::var(\"HOME\").unwrap();\n    \
+         std::fs::write(home + \"/cargo-mark\", \"a\").unwrap();\n    \
+         std::fs::write(\"/tmp/meliora-cargo-mark\", \"a\").unwrap();\n}\n",
+    ),
+    (
+        "test_usual.py",
+        "import os, pathlib, pty, unittest\n\n\nclass Usual(unittest.TestCase):\n    def test_usual(self):\n        \
+         (pathlib.Path.home() / 'python-mark').write_text('b')\n        \
+         cache = pathlib.Path(os.environ['XDG_CACHE_HOME'])\n        cache.mkdir(parents=True, exist_ok=True)\n        \
+         (cache / 'mark').write_text('b')\n        \
+         pathlib.Path('/tmp/meliora-python-mark').write_text('b')\n        \
+         mine, other = pty.openpty()\n        os.write(other, b'c')\n        self.assertEqual(os.read(mine, 1), b'c')\n        \
+         self.assertEqual(len(os.listdir('/dev/pts')), 2)\n",
+    ),
+];
+
+#[tokio::test]
+async fn tests_have_a_home_temporary_files_and_terminals_of_their_own() {
+    // Where `/tmp` is not what holds the copy.
+    let mut scene = Scene::in_place(Path::new("/var/tmp"), Config::default(), &TESTS);
+    let lines = [
+        "cargo test --offline --quiet 2>&1",
+        "python3 -m unittest test_usual 2>&1",
+        // What one run left in them is not there for the next.
+        "test -z \"$(ls -A ~ /tmp | grep mark)\"",
+    ];
+    for line in lines {
+        let ran = scene.shell(line).await;
+        assert!(ran.finished.success(), "{line}: {ran:?}");
+    }
+    for path in ["/tmp/meliora-cargo-mark", "/tmp/meliora-python-mark"] {
+        assert!(!Path::new(path).exists(), "{path}");
+    }
+    let home = std::fs::read_dir(scene.base.join("home")).expect("readable");
+    let marks = home
+        .flatten()
+        .filter(|entry| entry.file_name().to_string_lossy().contains("mark"));
+    assert_eq!(marks.count(), 0);
+}
+
+#[tokio::test]
+async fn folders_of_the_user_are_read_where_that_was_set_and_nowhere_else() {
+    let folder = tempfile::TempDir::new_in("/var/tmp").expect("a temporary folder");
+    let letters = folder.path().canonicalize().expect("it exists");
+    std::fs::write(letters.join("letter.txt"), "Dear Ann").expect("written");
+    let line = format!("cat {}/letter.txt", letters.display());
+    let mut scene = Scene::new(&[]);
+    let ran = scene.shell(&line).await;
+    assert!(
+        !ran.finished.success() && stdout(&ran).is_empty(),
+        "{ran:?}"
+    );
+
+    let mut config = Config::default();
+    config.proof.readable = vec![letters];
+    let mut scene = Scene::with(config, &[]);
+    let ran = scene.shell(&line).await;
+    assert_eq!(stdout(&ran), "Dear Ann", "{ran:?}");
+    let ran = scene.shell(&line.replace("cat ", "touch ")).await;
+    assert!(!ran.finished.success(), "{ran:?}");
+}
+
 /// Makes everything in the build folders look newer than any text to come.
 const FORGE: &str = "find $CARGO_TARGET_DIR/.. -exec touch -h -d 2100-01-01 {} + 2>/dev/null";
 
@@ -179,6 +249,7 @@ fn what_was_open_when_a_program_is_confined_is_closed() {
             caps: Caps::default(),
             world: true,
             local_sockets: false,
+            temporary: None,
         },
         done: Done::default(),
     };
@@ -290,6 +361,7 @@ async fn a_confined_program_starts_soon() {
         },
         world,
         local_sockets: false,
+        temporary: None,
     };
     let with_network = Confinement {
         network: true,

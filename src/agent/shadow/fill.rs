@@ -9,7 +9,7 @@ use std::time::{Instant, SystemTime};
 use super::manifest::{Manifest, Record, Stamp};
 use super::place::{self, Freshness};
 use super::scan::{self, LARGE_BYTES, Scan, Wanted};
-use super::{Error, Shadow, SyncReport, files, surroundings};
+use super::{Error, Shadow, SyncReport, files, neighbours, surroundings};
 use crate::safety::paths::may_hold_secrets;
 use crate::vcs::Tracked;
 
@@ -58,6 +58,8 @@ pub(super) fn sync(
         .map_err(|source| files("mirror what lies around", &shadow.workspace, source))?;
     shadow.secrets = originals(&shadow.workspace, &scan.secrets);
     shadow.secrets.extend(left_out.secrets);
+    let own = scan.wanted.keys().map(PathBuf::as_path);
+    shadow.neighbours = neighbours::of(&shadow.workspace, own, &shadow.home);
     for folder in left_out.crowded {
         let reason = "too many entries to mirror; relative paths into it do not resolve";
         scan.skipped.push((folder, reason.to_owned()));

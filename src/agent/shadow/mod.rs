@@ -19,6 +19,7 @@
 pub mod builds;
 mod fill;
 mod manifest;
+mod neighbours;
 mod place;
 mod python;
 mod scan;
@@ -34,6 +35,7 @@ use std::sync::Arc;
 use crate::config::host::Host;
 use crate::safety::paths::may_hold_secrets;
 use crate::text::edit::EditSet;
+use crate::tools::sandbox::OWN;
 use crate::vcs;
 use builds::Builder;
 use manifest::Manifest;
@@ -122,6 +124,9 @@ pub struct Shadow {
     folders_made: BTreeSet<PathBuf>,
     /// Files in and above the workspace that may hold secrets and are not in the shadow.
     secrets: Vec<PathBuf>,
+    home: PathBuf,
+    /// The projects and manifests around the workspace that its builds read.
+    neighbours: Vec<PathBuf>,
     /// Held as long as this value lives.
     _lock: File,
 }
@@ -176,6 +181,8 @@ impl Shadow {
             active_environment: host.variable("VIRTUAL_ENV").map(PathBuf::from),
             folders_made: BTreeSet::new(),
             secrets: Vec::new(),
+            home: host.home.clone(),
+            neighbours: Vec::new(),
             _lock: lock,
         })
     }
@@ -205,10 +212,27 @@ impl Shadow {
         self.root.join("tmp")
     }
 
+    /// The folder that stands for what every user has, for one that builds, empty as that of somebody who never was here.
+    pub fn furnish(&self, builder: Builder) -> Result<PathBuf, Error> {
+        let own = self.target(builder).join("own");
+        place::remove(&own).map_err(|source| files("empty", &own, source))?;
+        for name in OWN {
+            let folder = own.join(name);
+            std::fs::create_dir_all(&folder).map_err(|source| files("create", &folder, source))?;
+        }
+        Ok(own)
+    }
+
     /// Files in and above the workspace that were left out because they may hold secrets: no child may read them where
     /// they are. Of very many it is the folders that they are in.
     pub fn secrets(&self) -> &[PathBuf] {
         &self.secrets
+    }
+
+    /// What lies around the workspace and may be read: manifests above it, and the projects that its manifests name, as
+    /// they were at the last sync.
+    pub fn neighbours(&self) -> &[PathBuf] {
+        &self.neighbours
     }
 
     /// The only folders that a confined child may write.

@@ -60,7 +60,7 @@ fn writes(ability: Ability) -> Finding {
         return Finding::new(
             Standing::Good,
             "writes",
-            "confined to the shadow copy by Landlock",
+            "confined to the shadow copy by Landlock, and reads to it, the system and toolchains (`proof.readable` adds to them)",
         );
     }
     Finding::new(Standing::Caution, "writes", "this kernel has no Landlock").advise(

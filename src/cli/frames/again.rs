@@ -152,6 +152,7 @@ fn confine(command: &mut Command, folder: &Path, hidden: Vec<PathBuf>) {
         caps: Caps::default(),
         world: false,
         local_sockets: false,
+        temporary: None,
     });
     if let Environment::Inherited(more) = &mut command.environment {
         for name in ["TMPDIR", "XDG_CACHE_HOME"] {

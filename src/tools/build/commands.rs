@@ -12,6 +12,7 @@ use crate::tools::arguments::{number, text};
 use crate::tools::fs::parameter;
 use crate::tools::job::{Job, Traces};
 use crate::tools::project::{self, Ecosystem, Project};
+use crate::tools::reach;
 use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
 
 /// Seconds that one command may take when nothing else is asked for, and at most.
@@ -284,6 +285,9 @@ impl Tool for BuildCommand {
                 }
                 if ran.finished.timed_out {
                     facts.insert("timed_out".to_owned(), true.into());
+                }
+                if let Some(hint) = reach::hint(&ran.finished) {
+                    facts.insert("hint".to_owned(), hint.into());
                 }
             }
             return Ok(Output {

@@ -18,6 +18,7 @@ use crate::tools::arguments::{number, text};
 use crate::tools::fs::parameter;
 use crate::tools::job::{Job, Ran, Traces};
 use crate::tools::project::{self, Project};
+use crate::tools::reach;
 use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
 
 /// Tests that one result names.
@@ -121,6 +122,9 @@ impl Tool for RunTests {
         if let Some(facts) = data.as_object_mut() {
             if ran.finished.timed_out {
                 facts.insert("timed_out".to_owned(), true.into());
+            }
+            if let Some(hint) = reach::hint(&ran.finished) {
+                facts.insert("hint".to_owned(), hint.into());
             }
             if !project.within.as_os_str().is_empty() {
                 let folder = Path::new(".").join(&project.folder);
