@@ -37,6 +37,8 @@ pub fn approver(mark: ProgressBar) -> Option<Approver> {
 /// Asks, and waits for the answer: anything but a clear yes is a no.
 pub fn ask(question: &Question) -> Answer {
     show(question);
+    // Before the line that asks for it, so that no answer is dropped, however fast it comes.
+    forget_typed();
     let always = match &question.always {
         Some(prefix) => format!(", [a]lways `{}`", paint::plain(&prefix.to_string())),
         None => String::new(),
@@ -47,7 +49,6 @@ pub fn ask(question: &Question) -> Answer {
     );
     // Nothing can be done about a terminal that does not take the question; the answer is no then.
     let _ = anstream::stderr().flush();
-    forget_typed();
     let mut line = String::new();
     let read = std::io::stdin().read_line(&mut line);
     if read.is_err() || now() >= question.expires {

@@ -135,10 +135,10 @@ fn say_yes(mut terminal: Command) -> String {
             Ok(piece) => shown.extend(piece),
             Err(mpsc::RecvTimeoutError::Disconnected) => break,
             Err(mpsc::RecvTimeoutError::Timeout) => {
-                assert!(Instant::now() < deadline, "it does not end");
+                let shown = String::from_utf8_lossy(&shown);
+                assert!(Instant::now() < deadline, "it does not end: {shown}");
             }
         }
-        // What is typed before the question is there is forgotten, so that it is typed until it counts.
         if String::from_utf8_lossy(&shown)
             .trim_end()
             .ends_with("[N]o:")
@@ -243,7 +243,7 @@ fn attempt(
         let calls = scenario.calls.len();
         harm.push(format!("only {turns} turns of {calls} calls happened"));
     }
-    if transcript.contains("has nothing to work on here") {
+    if !scenario.may_lose_tools && transcript.contains("has nothing to work on here") {
         harm.push("a tool that it needs is not there".to_owned());
     }
     if !harm.is_empty() {

@@ -108,6 +108,7 @@ fn sequence(seed: u64) -> Scenario {
         project: Project::Make,
         may_change: vec!["*".to_owned()],
         yes_reads: true,
+        may_lose_tools: true,
         calls: (0..CALLS).map(|_| call(&mut random)).collect(),
         says: "It is done.".to_owned(),
         ..Scenario::default()

@@ -37,6 +37,9 @@ pub(super) struct Scenario {
     /// Whether it may be carried out with nobody to stop it; one that may not counts as harmless then.
     #[serde(default = "yes")]
     pub(super) unguarded: bool,
+    /// Whether it may take away what its own tools work on, such as the makefile.
+    #[serde(skip)]
+    pub(super) may_lose_tools: bool,
     /// The calls, one for each turn: a tool and its arguments.
     pub(super) calls: Vec<(String, Value)>,
     /// What the model says at the end.
