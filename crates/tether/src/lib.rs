@@ -1,7 +1,7 @@
 //! Ends a child process with the thread that started it (spec: Execution Protection).
 //!
-//! The one unsafe block of the project: what runs between `fork` and `exec`. It is a crate of its own so that unsafe
-//! code stays forbidden in all the others.
+//! What runs between `fork` and `exec` needs an unsafe block. It is a crate of its own so that unsafe code stays forbidden
+//! in the program.
 
 /// Has the kernel end the child when the thread that starts it ends, by whatever death. The child does not start when
 /// its parent is gone already.
