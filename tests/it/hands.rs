@@ -435,12 +435,24 @@ async fn makefiles_are_built_and_linted_by_their_targets() {
 
 #[tokio::test]
 async fn a_change_of_a_program_that_is_refused_is_left_out_and_the_rest_is_kept() {
-    let makefile = "all:\n\t@rm -f a.txt; echo evil > conftest.py; echo two > b.txt; echo said\n";
+    let makefile = "all:\n\t@rm -f a.txt; echo evil > conftest.py; echo two > b.txt; echo said\n\
+                    \t@printf 'a \\342\\200\\256 b\\n' > turned.txt\n";
     let mut scene = Scene::new(&[("Makefile", makefile), ("a.txt", "one\n")]);
     let ran = scene.call("shell", json!({ "command": "make" })).await;
     assert!(ran.result.success && ran.text.contains("said"), "{ran:?}");
-    let not_kept = ran.result.data["not_kept"].as_str().unwrap_or_default();
-    assert!(not_kept.starts_with("a.txt, conftest.py: "), "{not_kept}");
+    let not_kept = ran.result.data["not_kept"].as_array().expect("a list");
+    let why = |files: &[&str]| {
+        let mut each = not_kept.iter();
+        let found = each.find(|one| one["files"] == json!(files));
+        found.map_or("", |one| one["reason"].as_str().unwrap_or_default())
+    };
+    let asked = why(&["a.txt", "conftest.py"]);
+    assert!(asked.contains("nobody could be asked"), "{not_kept:?}");
+    assert!(
+        asked.contains("delet") && asked.contains("by itself"),
+        "{asked}"
+    );
+    assert!(why(&["turned.txt"]).contains("turn"), "{not_kept:?}");
     let proposed: Vec<_> = scene.staging.proposed().files.keys().collect();
     assert_eq!(proposed, [Path::new("b.txt")]);
 }
