@@ -505,6 +505,14 @@ fn the_demo_repairs_six_kinds_of_errors_with_rust_analyzer() {
 }
 
 #[test]
+fn the_demo_holds_where_rust_analyzer_does_not_see_everything() {
+    // Parts of the standard library are crates that this folder does not have.
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let cargo = folder.path().display().to_string();
+    demo_repairs_everything(&demo(&[("CARGO_HOME", &cargo)]));
+}
+
+#[test]
 fn the_demo_repairs_six_kinds_of_errors_with_the_compiler_alone() {
     let document = demo(&[("MELIORA_LSP__ENABLED", "false")]);
     assert_eq!(document["language_server"], Value::Null);
