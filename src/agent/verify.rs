@@ -30,12 +30,13 @@ use crate::store::Store;
 use crate::text::edit::EditSet;
 use crate::text::problem::{Identity, Problem, Severity};
 use crate::text::staging::Staging;
+use crate::tools::Change;
 use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
 use crate::tools::job::{self, Job, Loan, Ran, Taken};
 use crate::tools::sandbox::Bench;
 use crate::tools::sandbox::Room;
-use crate::tools::{Change, test};
+use crate::tools::test::proving;
 
 /// Why a workspace cannot be proven at all.
 #[derive(Debug, thiserror::Error)]
@@ -571,25 +572,25 @@ impl Verifier {
         // What tests leave in the sources must not be what the next check sees.
         let mark = self.shadow.mark(&self.laid)?;
         let room = rooms::room(config, &self.shadow, Builder::Test);
-        let report = test::run(self.bench(&room, config.proof.test_timeout), &changed).await;
+        let bench = self.bench(&room, config.proof.test_timeout);
+        let tested = proving::run(bench, tools, &changed).await;
         self.shadow.take_back(&mark, &self.laid)?;
-        let Some(report) = report else {
-            proof
-                .caveats
-                .push("tests did not run: none were found that we know how to run".to_owned());
-            return Ok(());
-        };
-        if !report.success() && !tools.fail_on_error {
+        proof.caveats.extend(tested.caveats);
+        let fails = tested.reports.iter().any(|report| !report.success());
+        if fails && !tools.fail_on_error {
             let caveat = "tests fail, which counts for nothing: tools.test.fail_on_error is false";
             proof.caveats.push(caveat.to_owned());
         }
-        proof.holds &= report.success() || !tools.fail_on_error;
-        proof.checks.push(record(
-            &report.command,
-            report.success(),
-            report.summary(),
-            report.milliseconds,
-        ));
+        proof.holds &= !fails || !tools.fail_on_error;
+        let checks = tested.reports.iter().map(|report| {
+            record(
+                &report.command,
+                report.success(),
+                report.summary(),
+                report.milliseconds,
+            )
+        });
+        proof.checks.extend(checks);
         Ok(())
     }
 

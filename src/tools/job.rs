@@ -10,7 +10,7 @@ use super::Change;
 use super::sandbox::Room;
 use crate::permit::Purpose;
 use crate::process::launch::Caps;
-use crate::process::{Finished, Watch};
+use crate::process::{Finished, Limits, Watch};
 
 /// A program to be run in a copy of the workspace with the edits so far. Whoever makes one had it judged before, as the
 /// tool's actions.
@@ -37,6 +37,15 @@ pub struct Job {
     pub traces: Traces,
     /// Sees the output as it comes.
     pub watch: Option<Watch>,
+}
+
+impl Job {
+    pub(super) fn limits(&self) -> Limits {
+        Limits {
+            timeout: self.timeout,
+            output_bytes_max: self.output_bytes_max,
+        }
+    }
 }
 
 /// What becomes of the files that a job changes. The copy itself is always put back as it was.

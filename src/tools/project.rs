@@ -82,6 +82,28 @@ impl<'run> Project<'run> {
         })
     }
 
+    /// The projects that a file is in, the nearest first; a folder counts that has a manifest, and the workspace itself
+    /// also by its Python files.
+    pub(super) fn above<'path>(
+        staging: &'run Staging,
+        file: &'path Path,
+    ) -> impl Iterator<Item = Self> + use<'run, 'path> {
+        file.ancestors().skip(1).filter_map(move |folder| {
+            let is_root = folder == Path::new("");
+            let ecosystem = if is_root {
+                kind(staging, folder)?
+            } else {
+                by_manifest(staging, folder)?
+            };
+            Some(Self {
+                folder: folder.to_owned(),
+                within: PathBuf::new(),
+                ecosystem,
+                staging,
+            })
+        })
+    }
+
     /// The text of one of its files.
     pub fn text(&self, file: &str) -> Option<Arc<str>> {
         self.staging.read(&self.folder.join(file)).ok()
@@ -106,11 +128,15 @@ pub(super) fn is_any(staging: &Staging) -> bool {
     })
 }
 
-fn kind(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
+fn by_manifest(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
     let mut manifests = MANIFESTS.iter();
     let found = manifests.find(|(name, _)| has(staging, &folder.join(name)));
-    if let Some((_, ecosystem)) = found {
-        return Some(*ecosystem);
+    found.map(|(_, ecosystem)| *ecosystem)
+}
+
+fn kind(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
+    if let Some(ecosystem) = by_manifest(staging, folder) {
+        return Some(ecosystem);
     }
     let is_python = |path: &Path| path.extension().is_some_and(|ending| ending == "py");
     let proposed = staging.proposed().files.keys();

@@ -63,6 +63,8 @@ mod policy;
 mod prompts;
 mod protocol;
 #[cfg(unix)]
+mod proving;
+#[cfg(unix)]
 mod proxy;
 #[cfg(unix)]
 mod pytest_lsp;
