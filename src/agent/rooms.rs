@@ -18,6 +18,9 @@ pub(super) fn room(config: &Config, shadow: &Shadow, builder: Builder) -> Room {
         tracing::warn!(%error, "programs of a proof have no home");
         shadow.scratch().join("own")
     });
+    if let Err(error) = shadow.clear_guests() {
+        tracing::warn!(%error, "plugins have no folders of their own");
+    }
     let mut readable = shadow.neighbours().to_vec();
     readable.extend(
         config
@@ -31,6 +34,7 @@ pub(super) fn room(config: &Config, shadow: &Shadow, builder: Builder) -> Room {
         tree: shadow.tree().to_owned(),
         scratch: shadow.scratch(),
         own,
+        guests: shadow.guests(),
         writable: shadow.writable(builder),
         readable,
         secrets: shadow.secrets().to_vec(),

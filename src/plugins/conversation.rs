@@ -120,11 +120,9 @@ impl Errand<'_> {
 
     /// Starts the process, and waits until the library is loaded.
     async fn begin(self) -> Result<Talk, String> {
-        let own = self
-            .room
-            .scratch
-            .join(format!("plugin-{}", self.plugin.place.name));
-        std::fs::create_dir_all(&own).map_err(|error| format!("no folder for it: {error}"))?;
+        let own = self.room.guests.join(&self.plugin.place.name);
+        // Whatever is there already is nothing that was made for this call.
+        std::fs::create_dir(&own).map_err(|error| format!("no folder for it: {error}"))?;
         let command = self.command(own.clone());
         let start = Action::Spawn {
             purpose: Purpose::Plugin,

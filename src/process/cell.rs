@@ -13,7 +13,7 @@ use landlock::{
 use rustix::process::{Resource, Rlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets};
 
-use super::filter;
+use super::{filter, grant};
 
 /// What is loaded into a process that was closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,6 +94,16 @@ fn files(cell: &Cell) -> Result<(), String> {
     let all = AccessFs::from_all(ABI::V5);
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let library = read | AccessFs::Execute;
+    // Nothing that it writes can be started. Its own code may map what it wrote as code; it stays in here as well.
+    let writing = all & !AccessFs::Execute & !AccessFs::MakeChar & !AccessFs::MakeBlock;
+    let writing = writing & !AccessFs::MakeSock & !AccessFs::MakeFifo & !AccessFs::IoctlDev;
+    let readable = cell.readable.iter().map(|path| (path, read));
+    let granted = readable.chain(cell.writable.iter().map(|path| (path, writing)));
+    let granted = granted.filter_map(|(path, access)| {
+        let found = grant::open(path).transpose()?;
+        Some(found.map(|found| (found, access)))
+    });
+    let granted: Vec<_> = granted.collect::<Result<_, String>>()?;
     let create = || -> Result<RulesetStatus, landlock::RulesetError> {
         let mut rules = Ruleset::default()
             .set_compatibility(CompatLevel::HardRequirement)
@@ -103,17 +113,14 @@ fn files(cell: &Cell) -> Result<(), String> {
             .scope(Scope::Signal | Scope::AbstractUnixSocket)?
             .create()?;
         let system = SYSTEM.iter().filter(|_| cell.holds == Holds::Library);
-        let system = system.map(|path| (PathBuf::from(path), library));
-        let readable = cell.readable.iter().map(|path| (path.clone(), read));
-        // Nothing that it writes can be started. Its own code may map what it wrote as code; it stays in here as well.
-        let writing = all & !AccessFs::Execute & !AccessFs::MakeChar & !AccessFs::MakeBlock;
-        let writing = writing & !AccessFs::MakeSock & !AccessFs::MakeFifo & !AccessFs::IoctlDev;
-        let writable = cell.writable.iter().map(|path| (path.clone(), writing));
-        for (path, access) in system.chain(readable).chain(writable) {
+        for path in system {
             // A path that does not exist grants nothing.
             if let Ok(path_fd) = PathFd::new(path) {
-                rules = rules.add_rule(PathBeneath::new(path_fd, access))?;
+                rules = rules.add_rule(PathBeneath::new(path_fd, library))?;
             }
+        }
+        for (found, access) in &granted {
+            rules = rules.add_rule(PathBeneath::new(found, *access))?;
         }
         Ok(rules.restrict_self()?.ruleset)
     };

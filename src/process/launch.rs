@@ -135,7 +135,7 @@ mod linux {
 
     use landlock::{
         ABI, Access, AccessFs, CompatLevel, Compatible, PathBeneath, PathFd, Ruleset, RulesetAttr,
-        RulesetCreatedAttr, RulesetStatus, Scope,
+        RulesetCreated, RulesetCreatedAttr, RulesetStatus, Scope,
     };
     use rustix::process::{Resource, Rlimit, Signal, WaitOptions};
     use rustix::thread::{CapabilitySet, CapabilitySets};
@@ -143,7 +143,7 @@ mod linux {
     use super::{Ability, COMMAND, Caps, Confinement, Done, EXIT_REFUSED, Order};
     use crate::process::apart::{self, Wanted};
     use crate::process::filter::{self, Allowed};
-    use crate::process::view;
+    use crate::process::{grant, view};
 
     /// What shells add to the number of a signal that ended a program.
     const SIGNALLED: i32 = 128;
@@ -219,6 +219,15 @@ mod linux {
         if order.done.is_second {
             confine(&order.confinement, order.done)?;
             return first_process(&mut command);
+        }
+        let Confinement {
+            writable,
+            temporary,
+            ..
+        } = &order.confinement;
+        // Whether the child must be confined or not: a link would have it write where nobody said.
+        for path in writable.iter().chain(temporary) {
+            grant::open(path)?;
         }
         let apart = apart::leave(Wanted {
             network: !order.confinement.network,
@@ -382,38 +391,50 @@ mod linux {
                     .for_each(|path| beside(path, &hidden, &mut readable));
             }
         }
-        let create = || -> Result<RulesetStatus, landlock::RulesetError> {
+        // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
+        // hidden can be listed, as the folders above it have to be.
+        let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
+        let own = [
+            (done.memory, view::SHARED_MEMORY),
+            (done.temporary, view::TEMPORARY),
+            (done.terminals, view::TERMINALS),
+            (done.terminals, view::TERMINAL_MAKER),
+        ];
+        let own = own.into_iter().filter(|(is_own, _)| *is_own);
+        let own = own.map(|(_, path)| Path::new(path));
+        let of_machine = || -> Result<RulesetCreated, landlock::RulesetError> {
             let mut rules = Ruleset::default()
                 .set_compatibility(CompatLevel::BestEffort)
                 .handle_access(all)?
                 .scope(Scope::Signal | Scope::AbstractUnixSocket)?
                 .create()?;
-            // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
-            // hidden can be listed, as the folders above it have to be.
-            let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
-            let own = [
-                (done.memory, view::SHARED_MEMORY),
-                (done.temporary, view::TEMPORARY),
-                (done.terminals, view::TERMINALS),
-                (done.terminals, view::TERMINAL_MAKER),
-            ];
-            let own = own.into_iter().filter(|(is_own, _)| *is_own);
-            let writable = confinement.writable.iter().map(PathBuf::as_path);
-            let writable = writable.chain(own.map(|(_, path)| Path::new(path)));
             let grants = std::iter::once((Path::new("/"), AccessFs::ReadDir.into()))
-                .chain(readable.iter().map(|path| (path.as_path(), read)))
-                .chain(devices.into_iter().chain(writable).map(|path| (path, all)));
+                .chain(devices.into_iter().chain(own).map(|path| (path, all)));
             for (path, access) in grants {
                 if let Ok(path_fd) = PathFd::new(path) {
                     rules = rules.add_rule(PathBeneath::new(path_fd, access))?;
                 }
             }
-            Ok(rules.restrict_self()?.ruleset)
+            Ok(rules)
         };
-        match create() {
-            Ok(RulesetStatus::NotEnforced) => Err("the kernel has no Landlock".to_owned()),
-            Ok(RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced) => Ok(()),
-            Err(error) => Err(format!("Landlock failed: {error}")),
+        let failed = |error: landlock::RulesetError| format!("Landlock failed: {error}");
+        let mut rules = of_machine().map_err(failed)?;
+        // There may be more of them than can be open at once. A link that leads nowhere is in the place of some.
+        for path in &readable {
+            if let Ok(Some(found)) = grant::open(path) {
+                let rule = PathBeneath::new(found, read);
+                rules = rules.add_rule(rule).map_err(failed)?;
+            }
+        }
+        for path in &confinement.writable {
+            if let Some(found) = grant::open(path)? {
+                let rule = PathBeneath::new(found, all);
+                rules = rules.add_rule(rule).map_err(failed)?;
+            }
+        }
+        match rules.restrict_self().map_err(failed)?.ruleset {
+            RulesetStatus::NotEnforced => Err("the kernel has no Landlock".to_owned()),
+            RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced => Ok(()),
         }
     }
 

@@ -10,6 +10,8 @@ mod apart;
 pub mod cell;
 #[cfg(target_os = "linux")]
 mod filter;
+#[cfg(target_os = "linux")]
+mod grant;
 pub mod launch;
 pub mod memory;
 pub mod pipe;

@@ -4,12 +4,14 @@
 //! open the user's keys to everybody, or lock the user out. In a namespace of mounts of its own every mount is made
 //! read-only, but for the folders that the child may write, each of which becomes a mount of its own.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 
 use nix::mount::{MsFlags, mount};
 use rustix::fs::CWD;
-use rustix::io::Errno;
 use rustix::mount::{MoveMountFlags, OpenTreeFlags, move_mount, open_tree};
+
+use super::grant;
 
 /// Where programs share memory by name: locks and queues of processes are there.
 pub(super) const SHARED_MEMORY: &str = "/dev/shm";
@@ -37,24 +39,36 @@ pub(super) fn part() -> nix::Result<()> {
 /// others, and nothing open to write.
 pub(super) fn freeze(writable: &[PathBuf]) -> Result<(), String> {
     let here = rustix::process::getcwd(Vec::new());
-    let own = writable.iter().filter_map(|path| path.canonicalize().ok());
-    // Copies that are mounted nowhere yet stay as they are.
-    let copied = OpenTreeFlags::OPEN_TREE_CLONE
-        | OpenTreeFlags::OPEN_TREE_CLOEXEC
-        | OpenTreeFlags::AT_RECURSIVE;
-    let own = own.map(|path| Ok((open_tree(CWD, &path, copied)?, path)));
-    let own: Result<Vec<_>, Errno> = own.collect();
-    let own = own.map_err(|error| format!("cannot keep what is writable: {error}"))?;
+    let own = writable.iter().filter_map(|path| {
+        let copy = copy_of(path).transpose()?;
+        Some(copy.map(|copy| (copy, path)))
+    });
+    let own: Vec<_> = own.collect::<Result<_, String>>()?;
     meliora_mounts::make_read_only(c"/")
         .map_err(|error| format!("the files of the machine stay writable: {error}"))?;
     for (copy, path) in own {
         let itself = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH;
-        move_mount(copy, "", CWD, &path, itself)
+        move_mount(copy, "", CWD, path, itself)
             .map_err(|error| format!("cannot keep {} writable: {error}", path.display()))?;
     }
     // The working folder is still that of the mount below.
     here.and_then(rustix::process::chdir)
         .map_err(|error| format!("cannot go back to the working folder: {error}"))
+}
+
+/// A copy of what is mounted at a path and below it, which is mounted nowhere yet and stays as it is; `None` where
+/// nothing is.
+fn copy_of(path: &Path) -> Result<Option<OwnedFd>, String> {
+    let flags = OpenTreeFlags::OPEN_TREE_CLONE
+        | OpenTreeFlags::OPEN_TREE_CLOEXEC
+        | OpenTreeFlags::AT_RECURSIVE
+        | OpenTreeFlags::AT_EMPTY_PATH;
+    let Some(found) = grant::open(path)? else {
+        return Ok(None);
+    };
+    let copy = open_tree(found, "", flags);
+    let copy = copy.map_err(|error| format!("cannot keep {} writable: {error}", path.display()))?;
+    Ok(Some(copy))
 }
 
 /// Mounts shared memory that nobody else shares. It goes with the namespace.
@@ -71,9 +85,12 @@ pub(super) fn empty_shared_memory() -> nix::Result<()> {
 }
 
 /// Lays a folder over the one for temporary files.
-pub(super) fn replace_temporary(folder: &Path) -> nix::Result<()> {
-    let nothing = None::<&Path>;
-    mount(Some(folder), TEMPORARY, nothing, MsFlags::MS_BIND, nothing)
+pub(super) fn replace_temporary(folder: &Path) -> Result<(), String> {
+    let copy = copy_of(folder)?.ok_or("there is no folder for temporary files")?;
+    // The place itself is the machine's, and may be a link.
+    let flags = MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH | MoveMountFlags::MOVE_MOUNT_T_SYMLINKS;
+    let laid = move_mount(copy, "", CWD, TEMPORARY, flags);
+    laid.map_err(|error| format!("cannot lay {} over {TEMPORARY}: {error}", folder.display()))
 }
 
 /// Mounts terminals that nobody else has: none of another program can be opened, and none of these by another.

@@ -74,6 +74,9 @@ pub struct Room {
     /// Folder that stands for what every user has: a home, a place for temporary files by its usual name, and one for
     /// what lives as long as a session. In it are [`OWN`].
     pub own: PathBuf,
+    /// Folder in which each call of a plugin makes one of its own. No other child may write it: what is granted to a
+    /// plugin must not be what somebody put in its place.
+    pub guests: PathBuf,
     /// Everything that children may write.
     pub writable: Vec<PathBuf>,
     /// What they may read beside that, the system and toolchains.
@@ -306,6 +309,7 @@ mod tests {
             tree: "/c/tree".into(),
             scratch: "/c/scratch".into(),
             own: "/c/own".into(),
+            guests: "/c/guests".into(),
             writable: vec!["/c".into()],
             readable: Vec::new(),
             secrets: Vec::new(),

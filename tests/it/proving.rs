@@ -23,6 +23,7 @@ async fn prove(scene: &Scene, changes: &[(&str, &str)]) -> Tested {
     let temporary = own.join("tmp").display().to_string();
     let room = Room {
         tree: scene.root.clone(),
+        guests: own.join("guests"),
         scratch: own.join("tmp"),
         writable: vec![scene.root.clone(), own.clone()],
         own,

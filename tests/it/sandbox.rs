@@ -198,6 +198,62 @@ async fn folders_of_the_user_are_read_where_that_was_set_and_nowhere_else() {
     assert!(!ran.finished.success(), "{ran:?}");
 }
 
+#[tokio::test]
+async fn nobody_is_granted_what_a_link_leads_to() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let base = folder.path().canonicalize().expect("it exists");
+    let (secret, link) = (base.join("letters"), base.join("link"));
+    std::fs::create_dir(&secret).expect("made");
+    std::fs::write(secret.join("letter.txt"), "Dear Ann").expect("written");
+    std::os::unix::fs::symlink(&secret, &link).expect("linked");
+    let arguments = [
+        "-c",
+        "cat link/letter.txt /tmp/letter.txt; echo x > link/new",
+    ];
+    let arguments: Vec<String> = arguments.iter().map(|&one| one.to_owned()).collect();
+    let limits = Limits {
+        timeout: Duration::from_secs(60),
+        output_bytes_max: 1000,
+    };
+    for (writable, temporary) in [(Some(&link), None), (None, Some(&link))] {
+        for required in [true, false] {
+            let permit = safety::permit_user_program(
+                Purpose::Probe,
+                "/bin/sh".into(),
+                arguments.clone(),
+                base.clone(),
+            );
+            let command = Command {
+                program: "/bin/sh".into(),
+                arguments: arguments.clone(),
+                directory: base.clone(),
+                environment: Environment::Only(BTreeMap::new()),
+                confinement: Some(Confinement {
+                    writable: writable.into_iter().cloned().collect(),
+                    readable: Some(vec!["/bin".into(), "/usr".into(), "/lib".into()]),
+                    hidden: Vec::new(),
+                    network: false,
+                    required,
+                    caps: Caps::default(),
+                    world: true,
+                    local_sockets: false,
+                    temporary: temporary.cloned(),
+                }),
+                launcher: env!("CARGO_BIN_EXE_meliora").into(),
+            };
+            let ran = process::run(&command, &permit, &[], limits).await;
+            let ran = ran.expect("it is started");
+            let said = String::from_utf8_lossy(&ran.stderr);
+            assert_eq!(ran.code, Some(125), "{said}");
+            assert!(
+                ran.stdout.is_empty() && said.contains("link is a link"),
+                "{said}"
+            );
+            assert!(!secret.join("new").exists());
+        }
+    }
+}
+
 /// Makes everything in the build folders look newer than any text to come.
 const FORGE: &str = "find $CARGO_TARGET_DIR/.. -exec touch -h -d 2100-01-01 {} + 2>/dev/null";
 

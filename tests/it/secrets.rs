@@ -116,6 +116,7 @@ async fn code_of_a_project_reads_neither_kept_secrets_nor_the_users_own_keys() {
     let room = Room {
         tree: work.clone(),
         scratch: work.clone(),
+        guests: PathBuf::new(),
         own: work.clone(),
         writable: vec![work.clone()],
         readable: Vec::new(),

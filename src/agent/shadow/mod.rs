@@ -9,6 +9,7 @@
 //!                        target/    build folder of the checks, so that the user's builds are not disturbed
 //!                        analyzer/, tests/, tools/, shell/    those of others (builds.rs)
 //!                        tmp/       scratch folder
+//!                        guests/    folders of plugins, one for each call; no builder may write it
 //! ```
 //!
 //! [`Shadow::sync`] makes the tree equal to the workspace as `scan.rs` sees it, with open buffers over it, and undoes
@@ -221,6 +222,19 @@ impl Shadow {
             std::fs::create_dir_all(&folder).map_err(|source| files("create", &folder, source))?;
         }
         Ok(own)
+    }
+
+    /// The folder in which each call of a plugin makes one of its own, empty. No builder may write it, so that what is
+    /// made there is what it was made as.
+    pub fn clear_guests(&self) -> Result<(), Error> {
+        let guests = self.guests();
+        place::remove(&guests).map_err(|source| files("empty", &guests, source))?;
+        std::fs::create_dir(&guests).map_err(|source| files("create", &guests, source))
+    }
+
+    /// Where that folder is.
+    pub fn guests(&self) -> PathBuf {
+        self.root.join("guests")
     }
 
     /// Files in and above the workspace that were left out because they may hold secrets: no child may read them where

@@ -162,6 +162,30 @@ async fn a_plugin_reaches_nothing_outside_neither_when_it_is_loaded_nor_when_it_
 }
 
 #[tokio::test]
+async fn a_plugin_gets_no_folder_that_code_of_the_project_laid_out_for_it() {
+    let mut scene = zoo("", &[], Config::default());
+    // Wherever such a folder could be, a link to all that the user has.
+    let test = format!(
+        "import os, unittest\n\n\nclass Lay(unittest.TestCase):\n    def test_lay(self):\n        \
+         for folder in [os.environ['TMPDIR'], os.environ['TMPDIR'] + '/../guests']:\n            \
+         for name in ['zoo0', 'plugin-zoo0']:\n                try:\n                    \
+         os.symlink({:?}, folder + '/' + name)\n                except OSError:\n                    pass\n",
+        scene.base
+    );
+    std::fs::write(scene.root.join("test_lay.py"), test).expect("written");
+    scene.hands.toolbox = scene.toolbox();
+    let calls = [("run_tests", json!({})), ("zoo0__attempts", json!({}))];
+    let called = scene.hands.call_all(&calls).await;
+    assert!(called[0].text.contains("passed: 1"), "{}", called[0].text);
+    assert!(
+        called[1].text.contains("load: | call: |"),
+        "{}",
+        called[1].text
+    );
+    assert_untouched(&scene);
+}
+
+#[tokio::test]
 async fn whatever_a_plugin_does_wrong_harms_only_its_process_and_the_error_names_it() {
     let mut scene = zoo("", &[], Config::default());
     for (tool, expected) in [
