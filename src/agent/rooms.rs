@@ -16,7 +16,7 @@ pub(super) fn room(config: &Config, shadow: &Shadow, builder: Builder) -> Room {
     let workspace = shadow.workspace();
     let own = shadow.furnish(builder).unwrap_or_else(|error| {
         tracing::warn!(%error, "programs of a proof have no home");
-        shadow.scratch().join("own")
+        shadow.own(builder)
     });
     if let Err(error) = shadow.clear_guests() {
         tracing::warn!(%error, "plugins have no folders of their own");

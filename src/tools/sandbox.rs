@@ -72,7 +72,7 @@ pub struct Room {
     /// Folder for temporary files.
     pub scratch: PathBuf,
     /// Folder that stands for what every user has: a home, a place for temporary files by its usual name, and one for
-    /// what lives as long as a session. In it are [`OWN`].
+    /// what lives as long as a session. In it are [`OWN`], which children may write, and it is none that they may.
     pub own: PathBuf,
     /// Folder in which each call of a plugin makes one of its own. No other child may write it: what is granted to a
     /// plugin must not be what somebody put in its place.

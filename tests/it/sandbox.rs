@@ -199,6 +199,15 @@ async fn folders_of_the_user_are_read_where_that_was_set_and_nowhere_else() {
 }
 
 #[tokio::test]
+async fn the_home_and_the_temporary_files_of_a_program_cannot_be_replaced() {
+    let mut scene = Scene::new(&[]);
+    let line = "cd ~/..; rm -r home tmp run; mv home other; ln -s / new; ls; \
+                touch home/a tmp/b run/c; ls home tmp run | grep -c '^.$'";
+    let ran = scene.shell(line).await;
+    assert_eq!(stdout(&ran), "home\nrun\ntmp\n3\n", "{ran:?}");
+}
+
+#[tokio::test]
 async fn nobody_is_granted_what_a_link_leads_to() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let base = folder.path().canonicalize().expect("it exists");

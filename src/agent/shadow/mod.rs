@@ -9,6 +9,7 @@
 //!                        target/    build folder of the checks, so that the user's builds are not disturbed
 //!                        analyzer/, tests/, tools/, shell/    those of others (builds.rs)
 //!                        tmp/       scratch folder
+//!                        homes/     what stands for the folders that a user has, for each builder (`furnish`)
 //!                        guests/    folders of plugins, one for each call; no builder may write it
 //! ```
 //!
@@ -213,9 +214,15 @@ impl Shadow {
         self.root.join("tmp")
     }
 
-    /// The folder that stands for what every user has, for one that builds, empty as that of somebody who never was here.
+    /// The folder that stands for what every user has, for one that builds. What builds may write what is in it and not
+    /// the folder itself: it cannot put a link to the user's own in the place of one of them.
+    pub fn own(&self, builder: Builder) -> PathBuf {
+        self.root.join("homes").join(builder.folder())
+    }
+
+    /// Makes that folder anew, empty as that of somebody who never was here.
     pub fn furnish(&self, builder: Builder) -> Result<PathBuf, Error> {
-        let own = self.target(builder).join("own");
+        let own = self.own(builder);
         place::remove(&own).map_err(|source| files("empty", &own, source))?;
         for name in OWN {
             let folder = own.join(name);
@@ -251,7 +258,10 @@ impl Shadow {
 
     /// The only folders that a confined child may write.
     pub fn writable(&self, builder: Builder) -> Vec<PathBuf> {
-        vec![self.tree.clone(), self.target(builder), self.scratch()]
+        let own = self.own(builder);
+        let own = OWN.map(|name| own.join(name));
+        let all = [self.tree.clone(), self.target(builder), self.scratch()];
+        all.into_iter().chain(own).collect()
     }
 
     /// Variables that keep tools inside the shadow: build folder, scratch folder, and for Python the shadow's sources
