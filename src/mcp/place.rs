@@ -13,8 +13,8 @@ use crate::config::mcp::McpServer;
 use crate::process::launch::{Caps, Confinement};
 
 /// Folders of the system, which everything that runs reads. Of devices only those that belong to nobody: disks, keyboards,
-/// cameras and security keys are there too, and some users may open them.
-const SYSTEM: [&str; 21] = [
+/// cameras, security keys and the user's terminals are there too, and some users may open them.
+const SYSTEM: [&str; 18] = [
     "/bin",
     "/sbin",
     "/usr",
@@ -32,9 +32,6 @@ const SYSTEM: [&str; 21] = [
     "/dev/full",
     "/dev/random",
     "/dev/urandom",
-    "/dev/tty",
-    "/dev/ptmx",
-    "/dev/pts",
     "/run/systemd/resolve",
 ];
 

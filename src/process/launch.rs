@@ -213,6 +213,9 @@ mod linux {
             .and_then(|text| serde_json::from_str(text).ok())
             .ok_or_else(|| "this command is for internal use".to_owned())?;
         follow_parent(order.parent)?;
+        if !order.done.is_second {
+            leave_terminal()?;
+        }
         close_inherited()?;
         let mut command = Command::new(&program);
         command.args(arguments);
@@ -299,6 +302,14 @@ mod linux {
         } else {
             Err("the parent is gone".to_owned())
         }
+    }
+
+    /// Begins a session, of a group that has our number as well. In the session of whoever started us the child could
+    /// make its group that of the foreground, and read what a person types.
+    fn leave_terminal() -> Result<(), String> {
+        let left = rustix::process::setsid();
+        left.map(drop)
+            .map_err(|error| format!("the child stays at our terminal: {error}"))
     }
 
     /// Closes what whoever started us left open: a child would write there past all that confines it.
@@ -393,12 +404,13 @@ mod linux {
         }
         // Every program reads, and writes to the null device; a path that does not exist grants nothing. What is
         // hidden can be listed, as the folders above it have to be.
-        let devices = ["/dev/null", "/dev/zero", "/dev/full", "/dev/tty"].map(Path::new);
+        let devices = ["/dev/null", "/dev/zero", "/dev/full"].map(Path::new);
         let own = [
             (done.memory, view::SHARED_MEMORY),
             (done.temporary, view::TEMPORARY),
             (done.terminals, view::TERMINALS),
             (done.terminals, view::TERMINAL_MAKER),
+            (done.terminals, view::TERMINAL),
         ];
         let own = own.into_iter().filter(|(is_own, _)| *is_own);
         let own = own.map(|(_, path)| Path::new(path));

@@ -2,7 +2,7 @@
 //!
 //! On Linux the kernel ends every child when we die (`meliora_tether`), so a `kill -9` of ours leaves nothing behind.
 //! A child that is to be confined is started through our own executable ([`launch`]), which confines itself and then
-//! becomes the program.
+//! becomes the program. It has a session of its own, and so no terminal of ours.
 
 #[cfg(target_os = "linux")]
 mod apart;
@@ -29,6 +29,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, watch};
+
+#[cfg(unix)]
+use rustix::process::Signal;
 
 use crate::permit::{Action, Permit};
 use launch::Confinement;
@@ -128,22 +131,33 @@ impl Running {
 
     /// Asks the child and everything in its group to end.
     pub fn terminate(&self) {
-        if let Some(group) = self.group {
-            terminate_group(group);
-        }
+        self.signal(Signal::TERM);
     }
 
     /// Kills the child and everything in its group, and lets it be seen how they end.
     pub fn terminate_now(&self) {
-        if let Some(group) = self.group {
-            kill_group(group);
+        self.signal(Signal::KILL);
+    }
+
+    #[cfg(unix)]
+    fn signal(&self, signal: Signal) {
+        let Some(group) = self.group else { return };
+        // The launcher makes its group itself: in its first moment it has none.
+        if !signal_group(group, signal)
+            && let Some(pid) = self.child.id().and_then(pid)
+        {
+            // An error means that it has ended.
+            let _ = rustix::process::kill_process(pid, signal);
         }
     }
+
+    #[cfg(not(unix))]
+    fn signal(&self, _signal: Signal) {}
 
     /// Kills the child and everything in its group.
     pub fn kill(&mut self) {
         if let Some(group) = self.group.take() {
-            kill_group(group);
+            signal_group(group, Signal::KILL);
         }
         // An error means that the child has already ended.
         let _ = self.child.start_kill();
@@ -283,7 +297,7 @@ fn check(command: &Command, permit: &Permit) -> io::Result<()> {
 fn prepared(command: &Command) -> io::Result<tokio::process::Command> {
     let mut prepared = match &command.confinement {
         Some(confinement) => confined(command, confinement)?,
-        None => direct(command),
+        None => in_a_group(direct(command)),
     };
     prepared.current_dir(&command.directory);
     match &command.environment {
@@ -294,9 +308,14 @@ fn prepared(command: &Command) -> io::Result<tokio::process::Command> {
             prepared.env_clear().envs(all);
         }
     }
-    #[cfg(unix)]
-    prepared.process_group(0);
     Ok(prepared)
+}
+
+/// Has the child lead a group.
+fn in_a_group(mut command: tokio::process::Command) -> tokio::process::Command {
+    #[cfg(unix)]
+    command.process_group(0);
+    command
 }
 
 fn direct(command: &Command) -> tokio::process::Command {
@@ -309,6 +328,7 @@ fn direct(command: &Command) -> tokio::process::Command {
 
 #[cfg(target_os = "linux")]
 fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::process::Command> {
+    // Whoever leads a group cannot begin a session, which is what the launcher does.
     let order = launch::Order {
         parent: std::process::id(),
         confinement: confinement.clone(),
@@ -331,7 +351,7 @@ fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::p
             "this system cannot confine child processes",
         ));
     }
-    Ok(direct(command))
+    Ok(in_a_group(direct(command)))
 }
 
 /// What is kept of an output.
@@ -377,33 +397,21 @@ fn named(program: &Path, error: &io::Error) -> io::Error {
     )
 }
 
+/// Signals a group; `false` means that there is none.
 #[cfg(unix)]
-fn kill_group(group: u32) {
-    signal_group(group, rustix::process::Signal::KILL);
+fn signal_group(group: u32, signal: Signal) -> bool {
+    pid(group).is_some_and(|pid| rustix::process::kill_process_group(pid, signal).is_ok())
 }
 
 #[cfg(unix)]
-fn terminate_group(group: u32) {
-    signal_group(group, rustix::process::Signal::TERM);
-}
-
-#[cfg(unix)]
-fn signal_group(group: u32, signal: rustix::process::Signal) {
-    if let Some(pid) = i32::try_from(group)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-    {
-        // An error means that the group is gone.
-        let _ = rustix::process::kill_process_group(pid, signal);
-    }
+fn pid(number: u32) -> Option<rustix::process::Pid> {
+    let number = i32::try_from(number).ok()?;
+    rustix::process::Pid::from_raw(number)
 }
 
 #[cfg(unix)]
 fn is_group_alive(group: u32) -> bool {
-    i32::try_from(group)
-        .ok()
-        .and_then(rustix::process::Pid::from_raw)
-        .is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
+    pid(group).is_some_and(|pid| rustix::process::test_kill_process_group(pid).is_ok())
 }
 
 #[cfg(not(unix))]
@@ -411,8 +419,15 @@ fn is_group_alive(_group: u32) -> bool {
     false
 }
 
+/// What would be sent, where there are signals.
 #[cfg(not(unix))]
-fn terminate_group(_group: u32) {}
+#[derive(Debug, Clone, Copy)]
+enum Signal {
+    TERM,
+    KILL,
+}
 
 #[cfg(not(unix))]
-fn kill_group(_group: u32) {}
+fn signal_group(_group: u32, _signal: Signal) -> bool {
+    false
+}

@@ -23,6 +23,9 @@ pub(super) const TEMPORARY: &str = "/tmp";
 pub(super) const TERMINALS: &str = "/dev/pts";
 pub(super) const TERMINAL_MAKER: &str = "/dev/ptmx";
 
+/// The terminal of the session of whoever opens it: where terminals are its own it can be no other.
+pub(super) const TERMINAL: &str = "/dev/tty";
+
 /// Who may use terminals: those of this very mount are nobody's else.
 const TERMINALS_OPTIONS: &str = "newinstance,ptmxmode=0666,mode=0600";
 

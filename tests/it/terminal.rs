@@ -46,6 +46,26 @@ fn on_terminal(place: &Place, script: &str, typed: &str) -> String {
 }
 
 #[test]
+fn code_of_a_project_has_no_terminal_of_ours() {
+    let place = Place::new();
+    place.write("work/pyproject.toml", "[project]\nname = \"a\"\n");
+    place.write(
+        "work/test_look.py",
+        "import os, signal, unittest\n\n\nclass Look(unittest.TestCase):\n    def test_look(self):\n        \
+         signal.signal(signal.SIGTTOU, signal.SIG_IGN)\n        os.setpgid(0, 0)\n        \
+         with self.assertRaises(OSError):\n            \
+         terminal = os.open('/dev/tty', os.O_RDWR)\n            os.tcsetpgrp(terminal, os.getpgrp())\n            \
+         os.write(terminal, b'Allow it?')\n",
+    );
+    let shown = on_terminal(&place, "\"$MELIORA\" tool call run_tests '{}'", "");
+    assert!(
+        shown.contains("passed: 1") && shown.contains("code 0"),
+        "{shown}"
+    );
+    assert!(!shown.contains("Allow it?"), "{shown}");
+}
+
+#[test]
 fn a_terminal_shows_nothing_of_a_value_and_is_as_before_also_after_an_interrupt() {
     let place = Place::new();
     for (typed, code, part, is_kept) in [
