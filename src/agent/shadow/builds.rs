@@ -84,8 +84,8 @@ pub(super) fn distrust(target: &Path) -> std::io::Result<()> {
                 let metadata = stamp.symlink_metadata();
                 metadata.is_ok_and(|metadata| is_ahead(&metadata))
             });
-            if is_forged {
-                place::remove(&unit)?;
+            if is_forged && let Ok(inside) = unit.strip_prefix(target) {
+                place::remove_within(target, inside)?;
             }
         }
     }

@@ -1,6 +1,7 @@
 //! Brings the shadow's tree in step with the workspace, by difference (spec: Safety, isolated validation).
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -129,7 +130,7 @@ pub(super) fn survey(tree: &Path) -> io::Result<HashMap<PathBuf, Found>> {
     while let Some(folder) = waiting.pop() {
         let absolute = tree.join(&folder);
         let entries = std::fs::read_dir(&absolute).or_else(|_| {
-            place::open_up(&absolute);
+            place::open_up_within(tree, &folder);
             std::fs::read_dir(&absolute)
         })?;
         for entry in entries {
@@ -157,10 +158,7 @@ pub(super) fn survey(tree: &Path) -> io::Result<HashMap<PathBuf, Found>> {
 fn can_clone(shadow: &Shadow, scan: &Scan) -> Option<bool> {
     let is_filled = |wanted: &Wanted| matches!(wanted, Wanted::Copy(stamp) if stamp.bytes > 0);
     let (path, _) = scan.wanted.iter().find(|(_, wanted)| is_filled(wanted))?;
-    Some(place::can_clone(
-        &shadow.workspace.join(path),
-        &shadow.scratch(),
-    ))
+    Some(place::can_clone(&shadow.workspace.join(path), &shadow.root))
 }
 
 /// Turns copies of large files into links where a copy would cost their size.
@@ -223,7 +221,8 @@ impl Fill<'_> {
         wrong.sort();
         for path in wrong {
             let absolute = self.shadow.tree.join(&path);
-            place::remove(&absolute).map_err(|source| files("remove", &absolute, source))?;
+            place::remove_within(&self.shadow.tree, &path)
+                .map_err(|source| files("remove", &absolute, source))?;
             self.found.remove(&path);
             self.report.removed += 1;
             self.report.changed.push(path);
@@ -232,31 +231,32 @@ impl Fill<'_> {
     }
 
     fn install(&mut self, path: &Path, wanted: &Wanted) -> Result<(), Error> {
-        let at = self.shadow.tree.join(path);
+        let tree = &self.shadow.tree;
+        let at = tree.join(path);
         let found = self.found.get(path).copied();
         match wanted {
             Wanted::Folder | Wanted::Link(_) if found.is_some() => Ok(()),
             Wanted::Folder => {
-                std::fs::create_dir(&at).map_err(|source| files("create", &at, source))
+                place::make_folder(tree, path).map_err(|source| files("create", &at, source))
             }
-            Wanted::Link(target) => {
-                place::link(target, &at).map_err(|source| files("create", &at, source))
-            }
+            Wanted::Link(target) => place::link_within(target, tree, path)
+                .map_err(|source| files("create", &at, source)),
             Wanted::Text(text) => self.write(path, &at, text),
             Wanted::Copy(original) => self.copy(path, &at, *original, found),
         }
     }
 
     fn write(&mut self, path: &Path, at: &Path, text: &str) -> Result<(), Error> {
-        if std::fs::read(at).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        let tree = &self.shadow.tree;
+        if place::read(tree, path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
-        place::write(at, text).map_err(|source| files("write", at, source))?;
+        place::write(tree, path, text.as_bytes()).map_err(|source| files("write", at, source))?;
         self.report.laid += 1;
         self.report.changed.push(path.to_owned());
         match self.shadow.workspace.join(path).metadata() {
             Ok(original) if original.is_file() => {
-                place::set_mode(at, &original).map_err(|source| files("write", at, source))
+                place::set_mode(tree, path, &original).map_err(|source| files("write", at, source))
             }
             _ => Ok(()),
         }
@@ -277,7 +277,7 @@ impl Fill<'_> {
             return Ok(());
         }
         let from = self.shadow.workspace.join(path);
-        match self.copy_content(&from, at, found) {
+        match self.copy_content(&from, path, found) {
             Ok(Outcome::Same) => {}
             Ok(Outcome::Copied) => {
                 self.report.changed.push(path.to_owned());
@@ -290,7 +290,8 @@ impl Fill<'_> {
             }
             Err(source) if !from.exists() || source.kind() == io::ErrorKind::PermissionDenied => {
                 // It went away since it was seen, or it is closed to us: the shadow goes without it.
-                place::remove(at).map_err(|source| files("remove", at, source))?;
+                place::remove_within(&self.shadow.tree, path)
+                    .map_err(|source| files("remove", at, source))?;
                 self.report
                     .skipped
                     .push((path.to_owned(), source.to_string()));
@@ -309,9 +310,13 @@ impl Fill<'_> {
         Ok(())
     }
 
-    fn copy_content(&self, from: &Path, at: &Path, found: Option<Found>) -> io::Result<Outcome> {
-        if found.is_some() && place::same_content(from, at).unwrap_or(false) {
-            place::set_mode(at, &from.metadata()?)?;
+    fn copy_content(&self, from: &Path, path: &Path, found: Option<Found>) -> io::Result<Outcome> {
+        let tree = &self.shadow.tree;
+        let is_same = || -> io::Result<bool> {
+            place::same_content(&File::open(from)?, &place::open(tree, path)?)
+        };
+        if found.is_some() && is_same().unwrap_or(false) {
+            place::set_mode(tree, path, &from.metadata()?)?;
             return Ok(Outcome::Same);
         }
         let freshness = if self.shadow.pristine {
@@ -319,7 +324,7 @@ impl Fill<'_> {
         } else {
             Freshness::Now
         };
-        place::copy(from, at, freshness)?;
+        place::copy(from, tree, path, freshness)?;
         Ok(Outcome::Copied)
     }
 }

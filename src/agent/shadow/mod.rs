@@ -30,12 +30,13 @@ pub mod trace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::config::host::Host;
 use crate::safety::paths::may_hold_secrets;
+use crate::text::beneath;
 use crate::text::edit::EditSet;
 use crate::tools::sandbox::OWN;
 use crate::vcs;
@@ -333,12 +334,32 @@ impl Shadow {
         if !place::is_plain(relative) || may_hold_secrets(relative) {
             return None;
         }
-        let path = self.tree.join(relative);
-        let is_text_sized = path
-            .metadata()
-            .is_ok_and(|metadata| metadata.is_file() && metadata.len() <= TEXT_BYTES_MAX);
-        let bytes = is_text_sized.then(|| std::fs::read(path).ok()).flatten()?;
+        let mut file = self.open_text(relative).ok()?;
+        let is_text_sized = file.metadata().ok()?.len() <= TEXT_BYTES_MAX;
+        let mut bytes = Vec::new();
+        let read = is_text_sized.then(|| file.read_to_end(&mut bytes));
+        read?.ok()?;
         String::from_utf8(bytes).ok().map(Arc::from)
+    }
+
+    /// Opens a file of the tree. A link that leads out of it counts only where the workspace has the same: any other was
+    /// made by a program, perhaps to what it cannot read itself.
+    fn open_text(&self, relative: &Path) -> io::Result<File> {
+        beneath::open(&self.tree, relative).or_else(|error| {
+            let link = place::link_above(&self.tree, relative);
+            let link = link.unwrap_or_else(|| relative.to_owned());
+            let target = |root: &Path| std::fs::read_link(root.join(&link)).ok();
+            let original = self.workspace.join(relative);
+            let is_the_users = target(&self.workspace).is_some_and(|users| {
+                target(&self.tree) == Some(users)
+                    && original.metadata().is_ok_and(|it| it.is_file())
+            });
+            if is_the_users {
+                File::open(original)
+            } else {
+                Err(error)
+            }
+        })
     }
 
     fn check_writable(&self, path: &Path) -> Result<(), Error> {
@@ -360,7 +381,8 @@ impl Shadow {
         let path = self.tree.join(relative);
         self.forget_compiled(relative)?;
         let Some(text) = text else {
-            place::remove(&path).map_err(|source| files("remove", &path, source))?;
+            place::remove_within(&self.tree, relative)
+                .map_err(|source| files("remove", &path, source))?;
             self.remove_folders_made(relative);
             return Ok(());
         };
@@ -370,11 +392,13 @@ impl Shadow {
             }
         }
         let was_there = path.symlink_metadata().is_ok();
-        place::write(&path, text).map_err(|source| files("write", &path, source))?;
+        place::write(&self.tree, relative, text.as_bytes())
+            .map_err(|source| files("write", &path, source))?;
         match self.workspace.join(relative).metadata() {
             // A file that comes back gets its mode back.
             Ok(original) if !was_there && original.is_file() => {
-                place::set_mode(&path, &original).map_err(|source| files("write", &path, source))
+                place::set_mode(&self.tree, relative, &original)
+                    .map_err(|source| files("write", &path, source))
             }
             _ => Ok(()),
         }
@@ -403,7 +427,7 @@ impl Shadow {
     fn remove_folders_made(&mut self, relative: &Path) {
         for folder in relative.ancestors().skip(1) {
             let is_ours = self.folders_made.contains(folder);
-            if !is_ours || std::fs::remove_dir(self.tree.join(folder)).is_err() {
+            if !is_ours || place::remove_folder(&self.tree, folder).is_err() {
                 return;
             }
             self.folders_made.remove(folder);

@@ -1,9 +1,20 @@
 //! Puts files, links and texts into the shadow, never through a link (spec: Safety, isolated validation).
 
 use std::fs::{File, Metadata};
-use std::io;
+use std::io::{self, Read as _, Write as _};
+#[cfg(target_os = "linux")]
+use std::os::fd::{AsRawFd as _, OwnedFd};
+#[cfg(unix)]
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
+
+#[cfg(target_os = "linux")]
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+#[cfg(target_os = "linux")]
+use rustix::io::Errno;
+
+use crate::text::place::Place;
 
 /// Bytes compared at a time.
 const BLOCK_BYTES: usize = 64 * 1024;
@@ -17,37 +28,137 @@ pub(super) enum Freshness {
     Now,
 }
 
-/// Copies one file, sharing its blocks where the file system can. The copy is always writable by its owner.
-pub(super) fn copy(from: &Path, to: &Path, freshness: Freshness) -> io::Result<()> {
-    let metadata = from.metadata()?;
-    clear(to)?;
-    if !clone_blocks(from, to)? {
-        std::fs::copy(from, to)?;
-    }
-    set_mode(to, &metadata)?;
-    let time = match freshness {
-        Freshness::AsOriginal => metadata.modified()?,
-        Freshness::Now => SystemTime::now(),
-    };
-    File::options().write(true).open(to)?.set_modified(time)
+/// A name in a folder of the copy. What programs run there may put links in the place of folders at any moment: the
+/// folder is found from a handle, no link followed, and what is done by this path is done in that very folder.
+struct Spot {
+    #[cfg(target_os = "linux")]
+    _folder: OwnedFd,
+    path: PathBuf,
 }
 
-/// Writes a text in place of whatever is at a path, keeping the mode of a file that is there.
-pub(super) fn write(path: &Path, text: &str) -> io::Result<()> {
-    let before = path.symlink_metadata().ok().filter(Metadata::is_file);
-    clear(path)?;
-    std::fs::write(path, text)?;
+/// What becomes of folders on the way to a name that are not there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Error,
+    Made,
+}
+
+impl Spot {
+    #[cfg(target_os = "linux")]
+    fn find(root: &Path, relative: &Path, missing: Missing) -> io::Result<Self> {
+        let (Some(name), true) = (relative.file_name(), is_plain(relative)) else {
+            return Err(io::ErrorKind::InvalidInput.into());
+        };
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut folder = openat(CWD, root, flags, Mode::empty())?;
+        for name in relative.parent().into_iter().flatten() {
+            let opened = openat(&folder, name, flags, Mode::empty());
+            folder = match opened {
+                Err(Errno::NOENT) if missing == Missing::Made => {
+                    mkdirat(&folder, name, Mode::RWXU | Mode::RWXG | Mode::RWXO)?;
+                    openat(&folder, name, flags, Mode::empty())?
+                }
+                opened => opened?,
+            };
+        }
+        Ok(Self {
+            path: by_handle(&folder).join(name),
+            _folder: folder,
+        })
+    }
+
+    /// Elsewhere nothing that runs in the copy can be confined either.
+    #[cfg(not(target_os = "linux"))]
+    fn find(root: &Path, relative: &Path, missing: Missing) -> io::Result<Self> {
+        if !is_plain(relative) || link_above(root, relative).is_some() {
+            return Err(io::ErrorKind::InvalidInput.into());
+        }
+        let path = root.join(relative);
+        match path.parent() {
+            Some(folder) if missing == Missing::Made => std::fs::create_dir_all(folder)?,
+            _ => {}
+        }
+        Ok(Self { path })
+    }
+}
+
+/// The path of what a handle is of, wherever it was moved.
+#[cfg(target_os = "linux")]
+fn by_handle(handle: &OwnedFd) -> PathBuf {
+    PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
+}
+
+/// Copies one file, sharing its blocks where the file system can. The copy is always writable by its owner.
+pub(super) fn copy(
+    from: &Path,
+    root: &Path,
+    relative: &Path,
+    freshness: Freshness,
+) -> io::Result<()> {
+    let mut source = File::open(from)?;
+    let metadata = source.metadata()?;
+    let spot = Spot::find(root, relative, Missing::Made)?;
+    let mut target = anew(&spot)?;
+    if !clone_blocks(&source, &target) {
+        io::copy(&mut source, &mut target)?;
+    }
+    give_mode(&target, &metadata)?;
+    target.set_modified(match freshness {
+        Freshness::AsOriginal => metadata.modified()?,
+        Freshness::Now => SystemTime::now(),
+    })
+}
+
+/// Writes content in place of whatever is at a path, keeping the mode of a file that is there.
+pub(super) fn write(root: &Path, relative: &Path, content: &[u8]) -> io::Result<()> {
+    let spot = Spot::find(root, relative, Missing::Made)?;
+    let before = spot.path.symlink_metadata().ok().filter(Metadata::is_file);
+    let mut file = anew(&spot)?;
+    file.write_all(content)?;
     if let Some(before) = before {
-        set_mode(path, &before)?;
+        give_mode(&file, &before)?;
     }
     // The clock of the file system is coarse: two writes in one tick would look alike.
-    File::options()
-        .write(true)
-        .open(path)?
-        .set_modified(SystemTime::now())
+    file.set_modified(SystemTime::now())
+}
+
+/// A file that is made in place of whatever is there.
+fn anew(spot: &Spot) -> io::Result<File> {
+    remove(&spot.path)?;
+    File::create_new(&spot.path)
+}
+
+/// What a file holds. What is at the path may not be a link: who put it there says what is read.
+pub(super) fn read(root: &Path, relative: &Path) -> io::Result<Vec<u8>> {
+    let mut content = Vec::new();
+    open(root, relative)?.read_to_end(&mut content)?;
+    Ok(content)
+}
+
+/// Opens a file for reading, and neither a link nor a pipe that nobody writes to.
+pub(super) fn open(root: &Path, relative: &Path) -> io::Result<File> {
+    let found = Place::find(root, relative)?.open()?;
+    let file = found.filter(|(_, metadata)| metadata.is_file());
+    file.map(|(file, _)| file)
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is not a file"))
+}
+
+/// Makes a folder.
+pub(super) fn make_folder(root: &Path, relative: &Path) -> io::Result<()> {
+    std::fs::create_dir(Spot::find(root, relative, Missing::Error)?.path)
+}
+
+/// Removes a folder that is empty.
+pub(super) fn remove_folder(root: &Path, relative: &Path) -> io::Result<()> {
+    std::fs::remove_dir(Spot::find(root, relative, Missing::Error)?.path)
 }
 
 /// Makes a link.
+pub(super) fn link_within(target: &Path, root: &Path, relative: &Path) -> io::Result<()> {
+    link(target, &Spot::find(root, relative, Missing::Error)?.path)
+}
+
+/// Makes a link in a folder that nothing else writes.
 #[cfg(unix)]
 pub(super) fn link(target: &Path, at: &Path) -> io::Result<()> {
     std::os::unix::fs::symlink(target, at)
@@ -64,6 +175,15 @@ pub(super) fn link(target: &Path, at: &Path) -> io::Result<()> {
 }
 
 /// Removes a file, a link (not what it leads to) or a whole folder; nothing there is fine.
+pub(super) fn remove_within(root: &Path, relative: &Path) -> io::Result<()> {
+    match Spot::find(root, relative, Missing::Error) {
+        Ok(spot) => remove(&spot.path),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// The same in a folder that nothing else writes.
 pub(super) fn remove(path: &Path) -> io::Result<()> {
     let Ok(metadata) = path.symlink_metadata() else {
         return Ok(());
@@ -78,35 +198,39 @@ pub(super) fn remove(path: &Path) -> io::Result<()> {
     })
 }
 
-/// Gives its owner all rights to a folder and those in it.
-#[cfg(unix)]
-pub(super) fn open_up(folder: &Path) {
-    use std::os::unix::fs::PermissionsExt;
-    let is_folder = |path: &Path| {
-        path.symlink_metadata()
-            .is_ok_and(|metadata| metadata.is_dir())
+/// Gives its owner all rights to a folder of the copy and those in it.
+pub(super) fn open_up_within(root: &Path, relative: &Path) {
+    if relative.as_os_str().is_empty() {
+        open_up(root);
+    } else if let Ok(spot) = Spot::find(root, relative, Missing::Error) {
+        open_up(&spot.path);
+    }
+}
+
+/// Gives its owner all rights to a folder and those in it, and to nothing that a link leads to. What stays closed is
+/// reported by whoever needs it open.
+#[cfg(target_os = "linux")]
+fn open_up(folder: &Path) {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let Ok(handle) = openat(CWD, folder, flags, Mode::empty()) else {
+        return;
     };
-    let mut waiting = vec![folder.to_owned()];
-    while let Some(folder) = waiting.pop() {
-        // What stays closed is reported by whoever needs it open.
-        let _ = std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755));
-        let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-        waiting.extend(
-            entries
-                .map(|entry| entry.path())
-                .filter(|path| is_folder(path)),
-        );
+    let folder = by_handle(&handle);
+    let _ = std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755));
+    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
+    for entry in entries {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            open_up(&entry.path());
+        }
     }
 }
 
 /// Gives its owner all rights to a folder and those in it.
-#[cfg(not(unix))]
-pub(super) fn open_up(_folder: &Path) {}
+#[cfg(not(target_os = "linux"))]
+fn open_up(_folder: &Path) {}
 
 /// Whether two files hold the same bytes.
-pub(super) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
-    use std::io::Read;
-    let (mut left, mut right) = (File::open(left)?, File::open(right)?);
+pub(super) fn same_content(left: &File, right: &File) -> io::Result<bool> {
     if left.metadata()?.len() != right.metadata()?.len() {
         return Ok(false);
     }
@@ -115,8 +239,8 @@ pub(super) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
         ours.clear();
         theirs.clear();
         let limit = BLOCK_BYTES as u64;
-        left.by_ref().take(limit).read_to_end(&mut ours)?;
-        right.by_ref().take(limit).read_to_end(&mut theirs)?;
+        left.take(limit).read_to_end(&mut ours)?;
+        right.take(limit).read_to_end(&mut theirs)?;
         if ours != theirs {
             return Ok(false);
         }
@@ -127,24 +251,25 @@ pub(super) fn same_content(left: &Path, right: &Path) -> io::Result<bool> {
 }
 
 /// Gives a copy the mode of its original, and its owner the right to write.
-#[cfg(unix)]
-pub(super) fn set_mode(path: &Path, original: &Metadata) -> io::Result<()> {
-    use std::os::unix::fs::{MetadataExt, PermissionsExt};
-    let mode = (original.mode() & 0o777) | 0o600;
-    let current = path.symlink_metadata()?.mode() & 0o777;
-    if mode == current {
-        return Ok(());
-    }
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
+pub(super) fn set_mode(root: &Path, relative: &Path, original: &Metadata) -> io::Result<()> {
+    give_mode(&open(root, relative)?, original)
 }
 
-/// Gives a copy the mode of its original, and its owner the right to write.
+#[cfg(unix)]
+fn give_mode(copy: &File, original: &Metadata) -> io::Result<()> {
+    let mode = (original.mode() & 0o777) | 0o600;
+    if mode == copy.metadata()?.mode() & 0o777 {
+        return Ok(());
+    }
+    copy.set_permissions(std::fs::Permissions::from_mode(mode))
+}
+
 #[cfg(not(unix))]
 #[expect(clippy::permissions_set_readonly_false, reason = "only Unix has modes")]
-pub(super) fn set_mode(path: &Path, _original: &Metadata) -> io::Result<()> {
-    let mut permissions = path.metadata()?.permissions();
+fn give_mode(copy: &File, _original: &Metadata) -> io::Result<()> {
+    let mut permissions = copy.metadata()?.permissions();
     permissions.set_readonly(false);
-    std::fs::set_permissions(path, permissions)
+    copy.set_permissions(permissions)
 }
 
 /// Whether a path names something below a folder by plain names only.
@@ -171,30 +296,91 @@ pub(super) fn link_above(tree: &Path, relative: &Path) -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Whether the file system shares blocks between `from` and a file in `folder`.
+/// Whether the file system shares blocks between `from` and a file in `folder`, which nothing else writes.
 pub(super) fn can_clone(from: &Path, folder: &Path) -> bool {
-    let probe = folder.join(".clone-probe");
-    let can = matches!(clone_blocks(from, &probe), Ok(true));
-    // A probe that stays is cleared at the next sync.
+    let probe = folder.join("clone-probe");
+    let tried = || -> io::Result<bool> {
+        remove(&probe)?;
+        Ok(clone_blocks(&File::open(from)?, &File::create_new(&probe)?))
+    };
+    let can = matches!(tried(), Ok(true));
+    // A probe that stays is removed by the next.
     let _ = remove(&probe);
     can
 }
 
 #[cfg(target_os = "linux")]
-fn clone_blocks(from: &Path, to: &Path) -> io::Result<bool> {
-    let (source, target) = (File::open(from)?, File::create(to)?);
-    Ok(rustix::fs::ioctl_ficlone(&target, &source).is_ok())
+fn clone_blocks(from: &File, to: &File) -> bool {
+    rustix::fs::ioctl_ficlone(to, from).is_ok()
 }
 
 #[cfg(not(target_os = "linux"))]
-fn clone_blocks(_from: &Path, _to: &Path) -> io::Result<bool> {
-    Ok(false)
+fn clone_blocks(_from: &File, _to: &File) -> bool {
+    false
 }
 
-/// Makes room for a file: its folder exists, and nothing is at its path.
-fn clear(path: &Path) -> io::Result<()> {
-    if let Some(folder) = path.parent() {
-        std::fs::create_dir_all(folder)?;
+#[cfg(all(test, unix))]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    type Act<'test> = &'test dyn Fn(&Path, &Path) -> io::Result<()>;
+
+    /// What is done in the copy, each beneath this path.
+    fn all(from: &Path, act: &mut dyn FnMut(&str, Act<'_>)) {
+        let as_now = from.metadata().expect("it is there");
+        act("copy", &|root, path| copy(from, root, path, Freshness::Now));
+        act("write", &|root, path| write(root, path, b"new"));
+        act("read", &|root, path| read(root, path).map(drop));
+        act("make_folder", &make_folder);
+        act("remove_folder", &remove_folder);
+        act("link", &|root, path| link_within(from, root, path));
+        act("set_mode", &|root, path| set_mode(root, path, &as_now));
+        act("remove", &remove_within);
     }
-    remove(path)
+
+    #[test]
+    fn nothing_is_done_behind_a_link_that_a_program_put_in_the_place_of_a_folder() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let base = base.path();
+        let (tree, out) = (base.join("tree"), base.join("out"));
+        for folder in [&tree, &out.join("deep")] {
+            std::fs::create_dir_all(folder).expect("made");
+        }
+        std::fs::write(out.join("a"), "theirs").expect("written");
+        symlink(&out, tree.join("src")).expect("linked");
+        all(&out.join("a"), &mut |name, act| {
+            for path in ["src/a", "src/new", "src/deep/a"] {
+                assert!(act(&tree, Path::new(path)).is_err(), "{name} {path}");
+            }
+        });
+        open_up_within(&tree, Path::new("src/deep"));
+        let left = std::fs::read_dir(&out).expect("readable").count();
+        assert_eq!(
+            (left, std::fs::read(out.join("a")).expect("there")),
+            (2, b"theirs".into())
+        );
+    }
+
+    #[test]
+    fn a_link_in_the_place_of_a_file_is_replaced_and_what_it_leads_to_stays() {
+        let base = tempfile::tempdir().expect("a temporary folder");
+        let base = base.path();
+        let (tree, theirs) = (base.join("tree"), base.join("theirs"));
+        std::fs::create_dir_all(&tree).expect("made");
+        std::fs::write(&theirs, "theirs").expect("written");
+        let mode = || theirs.metadata().expect("there").permissions().mode();
+        std::fs::set_permissions(&theirs, std::fs::Permissions::from_mode(0o400)).expect("set");
+        let before = mode();
+        all(&theirs, &mut |name, act| {
+            let _ = std::fs::remove_file(tree.join("a"));
+            symlink(&theirs, tree.join("a")).expect("linked");
+            let done = act(&tree, Path::new("a"));
+            let is_to_be = ["copy", "write", "remove"].contains(&name);
+            assert_eq!(done.is_ok(), is_to_be, "{name}: {done:?}");
+            assert_eq!(std::fs::read(&theirs).expect("there"), b"theirs", "{name}");
+            assert_eq!(mode(), before, "{name}");
+        });
+    }
 }

@@ -62,7 +62,7 @@ pub(super) fn mark(shadow: &Shadow, laid: &EditSet) -> Result<Mark, Error> {
                 mark.links.insert(path.clone(), target);
             }
             Found::File(stamp) if !is_known(shadow, laid, path) && stamp.bytes <= room => {
-                if let Ok(bytes) = std::fs::read(&at) {
+                if let Ok(bytes) = place::read(&shadow.tree, path) {
                     room -= stamp.bytes;
                     mark.loose.insert(path.clone(), bytes);
                 }
@@ -85,7 +85,8 @@ pub(super) fn take_back(shadow: &mut Shadow, mark: &Mark, laid: &EditSet) -> Res
             (_, Some(_)) => true,
         };
         if is_to_go {
-            place::remove(&at).map_err(|error| files("remove", &at, error))?;
+            place::remove_within(&shadow.tree, path)
+                .map_err(|error| files("remove", &at, error))?;
         }
     }
     // Folders come before what is in them.
@@ -148,7 +149,7 @@ fn read(
         let (before, after) = (mark.found.get(path), now.get(path));
         let text = match (before, after) {
             (_, Some(Found::File(stamp))) => {
-                let content = std::fs::read(shadow.tree.join(path)).ok();
+                let content = place::read(&shadow.tree, path).ok();
                 if content.is_some() && content == original(shadow, mark, laid, path) {
                     continue;
                 }
@@ -202,13 +203,13 @@ fn restore(
     let at = shadow.tree.join(path);
     let failed = |source| files("restore", &at, source);
     if matches!(found, Found::Folder) {
-        return match std::fs::create_dir(&at) {
+        return match place::make_folder(&shadow.tree, path) {
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => Ok(()),
             made => made.map_err(failed),
         };
     }
     if let (Found::Link, Some(target)) = (found, mark.links.get(path)) {
-        return place::link(target, &at).map_err(failed);
+        return place::link_within(target, &shadow.tree, path).map_err(failed);
     }
     let text = laid.files.get(path).and_then(|edit| edit.after.as_ref());
     if let Some(text) = text.or_else(|| shadow.overlay.get(path)).cloned() {
@@ -216,10 +217,10 @@ fn restore(
     }
     shadow.forget_compiled(path)?;
     if let Some(bytes) = mark.loose.get(path) {
-        return std::fs::write(&at, bytes).map_err(failed);
+        return place::write(&shadow.tree, path, bytes).map_err(failed);
     }
     let from = shadow.workspace.join(path);
-    match place::copy(&from, &at, Freshness::Now) {
+    match place::copy(&from, &shadow.tree, path, Freshness::Now) {
         // It went away in the workspace as well.
         Err(_) if !from.exists() => Ok(()),
         copied => copied.map_err(failed),

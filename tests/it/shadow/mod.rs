@@ -123,6 +123,29 @@ fn edit(path: &str, before: Option<&str>, after: Option<&str>) -> EditSet {
 }
 
 #[test]
+fn what_programs_laid_out_leads_nobody_to_files_outside() {
+    let scene = Scene::with(&[("a.txt", "one\n"), ("b.txt", "two\n")]);
+    let theirs = scene.workspace.with_file_name("letter.txt");
+    fs::write(&theirs, "Dear Ann").expect("written");
+    let mut shadow = scene.open();
+    symlink(&theirs, shadow.scratch().join(".clone-probe")).expect("linked");
+    shadow.sync(&Overlay::new()).expect("synced");
+    for path in ["a.txt", "b.txt"] {
+        let path = shadow.tree().join(path);
+        fs::remove_file(&path).expect("removed");
+        symlink(&theirs, &path).expect("linked");
+    }
+    assert_eq!(shadow.text(Path::new("a.txt")), None);
+    let mut edits = EditSet::default();
+    edits.record("a.txt".into(), Some("one\n".into()), Some("laid\n".into()));
+    shadow.lay(&edits).expect("laid");
+    assert_eq!(shadow.text(Path::new("a.txt")).as_deref(), Some("laid\n"));
+    shadow.sync(&Overlay::new()).expect("synced");
+    assert_eq!(shadow.text(Path::new("b.txt")).as_deref(), Some("two\n"));
+    assert_eq!(fs::read_to_string(&theirs).expect("there"), "Dear Ann");
+}
+
+#[test]
 fn proposals_and_litter_never_survive_a_sync() {
     let scene = Scene::with(&[("src/a.rs", "a\n"), ("src/b.rs", "b\n"), ("run.sh", "#!\n")]);
     let mut shadow = scene.synced();
