@@ -185,21 +185,34 @@ async fn secrets_of_a_workspace_cannot_be_read_where_they_are_either() {
         ("node_modules/p/index.js", "linked\n"),
         ("../.env", "API_KEY=planted-3\n"),
         ("../vault.txt", "API_KEY=planted-4\n"),
+        ("tracked/.env", "API_KEY=planted-5\n"),
+        ("tracked/credentials.json", "planted\n"),
+        ("tracked/test.pem", "a certificate\n"),
     ]);
     let work = scene.base.join("work");
+    for arguments in [&["init", "-q"][..], &["add", "-f", "tracked", "a.txt"]] {
+        let mut git = std::process::Command::new("git");
+        let git = git.args(arguments).current_dir(&work).status();
+        assert!(git.expect("git runs").success(), "git {arguments:?}");
+    }
     std::os::unix::fs::symlink("../vault.txt", work.join(".env.local")).expect("linked");
     scene = scene.again().await;
     let work = work.display();
     let line = format!(
-        "exec 2> /dev/null; cat {work}/.env {work}/deep/.env.production {work}/../.env .env.local; \
-         grep -rhs planted {work}/; tar cf - -C {work} . | grep -ac planted; grep -rhs planted .; \
-         cat {work}/a.txt a.txt node_modules/p/index.js {work}/node_modules/p/index.js"
+        "exec 2> /dev/null; cat {work}/.env {work}/deep/.env.production {work}/../.env .env.local \
+         tracked/.env {work}/tracked/.env {work}/tracked/credentials.json; \
+         grep -rhs planted {work}/; grep -Rhs planted .; tar cf - -C {work} . | grep -ac planted; grep -rhs planted .; \
+         cat tracked/test.pem {work}/a.txt a.txt node_modules/p/index.js {work}/node_modules/p/index.js"
     );
     let ran = scene.shell(&line).await;
-    assert_eq!(stdout(&ran), "0\none\none\nlinked\nlinked\n", "{ran:?}");
+    assert_eq!(
+        stdout(&ran),
+        "0\na certificate\none\none\nlinked\nlinked\n",
+        "{ran:?}"
+    );
     let said = scene
         .redactor
-        .clean("planted-1 planted-2 planted-3")
+        .clean("planted-1 planted-2 planted-3 planted-5")
         .into_owned();
     assert!(!said.contains("planted"), "{said}");
 }

@@ -6,7 +6,8 @@
 //! | other ignored files and folders (generated code, outputs that neighbours import) | a copy while they are small, else a link |
 //! | dependency folders (`node_modules`, virtual environments, ignored `vendor`) | links, entry by entry in `node_modules` |
 //! | caches (`target`, `__pycache__`, `.next`, whatever holds a `CACHEDIR.TAG`) | nothing |
-//! | files that may hold secrets, and links of such names | a link when git tracks them, else nothing |
+//! | certificates and keys that git tracks, which tests and builds need | a link |
+//! | other files that may hold secrets, and links of such names, whether git tracks them or not | nothing |
 //! | `.git` | a link |
 //! | symbolic links | the same link; one with an absolute target inside the workspace leads into the shadow |
 //! | sockets, pipes, devices | nothing |
@@ -62,6 +63,10 @@ const CACHES_ALWAYS: [&str; 7] = [
     ".svn",
     ".jj",
 ];
+
+/// Endings of certificates and keys. Those that git tracks are for tests, and a build that embeds them fails without
+/// them; what else holds secrets is left out although it is tracked.
+const CERTIFICATES: [&str; 6] = ["pem", "key", "p12", "pfx", "jks", "keystore"];
 
 /// What the shadow should hold at one path.
 #[derive(Debug, Clone)]
@@ -363,7 +368,7 @@ impl Walk<'_> {
             return true;
         };
         if may_hold_secrets(relative) {
-            if self.tracked.contains(relative) {
+            if self.is_of_tests(relative) {
                 self.want(relative, Wanted::Link(absolute));
             } else {
                 self.keep_secret(relative);
@@ -398,7 +403,7 @@ impl Walk<'_> {
         let Ok(target) = std::fs::read_link(absolute) else {
             return;
         };
-        if may_hold_secrets(relative) && !self.tracked.contains(relative) {
+        if may_hold_secrets(relative) && !self.is_of_tests(relative) {
             self.keep_secret(relative);
             return;
         }
@@ -440,6 +445,13 @@ impl Walk<'_> {
                     .strip_prefix(self.workspace)
                     .is_ok_and(|inside| inside.iter().all(|name| name != "node_modules"))
             })
+    }
+
+    /// Whether a file that may hold secrets is a certificate or a key that everybody has who has the repository.
+    fn is_of_tests(&self, relative: &Path) -> bool {
+        let end = relative.extension().unwrap_or_default().to_ascii_lowercase();
+        let mut certificates = CERTIFICATES.iter();
+        certificates.any(|certificate| end == *certificate) && self.tracked.contains(relative)
     }
 
     fn want(&mut self, relative: &Path, wanted: Wanted) {
