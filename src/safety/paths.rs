@@ -10,9 +10,11 @@ use super::names::{folded, is_same};
 use crate::config::host::Host;
 
 /// Names of files that hold secrets wherever they lie.
-const SECRET_FILES: [&str; 18] = [
-    ".env",
-    ".env.*",
+const SECRET_FILES: [&str; 20] = [
+    ".env*",
+    "*.env",
+    ".secrets",
+    ".git-credentials",
     "*.pem",
     "*.key",
     "*.p12",
@@ -32,12 +34,27 @@ const SECRET_FILES: [&str; 18] = [
 ];
 
 /// Names that look like secrets by their pattern and are not.
-const NOT_SECRET: [&str; 4] = [
+const NOT_SECRET: [&str; 6] = [
     ".env.example",
     ".env.sample",
     ".env.template",
-    "credentials.rs",
+    "example.env",
+    "sample.env",
+    "template.env",
 ];
+
+/// How names begin that mean secrets, unless the file is code which only deals with them.
+const SECRET_UNLESS_CODE: [&str; 2] = ["credentials", "secrets."];
+
+/// Endings of source code.
+const CODE: [&str; 32] = [
+    "c", "cc", "cjs", "cpp", "cs", "dart", "erl", "ex", "exs", "go", "h", "hpp", "hs", "java",
+    "js", "jsx", "kt", "mjs", "ml", "php", "pl", "py", "rb", "rs", "scala", "svelte", "swift",
+    "ts", "tsx", "vue", "zig", "lua",
+];
+
+/// Source code in which people keep secrets all the same: the boards that are programmed so say it in their manuals.
+const SECRET_CODE: [&str; 2] = ["secrets.h", "secrets.py"];
 
 /// Folders whose change always asks: version control and our own settings.
 const PROTECTED_FOLDERS: [&str; 4] = [".git", ".hg", ".svn", ".agent"];
@@ -252,7 +269,17 @@ fn is_secret(secret: &GlobSet, not_secret: &GlobSet, path: &Path) -> bool {
         return false;
     };
     let name = folded(&name.to_string_lossy());
-    (secret.is_match(&name) || is_same(&name, ".env")) && !not_secret.is_match(&name)
+    let is_named = secret.is_match(&name) || is_same(&name, ".env");
+    is_named && !not_secret.is_match(&name) && !is_code(&name)
+}
+
+/// Whether a folded name that means secrets is that of code which deals with them.
+fn is_code(name: &str) -> bool {
+    let mut starts = SECRET_UNLESS_CODE.iter();
+    let ends = |(_, end): (&str, &str)| CODE.contains(&end);
+    starts.any(|start| name.starts_with(start))
+        && name.rsplit_once('.').is_some_and(ends)
+        && !SECRET_CODE.contains(&name)
 }
 
 fn globs(patterns: impl IntoIterator<Item = impl AsRef<str>>) -> GlobSet {
@@ -315,6 +342,20 @@ mod tests {
             (workspace.join("generated/a.rs"), Place::Protected),
             (workspace.join("config/.env"), Place::Secret),
             (workspace.join(".env.example"), Place::Workspace),
+            (workspace.join(".envrc"), Place::Secret),
+            (workspace.join(".env-production"), Place::Secret),
+            (workspace.join(".env_local"), Place::Secret),
+            (workspace.join(".env~"), Place::Secret),
+            (workspace.join("prod.env"), Place::Secret),
+            (workspace.join("example.env"), Place::Workspace),
+            (workspace.join(".secrets"), Place::Secret),
+            (workspace.join(".git-credentials"), Place::Secret),
+            (workspace.join("credentials.json"), Place::Secret),
+            (workspace.join("secrets.yaml"), Place::Secret),
+            (workspace.join("secrets.h"), Place::Secret),
+            (workspace.join("secrets.rs"), Place::Workspace),
+            (workspace.join("Credentials.TS"), Place::Workspace),
+            (workspace.join("credentials.py"), Place::Workspace),
             (host.state.join("journal"), Place::Core),
             (host.cache.join("x/tree/src/main.rs"), Place::Shadow),
             (PathBuf::from("/etc/passwd"), Place::Outside),

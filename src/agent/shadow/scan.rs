@@ -449,7 +449,10 @@ impl Walk<'_> {
 
     /// Whether a file that may hold secrets is a certificate or a key that everybody has who has the repository.
     fn is_of_tests(&self, relative: &Path) -> bool {
-        let end = relative.extension().unwrap_or_default().to_ascii_lowercase();
+        let end = relative
+            .extension()
+            .unwrap_or_default()
+            .to_ascii_lowercase();
         let mut certificates = CERTIFICATES.iter();
         certificates.any(|certificate| end == *certificate) && self.tracked.contains(relative)
     }

@@ -264,12 +264,17 @@ fn look(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
         _ => "-O",
     };
     arguments.values(files).for_each(|file| judge.read(file));
-    for operand in &arguments.operands {
+    // Without `-e` or `-f`, what `git grep` is given first is a pattern.
+    let has_pattern = command == "grep" && !arguments.has("-e -f");
+    for (number, operand) in arguments.operands.iter().enumerate() {
         if operand.known().is_none() && operand.pattern.is_none() {
             judge.ask(
                 "unresolved",
                 format!("what `{}` stands for is not known", operand.text),
             );
+        }
+        if number == 0 && has_pattern {
+            continue;
         }
         let text = operand.text.as_str();
         let is_elsewhere = text.starts_with('/') || text.split('/').any(|part| part == "..");

@@ -39,7 +39,14 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
                     "`yq` may read the environment or other files",
                 );
             }
-            let program = usize::from(!arguments.operands.first().is_some_and(is_secret));
+            // It takes a first word that is a file for one, and any other for a program.
+            let is_file = |word: &Word| {
+                let paths = judge.paths(word).unwrap_or_default();
+                is_secret(word) && paths.iter().any(|path| path.exists())
+            };
+            let operands = &arguments.operands;
+            let is_only = operands.len() == 1 && operands.first().is_some_and(is_secret);
+            let program = usize::from(!is_only && !operands.first().is_some_and(is_file));
             for file in arguments.operands.iter().skip(program) {
                 if changes {
                     judge.write(file);
