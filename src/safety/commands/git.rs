@@ -124,11 +124,6 @@ fn global<'a>(judge: &mut Judge<'_>, text: &str, after: &'a [Word]) -> &'a [Word
 }
 
 fn subcommand(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
-    let has = |options: &[&str]| {
-        words
-            .iter()
-            .any(|word| options.contains(&word.text.as_str()))
-    };
     let first = words.first().map_or("", |word| word.text.as_str());
     match command {
         "status" | "rev-parse" | "ls-files" | "ls-tree" | "cat-file" | "describe" | "shortlog"
@@ -141,11 +136,9 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
         "add" | "stage" => files(judge, words),
         "commit" => commit(judge, words),
         "branch" => branch(judge, words),
-        "tag" if has(&["-d", "--delete", "-f", "--force", "-s", "-u"]) => {
-            judge.ask("git-history", "a tag would be moved or removed");
-        }
-        "tag" | "init" => {}
-        "remote" if matches!(first, "" | "-v" | "show" | "get-url") => {}
+        "tag" => tag(judge, words),
+        "init" => init(judge, words),
+        "remote" if only_looks(words) => {}
         "stash" if matches!(first, "list" | "show") => {}
         "reflog" if matches!(first, "" | "show") || first.starts_with("-n") => {}
         "worktree" if first == "list" => {}
@@ -153,30 +146,20 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
         "bisect" if matches!(first, "log" | "view") => {}
         "notes" if matches!(first, "" | "list" | "show") => {}
         "config" => config(judge, words),
-        "switch"
-            if !has(&[
-                "-f",
-                "--force",
-                "--discard-changes",
-                "-C",
-                "--force-create",
-                "--orphan",
-            ]) => {}
-        "checkout" if matches!(first, "-b" | "--track") => {}
+        "switch" if keeps_changes(words) => {}
         "checkout" => checkout(judge, words),
-        "restore" if has(&["--staged", "-S"]) && !has(&["--worktree", "-W"]) => files(judge, words),
-        "reset" if !has(&["--hard", "--merge", "--keep"]) && words.iter().all(is_unstaging) => {}
+        "restore" if only_unstages(words) => files(judge, words),
+        "reset" if is_unstaging(judge, words) => {}
         "clean" => {
-            let dry = words
-                .iter()
-                .any(|word| word.text == "--dry-run" || is_flag(&word.text, 'n'));
-            if !dry {
+            let arguments = Arguments::of(words, "-e --exclude");
+            if !arguments.has("-n --dry-run") || arguments.has("--no-dry-run") {
                 judge.ask("delete", "files that git does not know would be lost");
             }
         }
         "rm" => {
-            let keeps = has(&["--cached"]);
-            for file in Arguments::of(words, "--pathspec-from-file").operands {
+            let arguments = Arguments::of(words, "--pathspec-from-file");
+            let keeps = arguments.has("--cached") && !arguments.has("--no-cached");
+            for file in arguments.operands {
                 if keeps {
                     judge.write(&file);
                 } else {
@@ -225,11 +208,74 @@ fn is_flag(text: &str, letter: char) -> bool {
     text.starts_with('-') && !text.starts_with("--") && text.contains(letter)
 }
 
-fn is_unstaging(word: &Word) -> bool {
-    let text = word.text.as_str();
-    word.is_sure
-        && (matches!(text, "HEAD" | "--" | "-q" | "--quiet" | "--mixed" | ".")
-            || text.contains(['/', '.']) && !text.contains(['~', '^']))
+/// Whether `git reset` only takes out of the next commit what was put into it: nothing but `HEAD` and files are named.
+/// What stands before `--`, or is no file, is a commit to which the branch would go.
+fn is_unstaging(judge: &Judge<'_>, words: &[Word]) -> bool {
+    let end = words.iter().position(|word| word.text == "--");
+    let before = words.get(..end.unwrap_or(words.len())).unwrap_or_default();
+    let is_option = |word: &&Word| word.text.starts_with('-');
+    let mut options = before.iter().filter(is_option);
+    let mut named = before.iter().filter(|word| !is_option(word)).peekable();
+    if named.peek().is_some_and(|word| word.text == "HEAD") {
+        named.next();
+    }
+    let exists = |word: &Word| {
+        let paths = judge.paths(word).unwrap_or_default();
+        !paths.is_empty() && paths.iter().all(|path| path.symlink_metadata().is_ok())
+    };
+    options.all(|option| matches!(option.text.as_str(), "-q" | "--quiet" | "--mixed"))
+        && before.iter().all(|word| word.is_sure)
+        && named.all(|word| end.is_none() && exists(word))
+}
+
+/// Whether `git restore` only takes out of the next commit what was put into it, and leaves the files alone.
+fn only_unstages(words: &[Word]) -> bool {
+    let takes = "-s --source --conflict --pathspec-from-file -U --unified --inter-hunk-context";
+    let arguments = Arguments::of(words, takes);
+    arguments.has("-S --staged") && !arguments.has("-W --worktree --no-staged")
+}
+
+/// Whether `git switch` refuses to go where changes would be lost.
+fn keeps_changes(words: &[Word]) -> bool {
+    let takes = "-c -C --create --force-create --orphan --conflict";
+    let arguments = Arguments::of(words, takes);
+    let loses = "-f --force --discard-changes -C --force-create --orphan";
+    words.iter().all(|word| word.is_sure) && !arguments.has(loses)
+}
+
+/// Whether `git remote` only tells which there are.
+fn only_looks(words: &[Word]) -> bool {
+    let operands = Arguments::of(words, "").operands;
+    let command = operands.first().map(|first| first.text.as_str());
+    words.iter().all(|word| word.is_sure) && matches!(command, None | Some("show" | "get-url"))
+}
+
+fn tag(judge: &mut Judge<'_>, words: &[Word]) {
+    let takes = [
+        takes("tag"),
+        "-m -F -u --message --file --local-user --cleanup",
+    ]
+    .join(" ");
+    let arguments = Arguments::of(words, &takes);
+    if arguments.has("-d --delete -f --force -s --sign -u --local-user") {
+        judge.ask("git-history", "a tag would be moved, removed or signed");
+    }
+    if arguments.has("-e --edit") {
+        judge.ask("git-program", "git would start an editor");
+    }
+    let files = arguments.values("-F --file");
+    files.for_each(|file| judge.read(file));
+}
+
+fn init(judge: &mut Judge<'_>, words: &[Word]) {
+    let takes = "--template --separate-git-dir -b --initial-branch --object-format --ref-format";
+    let arguments = Arguments::of(words, takes);
+    if arguments.has("--template") {
+        judge.ask("git-program", "the hooks of a template would run later");
+    }
+    let folders = arguments.values("--separate-git-dir");
+    let folders = folders.chain(&arguments.operands);
+    folders.for_each(|folder| judge.write(folder));
 }
 
 /// The options of a command that looks which take the next word as their value, whatever else is attached to them.
@@ -361,7 +407,13 @@ fn config(judge: &mut Judge<'_>, words: &[Word]) {
 
 /// `git checkout` of a branch leaves work alone; of files, it throws their changes away.
 fn checkout(judge: &mut Judge<'_>, words: &[Word]) {
-    let arguments = Arguments::of(words, "-b -B --conflict");
+    let arguments = Arguments::of(words, "-b -B --orphan --conflict");
+    let begins =
+        matches!(words.first(), Some(word) if matches!(word.text.as_str(), "-b" | "--track"));
+    let is_sure = words.iter().all(|word| word.is_sure);
+    if begins && is_sure && !arguments.has("-f --force -B --orphan -p --patch") {
+        return;
+    }
     let names_a_file = |word: &Word| {
         judge
             .paths(word)

@@ -215,7 +215,9 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("hadolint", row(Read, "-f --format --ignore").reads("-c --config")),
     ("xmllint", row(Read, "--xpath --encode").reads("--schema --dtdvalid --relaxng").writes("--output -o").asks("--shell --load-trace --path --net")),
     ("dot", row(Read, "-T -K -G -N -E -l").writes("-o").asks("-O")),
-    ("protoc", row(Read, "-I --proto_path").asks("--plugin")),
+    ("protoc", row(Read, "-I --proto_path")
+            .writes("-o --descriptor_set_out --dependency_out --cpp_out --csharp_out --java_out --kotlin_out --objc_out --php_out --pyi_out --python_out --ruby_out --rust_out")
+            .asks("--plugin")),
     ("rustfmt", row(Write, "--edition --color --emit --style-edition").reads("--config-path").asks("--config")),
     ("gofmt", row(Write, "-r -cpuprofile")),
     ("black", row(Write, "-l -t --line-length --target-version --include --exclude --extend-exclude -W --workers").reads("--config")),
@@ -314,6 +316,16 @@ fn special(name: &str, words: &[Word]) -> Option<&'static str> {
         {
             let is_plain = words.first().is_some_and(|first| first.known().is_some());
             (!is_plain || any(&sets_by_format)).then_some("its format may set a variable")
+        }
+        // `--NAME_out` starts the program `protoc-gen-NAME`, and options may stand before the folder.
+        "protoc"
+            if any(&|text| {
+                let (option, value) = text.split_once('=').unwrap_or((text, ""));
+                let is_built_in = find(name).is_some_and(|protoc| is_listed(option, protoc.writes));
+                option.ends_with("_out") && (!is_built_in || value.contains(':'))
+            }) =>
+        {
+            Some("`protoc` may start something else, or write elsewhere")
         }
         "less" if any(&|text| text.starts_with('+')) => {
             Some("`less` would run what stands after `+`")
