@@ -33,7 +33,6 @@ pub(super) struct Judge<'a> {
     pub(super) folders: &'a Folders,
     /// The programs that feed it.
     pub(super) upstream: &'a [String],
-
     /// Whether variables are set with it.
     pub(super) sets_any: bool,
     /// Whether the line fetches something from the network.

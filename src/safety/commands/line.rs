@@ -39,7 +39,6 @@ pub(super) struct Command {
     pub(super) redirects: Vec<Redirect>,
     /// What comes in from the commands before it in a pipeline: the names of their programs.
     pub(super) upstream: Vec<String>,
-
     /// Where it may run.
     pub(super) folders: Folders,
     /// The names of variables that it looks into.

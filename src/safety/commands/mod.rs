@@ -177,7 +177,6 @@ fn segment(
         policy,
         folders: &command.folders,
         upstream: &command.upstream,
-
         sets_any: !command.variables.is_empty(),
         fetches,
         words: Vec::new(),

@@ -82,10 +82,19 @@ impl Reader<'_> {
                 After::same(folders)
             }
             "program" | "compound_statement" | "if_statement" | "elif_clause" | "else_clause"
-            | "while_statement" | "do_group" | "case_item" | "for_statement" | "case_statement" => {
-                self.loop_variable(node, &folders);
+            | "do_group" | "case_item" | "case_statement" => {
                 let after = self.sequence(node, folders.clone(), depth);
                 After::same(after.or(folders))
+            }
+            "while_statement" | "for_statement" => {
+                self.loop_variable(node, &folders);
+                let after = self.sequence(node, folders.clone(), depth);
+                if after == folders || folders == Folders::unknown() {
+                    return After::same(after);
+                }
+                // Each round begins where the one before it ended.
+                self.sequence(node, Folders::unknown(), depth);
+                After::same(Folders::unknown())
             }
             "test_command" => {
                 self.test(node, &folders, depth);
@@ -228,7 +237,6 @@ impl Reader<'_> {
             words: Vec::new(),
             redirects: Vec::new(),
             upstream: self.upstream.clone(),
-
             folders: folders.clone(),
             looks_into: Vec::new(),
             sets_only: matches!(node.kind(), "declaration_command" | "unset_command"),
@@ -541,8 +549,12 @@ impl Reader<'_> {
     /// Where the shell is after a command.
     fn moved(&self, command: &Command) -> After {
         let folders = command.folders.clone();
+        // `time` is a word of the shell: what it times runs in this very shell.
+        let is_time = |word: &&Word| matches!(word.text.as_str(), "time" | "-p" | "--" | "!");
+        let is_timed = matches!(command.words.first(), Some(first) if first.text == "time");
         let mut words = command.words.iter();
-        let name = words.next().map_or("", |name| name.text.as_str());
+        let name = words.find(|word| !is_timed || !is_time(word));
+        let name = name.map_or("", |name| name.text.as_str());
         let arguments: Vec<_> = words
             .filter(|word| !matches!(word.text.as_str(), "--" | "-L" | "-P" | "-e"))
             .collect();
@@ -568,10 +580,28 @@ impl Reader<'_> {
                 "cd" | "pushd" | "popd" | "eval" | "source" | "." | "builtin" | "command" | "dirs",
                 _,
             ) => After::same(match name {
-                "command" if !arguments.iter().any(|word| word.text == "cd") => folders,
+                "command" if !arguments.iter().any(|word| may_move(word)) => folders,
                 _ => Folders::unknown(),
             }),
+            // What it names may happen after any command.
+            ("trap", given) if given.iter().any(|word| may_move(word)) => {
+                After::same(Folders::unknown())
+            }
             _ => After::same(folders),
         }
     }
+}
+
+/// Whether a shell that runs what is in a word may be in another folder afterwards.
+fn may_move(word: &Word) -> bool {
+    let is_end = |letter: char| !(letter.is_ascii_alphanumeric() || "._-".contains(letter));
+    let mut names = word.text.split(is_end);
+    let moves = |name| {
+        matches!(
+            name,
+            "cd" | "pushd" | "popd" | "eval" | "source" | "." | "builtin" | "command"
+        )
+    };
+    // A name in quotes of its own is put together only when it is run.
+    word.known().is_none() || word.text.contains(['\\', '\'', '"', '$', '`']) || names.any(moves)
 }
