@@ -5,15 +5,60 @@ use super::options::Arguments;
 use super::word::Word;
 use super::wrappers::shell_line;
 
+/// Shells.
+const SHELLS: [&str; 11] = [
+    "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "mksh", "rbash", "csh", "tcsh",
+];
+
+/// Programs without rules of their own, which run code that they are given.
+const INTERPRETERS: [&str; 34] = [
+    "perl",
+    "ruby",
+    "php",
+    "lua",
+    "luajit",
+    "tclsh",
+    "osascript",
+    "pwsh",
+    "powershell",
+    "deno",
+    "bun",
+    "Rscript",
+    "julia",
+    "groovy",
+    "jshell",
+    "gdb",
+    "lldb",
+    "expect",
+    "ed",
+    "ex",
+    "vi",
+    "vim",
+    "nvim",
+    "emacs",
+    "sqlite",
+    "psql",
+    "mysql",
+    "bc",
+    "dc",
+    "irb",
+    "ipython",
+    "erl",
+    "ghci",
+    "R",
+];
+
+/// Whether a program is a shell.
+pub(super) fn is_shell(name: &str) -> bool {
+    SHELLS.contains(&name)
+}
+
 /// Judges an interpreter; `false` when `name` is none.
 pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
     let plain = name.trim_end_matches(|it: char| it.is_ascii_digit() || it == '.');
     let plain = if plain.is_empty() { name } else { plain };
     match plain {
-        "sh" | "bash" | "dash" | "ash" | "zsh" | "ksh" | "fish" | "mksh" | "rbash" | "csh"
-        | "tcsh" => {
-            shell(judge, plain, words);
-        }
+        _ if is_shell(plain) => shell(judge, plain, words),
         "source" | "." => {
             refuse_network(judge);
             refuse_fetched(judge, words.first());
@@ -58,17 +103,13 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
                 judge.ask("option", "what it writes is not known");
             }
         }
-        "perl" | "ruby" | "php" | "lua" | "luajit" | "tclsh" | "osascript" | "pwsh"
-        | "powershell" | "deno" | "bun" | "Rscript" | "julia" | "groovy" | "jshell" | "gdb"
-        | "lldb" | "expect" | "ed" | "ex" | "vi" | "vim" | "nvim" | "emacs" | "sqlite" | "psql"
-        | "mysql" | "bc" | "dc" | "irb" | "ipython" | "erl" | "ghci" | "R"
-            if words.first().map(|word| word.text.as_str()) != Some("--version") =>
-        {
-            refuse_network(judge);
-            judge.ask("interpreter", format!("`{name}` runs what it is given"));
+        _ if INTERPRETERS.contains(&plain) => {
+            let is_question = matches!(words, [only] if only.text == "--version");
+            if !is_question {
+                refuse_network(judge);
+                judge.ask("interpreter", format!("`{name}` runs what it is given"));
+            }
         }
-        "perl" | "ruby" | "php" | "lua" | "deno" | "bun" | "julia" | "gdb" | "vim" | "nvim"
-        | "emacs" => {}
         _ => return false,
     }
     true
@@ -129,8 +170,31 @@ fn shell(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
     judge.ask("interpreter", format!("`{name}` would run what comes in"));
 }
 
+/// Whether a word names the program, so that what comes in is only what that reads.
+fn is_script(word: &Word) -> bool {
+    let from_input = |text: &str| text.starts_with("/dev/") || text.starts_with("/proc/");
+    let known = word.known().filter(|text| !text.is_empty());
+    known.is_some_and(|text| !text.starts_with('-') && !from_input(text))
+}
+
+/// Whether code in a word runs nothing but itself, as far as one can see.
+fn is_whole(code: Option<&Word>) -> bool {
+    let runs = [
+        "exec",
+        "eval",
+        "compile",
+        "system",
+        "spawn",
+        "popen",
+        "import_module",
+        "Function",
+        "vm.",
+    ];
+    let code = code.and_then(Word::known);
+    code.is_some_and(|code| !runs.iter().any(|it| code.contains(it)))
+}
+
 fn python(judge: &mut Judge<'_>, words: &[Word]) {
-    refuse_network(judge);
     let flags = |word: &&Word| {
         matches!(
             word.text.as_str(),
@@ -147,7 +211,14 @@ fn python(judge: &mut Judge<'_>, words: &[Word]) {
             Some((module, arguments)) => module_of_python(judge, module, arguments),
             None => judge.ask("interpreter", "the module is missing"),
         },
-        _ => judge.ask("interpreter", "python runs what it is given"),
+        _ => {
+            let [first, second] = [rest.first(), rest.get(1)];
+            let is_code = first.is_some_and(|first| first.text == "-c") && is_whole(second);
+            if !is_code && !first.is_some_and(is_script) {
+                refuse_network(judge);
+            }
+            judge.ask("interpreter", "python runs what it is given");
+        }
     }
 }
 
@@ -189,15 +260,18 @@ fn module_of_python(judge: &mut Judge<'_>, module: &Word, arguments: &[Word]) {
             words.extend_from_slice(arguments);
             judge.within(|judge| super::program(judge, &words));
         }
-        _ => judge.ask(
-            "interpreter",
-            format!("nothing is known of the module `{module}`"),
-        ),
+        _ => {
+            // Some modules run what comes in.
+            refuse_network(judge);
+            judge.ask(
+                "interpreter",
+                format!("nothing is known of the module `{module}`"),
+            );
+        }
     }
 }
 
 fn node(judge: &mut Judge<'_>, words: &[Word]) {
-    refuse_network(judge);
     match words.first().and_then(Word::known) {
         Some("--version" | "-v" | "--help" | "-h") => {}
         Some("--test") => {
@@ -221,7 +295,16 @@ fn node(judge: &mut Judge<'_>, words: &[Word]) {
             }
         }
         Some("--check" | "-c") => words.iter().skip(1).for_each(|file| judge.read(file)),
-        _ => judge.ask("interpreter", "node runs what it is given"),
+        _ => {
+            let first = words.first();
+            let gives =
+                |first: &Word| matches!(first.text.as_str(), "-e" | "--eval" | "-p" | "--print");
+            let is_code = first.is_some_and(gives) && is_whole(words.get(1));
+            if !is_code && !first.is_some_and(is_script) {
+                refuse_network(judge);
+            }
+            judge.ask("interpreter", "node runs what it is given");
+        }
     }
 }
 

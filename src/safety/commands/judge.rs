@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use super::glob;
 use super::line::Folders;
 use super::word::Word;
+use super::wrappers::starts_others;
 use super::{Access, Target};
 use crate::permit::Decision;
 use crate::safety::{Policy, ask, deny, files, severity};
@@ -170,6 +171,34 @@ impl Judge<'_> {
         self.depth -= 1;
         Some(done)
     }
+}
+
+/// The programs that a command starts, as far as they matter to what it feeds: its own, and what it wraps that brings
+/// text from the network.
+pub(super) fn feeders(words: &[Word]) -> Vec<String> {
+    let own = words.first().map(|first| first.text.clone());
+    own.into_iter().chain(fetchers(words)).collect()
+}
+
+/// What a command starts that brings text from the network, also behind programs that start others, and in the lines
+/// that shells are given.
+pub(super) fn fetchers(words: &[Word]) -> Vec<String> {
+    let Some((first, rest)) = words.split_first() else {
+        return Vec::new();
+    };
+    if is_fetcher(&first.text) {
+        return vec![first.text.clone()];
+    }
+    let name = first.text.rsplit('/').next().unwrap_or_default();
+    if !starts_others(name) {
+        return Vec::new();
+    }
+    let is_end = |it: char| it.is_whitespace() || ";&|()<>{}`$\"'\\".contains(it);
+    let parts = rest.iter().flat_map(|word| word.text.split(is_end));
+    parts
+        .filter(|part| is_fetcher(part))
+        .map(str::to_owned)
+        .collect()
 }
 
 /// Programs that bring text from the network.

@@ -29,7 +29,7 @@ use serde::Serialize;
 use super::paths::Place;
 use super::{Policy, allow, ask, deny, severity};
 use crate::permit::Decision;
-use judge::{Judge, is_fetcher};
+use judge::{Judge, fetchers};
 use line::{Command, Folders, Line};
 use word::Word;
 
@@ -162,8 +162,8 @@ fn rule_within(
 }
 
 fn fetches_anything(line: &Line) -> bool {
-    let mut words = line.commands.iter().flat_map(|command| &command.words);
-    words.any(|word| is_fetcher(&word.text))
+    let mut commands = line.commands.iter();
+    commands.any(|command| !fetchers(&command.words).is_empty())
 }
 
 fn segment(

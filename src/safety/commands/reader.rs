@@ -6,6 +6,7 @@ use std::path::Path;
 use tree_sitter::Node;
 
 use super::conditions::{counts_numbers, is_name, may_evaluate};
+use super::judge::feeders;
 use super::line::{
     After, COMMANDS_MAX, Command, DEPTH_MAX, Folders, Line, Redirect, Unclear, is_open_ended,
     is_word, last_named, looked_into,
@@ -175,8 +176,7 @@ impl Reader<'_> {
             let before = self.line.commands.len();
             self.statement(child, folders.clone(), depth + 1);
             let added = self.line.commands.iter().skip(before);
-            let names = added.filter_map(|command| command.words.first());
-            let names: Vec<_> = names.map(|name| name.text.clone()).collect();
+            let names = added.flat_map(|command| feeders(&command.words));
             self.upstream.extend(names);
         }
         self.upstream.truncate(outer);
@@ -421,10 +421,10 @@ impl Reader<'_> {
                 kind if is_word(kind) => self.word(child, command, depth),
                 // `cat <<E | sh` and `cat <<E && sh` hang the rest of the line below the here-document.
                 _ => {
-                    let name = command.words.first().map(|name| name.text.clone());
+                    let names = feeders(&command.words);
                     let outer = self.upstream.len();
                     self.upstream.push("<<".to_owned());
-                    self.upstream.extend(name);
+                    self.upstream.extend(names);
                     self.statement(child, command.folders.clone(), depth + 1);
                     self.upstream.truncate(outer);
                 }

@@ -9,7 +9,7 @@ use super::{program, rule_within};
 use crate::safety::severity;
 
 /// Variables that change how programs print or how much they check, and nothing else.
-const HARMLESS_VARIABLES: [&str; 36] = [
+const HARMLESS_VARIABLES: [&str; 35] = [
     "RUST_LOG",
     "RUST_BACKTRACE",
     "RUST_LIB_BACKTRACE",
@@ -42,11 +42,39 @@ const HARMLESS_VARIABLES: [&str; 36] = [
     "GOOS",
     "GOARCH",
     "GOMAXPROCS",
-    "PYTEST_ADDOPTS_COLOR",
     "INSTA_UPDATE",
     "SOURCE_DATE_EPOCH",
     "PROPTEST_CASES",
 ];
+
+/// Variables that decide what a shell or a loader runs, whatever the command after them is.
+const RUNS_BY_VALUE: [&str; 11] = [
+    "PATH",
+    "ENV",
+    "IFS",
+    "BASH_ENV",
+    "PROMPT_COMMAND",
+    "PYTHONPATH",
+    "PYTHONSTARTUP",
+    "NODE_OPTIONS",
+    "PERL5OPT",
+    "RUBYOPT",
+    "RUSTC_WRAPPER",
+];
+
+/// Programs with rules of their own here, which start what stands among their words.
+const STARTERS: [&str; 18] = [
+    "env", "sudo", "doas", "su", "pkexec", "runuser", "chroot", "unshare", "nsenter", "xargs",
+    "find", "watch", "command", "exec", "time", "eval", "trap", "coproc",
+];
+
+/// Whether a program starts what stands among its words: a wrapper or a shell.
+pub(super) fn starts_others(name: &str) -> bool {
+    let mut wrappers = WRAPPERS.iter();
+    STARTERS.contains(&name)
+        || wrappers.any(|(wrapper, ..)| *wrapper == name)
+        || super::interpreters::is_shell(name)
+}
 
 /// A program that starts another: its options without and with values, and how many operands stand before the other
 /// program.
@@ -94,7 +122,9 @@ pub(super) fn variable(judge: &mut Judge<'_>, name: &str, value: &Word, is_bare:
     if is_harmless || (is_bare && is_own) {
         return;
     }
-    if judge.fetches && !value.is_sure && !is_own {
+    let is_run =
+        RUNS_BY_VALUE.contains(&name) || name.starts_with("LD_") || name.starts_with("DYLD_");
+    if judge.fetches && !value.is_sure && is_run {
         return judge.deny(
             "network",
             format!("`{name}` would be set to what comes from the network"),
