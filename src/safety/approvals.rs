@@ -370,72 +370,6 @@ pub enum NotAlways {
     Runs(String),
 }
 
-/// Programs of which every use is asked about by itself: they run what their arguments say, or can be made to.
-const ANY: [&str; 62] = [
-    "ash",
-    "awk",
-    "bash",
-    "bun",
-    "busybox",
-    "chroot",
-    "command",
-    "csh",
-    "dash",
-    "deno",
-    "doas",
-    "docker",
-    "emacs",
-    "env",
-    "eval",
-    "exec",
-    "expect",
-    "find",
-    "fish",
-    "flock",
-    "gawk",
-    "gdb",
-    "git",
-    "ionice",
-    "java",
-    "ksh",
-    "lua",
-    "make",
-    "mawk",
-    "nice",
-    "node",
-    "nohup",
-    "npm",
-    "npx",
-    "nsenter",
-    "perl",
-    "php",
-    "pip",
-    "pnpm",
-    "podman",
-    "powershell",
-    "pwsh",
-    "python",
-    "rsync",
-    "ruby",
-    "sed",
-    "setsid",
-    "sh",
-    "ssh",
-    "stdbuf",
-    "strace",
-    "su",
-    "sudo",
-    "tar",
-    "tclsh",
-    "time",
-    "timeout",
-    "unshare",
-    "vim",
-    "watch",
-    "xargs",
-    "zsh",
-];
-
 /// Words that a prefix has at most.
 const WORDS_MAX: usize = 3;
 
@@ -446,12 +380,7 @@ impl Prefix {
         if !is_plain(program) {
             return Err(NotAlways::Unclear);
         }
-        let lower = program.to_ascii_lowercase();
-        // `python3.12` is Python.
-        let family =
-            lower.trim_end_matches(|end: char| end.is_ascii_digit() || end == '.' || end == '-');
-        let runs = |name: &str| ANY.contains(&name) || super::rules::runs_anything(name);
-        if runs(family) || runs(&lower) {
+        if super::commands::runs_others(program) {
             return Err(NotAlways::Runs(program.clone()));
         }
         let rest = rest
@@ -581,6 +510,18 @@ mod tests {
             "find . -delete",
             "a|b",
             "ssh-1 x",
+            "gawk x",
+            "taskset 1 x",
+            "chrt -r 1 x",
+            "unbuffer x",
+            "toybox x",
+            "nvim x",
+            "ipython x",
+            "nodejs x",
+            "pypy3 x",
+            "sqlite3 x",
+            "julia x",
+            "Rscript x",
         ] {
             assert!(Prefix::new(&words(line)).is_err(), "{line}");
         }

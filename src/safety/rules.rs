@@ -11,19 +11,6 @@ use super::{Policy, allow, ask, commands, deny, network};
 use crate::config::{Config, Effect, Rule};
 use crate::permit::Decision;
 
-/// Programs that run what they are given: no rule allows them by their names.
-const NEVER_ALLOWED: [&str; 44] = [
-    "sh", "bash", "dash", "zsh", "ksh", "fish", "env", "sudo", "doas", "su", "xargs", "find",
-    "eval", "exec", "command", "source", ".", "timeout", "nice", "nohup", "setsid", "watch",
-    "busybox", "time", "git", "python", "python3", "node", "perl", "ruby", "php", "lua", "deno",
-    "bun", "awk", "sed", "npx", "docker", "podman", "ssh", "make", "vim", "tar", "curl",
-];
-
-/// Whether a program runs what it is given.
-pub(super) fn runs_anything(program: &str) -> bool {
-    NEVER_ALLOWED.contains(&program)
-}
-
 /// The user's rules, ready to be asked.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Rules {
@@ -176,7 +163,7 @@ fn subject(rule: &Rule) -> Result<Subject, String> {
         "command" => {
             let words: Vec<String> = pattern.split_whitespace().map(str::to_owned).collect();
             let first = words.first().map_or("", String::as_str);
-            let runs_others = NEVER_ALLOWED.contains(&first) || first.contains(['*', '/']);
+            let runs_others = first.contains(['*', '/']) || commands::runs_others(first);
             if rule.effect == Effect::Allow && runs_others {
                 return Err(format!(
                     "`{first}` may run anything, and is never allowed by its name"
@@ -301,6 +288,14 @@ mod tests {
             ("just check", "allow"),
             ("just check > /etc/x", "deny workspace-only"),
             ("just check /etc/shadow", "deny workspace-only"),
+            ("just check --file=/etc/shadow", "deny workspace-only"),
+            ("just check FILE=/etc/shadow", "deny workspace-only"),
+            ("just check -f/etc/shadow", "deny workspace-only"),
+            ("just check .env", "deny secret-files"),
+            ("just check --file=.env", "deny secret-files"),
+            ("just check @.env", "deny secret-files"),
+            ("just check --fast all a=b", "allow"),
+            ("just check src/lib.rs https://x.y/z", "allow"),
             ("just deploy", "ask unknown-program"),
             ("just check; rm -rf /", "deny workspace-root"),
             ("nice cargo bench", "ask slow"),
@@ -326,6 +321,10 @@ mod tests {
             (
                 "name = 'a'\neffect = 'allow'\ncommand = 'git push'",
                 "the rule `a` is not used: `git` may run anything, and is never allowed by its name",
+            ),
+            (
+                "name = 'a'\neffect = 'allow'\ncommand = 'python3.12'",
+                "the rule `a` is not used: `python3.12` may run anything, and is never allowed by its name",
             ),
             (
                 "name = 'a'\neffect = 'allow'\ncommand = '*'",

@@ -10,7 +10,12 @@ const SHELLS: [&str; 11] = [
     "sh", "bash", "dash", "ash", "zsh", "ksh", "fish", "mksh", "rbash", "csh", "tcsh",
 ];
 
-/// Programs without rules of their own, which run code that they are given.
+/// Programs with rules of their own here, which run code that they are given.
+const READERS: [&str; 10] = [
+    "python", "pypy", "node", "nodejs", "awk", "gawk", "mawk", "nawk", "sed", "gsed",
+];
+
+/// Other programs that run code that they are given.
 const INTERPRETERS: [&str; 34] = [
     "perl",
     "ruby",
@@ -51,6 +56,11 @@ const INTERPRETERS: [&str; 34] = [
 /// Whether a program is a shell.
 pub(super) fn is_shell(name: &str) -> bool {
     SHELLS.contains(&name)
+}
+
+/// Whether a program runs code that it is given.
+pub(super) fn runs_code(name: &str) -> bool {
+    is_shell(name) || READERS.contains(&name) || INTERPRETERS.contains(&name)
 }
 
 /// Judges an interpreter; `false` when `name` is none.

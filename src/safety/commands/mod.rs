@@ -129,6 +129,27 @@ pub fn plain_words(line: &str) -> Option<Vec<String>> {
     words.map(|word| word.map(str::to_owned)).collect()
 }
 
+/// Programs that run what they are given and stand in no table of ours: they start others by their options, by files
+/// that they find, or on another machine.
+const RUNNERS: [&str; 30] = [
+    ".", "at", "bsdtar", "crontab", "curl", "docker", "entr", "flock", "git", "gmake", "java",
+    "ltrace", "make", "npm", "npx", "parallel", "pip", "pipx", "pnpm", "podman", "rsync", "scp",
+    "screen", "script", "sftp", "source", "ssh", "strace", "tar", "uvx",
+];
+
+/// Whether a program runs what it is given, or can be made to, under any of its versions: `python3.12` is Python.
+pub(super) fn runs_others(program: &str) -> bool {
+    let lower = program.to_ascii_lowercase();
+    let is_version = |end: char| end.is_ascii_digit() || end == '.' || end == '-';
+    let runs = |name: &str| {
+        wrappers::starts_others(name) || interpreters::runs_code(name) || RUNNERS.contains(&name)
+    };
+    // A program whose name is nothing but a version would have no name left.
+    [program, &lower, lower.trim_end_matches(is_version)]
+        .into_iter()
+        .any(runs)
+}
+
 /// Judges every command of a line; also says whether the line fetches something from the network.
 fn rule_within(
     policy: &Policy,
@@ -247,10 +268,8 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
     match judge.policy.rules.of_command(texts) {
         Some(Decision::Allow { .. }) if all_sure => {
             // The program is trusted, not the files that it is given.
-            let is_path = |word: &&Word| word.text.contains('/') && !word.text.contains("://");
-            for word in rest.iter().filter(is_path) {
-                judge.write(word);
-            }
+            refuse_named_secrets(judge, &name, rest);
+            rest.iter().for_each(|word| given(judge, word));
             return;
         }
         Some(Decision::Allow { .. }) | None => {}
@@ -269,6 +288,31 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
     match programs::find(&name) {
         Some(known) => programs::judge(judge, &name, known, rest),
         None => judge.ask("unknown-program", format!("nothing is known of `{name}`")),
+    }
+}
+
+/// A word for a program that is trusted: a file that it may change when it is a path or there is one of that name, and
+/// one that it may read in any case. What stands behind `=` or is attached to an option counts the same.
+fn given(judge: &mut Judge<'_>, word: &Word) {
+    let text = word.text.as_str();
+    if let Some((name, _)) = text.split_once('=') {
+        given(judge, &word.without_start(name.len() + 1));
+    }
+    if text.starts_with('-') {
+        // `-fFILE`
+        if text.len() > 2 && !text.starts_with("--") && !text.contains('=') {
+            given(judge, &word.without_start(2));
+        }
+        return;
+    }
+    if text.is_empty() || text.contains("://") {
+        return;
+    }
+    let paths = judge.paths(word).unwrap_or_default();
+    if text.contains('/') || paths.iter().any(|path| path.symlink_metadata().is_ok()) {
+        judge.write(word);
+    } else {
+        judge.read(word);
     }
 }
 
