@@ -128,8 +128,8 @@ pub(super) struct Work<'run> {
     pub(super) wishes: Vec<Wish>,
     /// What the calls changed, one after the other.
     pub(super) changes: Vec<Step>,
-    /// What people should know of the prompts, until it is told.
-    notices: Vec<String>,
+    /// What people should know of the prompts and of their rules, and which of them it is, until it is told.
+    notices: Vec<(String, &'static str)>,
     /// The versions that the conversation was made from.
     versions: BTreeSet<PromptVersion>,
 }
@@ -261,6 +261,11 @@ impl<'run> Work<'run> {
         };
         // The same for the whole conversation, so that its beginning stays the same.
         let tools = toolbox.offered(&desk.context(&staging));
+        let of_prompts = std::mem::take(&mut book.notices).into_iter();
+        let of_rules = safety::rules::complaints(&policy, config).into_iter();
+        let of_rules = of_rules.map(|what| (what, "rules of this run"));
+        let notices = of_prompts.map(|what| (what, "prompts of this run"));
+        let notices = notices.chain(of_rules).collect();
         Ok(Self {
             staging,
             policy,
@@ -281,7 +286,7 @@ impl<'run> Work<'run> {
                 ..Consent::of(host, &task.workspace, services.approver.clone())
             },
             connected: None,
-            notices: std::mem::take(&mut book.notices),
+            notices,
             book: Arc::new(book),
             versions: BTreeSet::new(),
         })
@@ -439,8 +444,8 @@ impl<'run> Work<'run> {
         if self.steps > 1 {
             return;
         }
-        for what in std::mem::take(&mut self.notices) {
-            let reason = "prompts of this run".to_owned();
+        for (what, reason) in std::mem::take(&mut self.notices) {
+            let reason = reason.to_owned();
             self.tell(RunEvent::Step { what, reason }).await;
         }
         let book = Arc::clone(&self.book);

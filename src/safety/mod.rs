@@ -94,7 +94,7 @@ impl Policy {
     /// The policy for one workspace and its shadow.
     pub fn new(host: &Host, config: &Config, workspace: &Path) -> Self {
         let places = paths::Places::new(host, workspace, &config.safety.protected_paths);
-        Self {
+        let mut policy = Self {
             started: started::Started::of(host, &config.tools.mcp, places.workspace()),
             places,
             file_bytes_max: config.safety.file_bytes_max(),
@@ -108,7 +108,10 @@ impl Policy {
             rules: rules::Rules::new(&config.safety.rules),
             plugins: guests::approved(host, workspace),
             guests: config.tools.allowed_guests(),
-        }
+        };
+        // The examples of a rule are judged like any action, so they wait until there is a policy.
+        policy.rules = policy.rules.proven(&policy);
+        policy
     }
 
     /// The workspace that this policy protects.

@@ -44,6 +44,17 @@ impl Rules {
         }
     }
 
+    /// The rules without those that would allow something else than their examples say.
+    pub(super) fn proven(&self, policy: &Policy) -> Self {
+        let is_sound = |ready: &&Ready| {
+            let misses = || misses(policy, &ready.rule, &ready.subject);
+            ready.rule.effect != Effect::Allow || misses().is_empty()
+        };
+        Self {
+            rules: self.rules.iter().filter(is_sound).cloned().collect(),
+        }
+    }
+
     /// What the rules say of a command, by its words; the strictest counts.
     pub(super) fn of_command<'a>(
         &self,
@@ -106,25 +117,33 @@ pub fn complaints(policy: &Policy, config: &Config) -> Vec<String> {
         match subject(rule) {
             Err(why) => found.push(format!("the rule `{name}` is not used: {why}")),
             Ok(subject) => {
-                let wrong = |examples: &[String], expected: bool| {
-                    let misses =
-                        |example: &&String| fits_example(policy, &subject, example) != expected;
-                    let wrong = examples.iter().filter(misses);
-                    wrong.cloned().collect::<Vec<_>>()
+                let end = match rule.effect {
+                    Effect::Allow => ", and is not used",
+                    Effect::Ask | Effect::Deny => "",
                 };
-                let missed = wrong(&rule.r#match, true)
-                    .into_iter()
-                    .map(|it| (it, "does not fit"));
-                let caught = wrong(&rule.not_match, false)
-                    .into_iter()
-                    .map(|it| (it, "fits"));
-                for (example, how) in missed.chain(caught) {
-                    found.push(format!("the rule `{name}` {how} its example `{example}`"));
+                for (example, how) in misses(policy, rule, &subject) {
+                    found.push(format!(
+                        "the rule `{name}` {how} its example `{example}`{end}"
+                    ));
                 }
             }
         }
     }
     found
+}
+
+/// The examples of which a rule does not do what they say, and what it does instead.
+fn misses<'rule>(
+    policy: &Policy,
+    rule: &'rule Rule,
+    subject: &Subject,
+) -> Vec<(&'rule str, &'static str)> {
+    let fits = |example: &&String| fits_example(policy, subject, example);
+    let missed = rule.r#match.iter().filter(|example| !fits(example));
+    let caught = rule.not_match.iter().filter(fits);
+    let missed = missed.map(|example| (example.as_str(), "does not fit"));
+    let caught = caught.map(|example| (example.as_str(), "fits"));
+    missed.chain(caught).collect()
 }
 
 fn fits_example(policy: &Policy, subject: &Subject, example: &str) -> bool {
@@ -349,6 +368,31 @@ mod tests {
         ] {
             let (_, complaints) = policy(&format!("[[safety.rules]]\n{rule}\n"));
             assert_eq!(complaints, [said], "{rule}");
+        }
+    }
+
+    #[test]
+    fn a_rule_that_allows_something_else_than_its_examples_say_is_not_used() {
+        for (rule, complaint, expected) in [
+            (
+                "effect = 'allow'\ncommand = 'just *'\nnot_match = ['just deploy']",
+                "the rule `a` fits its example `just deploy`, and is not used",
+                "ask unknown-program",
+            ),
+            (
+                "effect = 'allow'\ncommand = 'just'\nmatch = ['make']",
+                "the rule `a` does not fit its example `make`, and is not used",
+                "ask unknown-program",
+            ),
+            (
+                "effect = 'deny'\ncommand = 'just'\nmatch = ['make']",
+                "the rule `a` does not fit its example `make`",
+                "deny a",
+            ),
+        ] {
+            let (policy, complaints) = policy(&format!("[[safety.rules]]\nname = 'a'\n{rule}\n"));
+            assert_eq!(complaints, [complaint], "{rule}");
+            assert_eq!(verdict(&policy, "just deploy"), expected, "{rule}");
         }
     }
 
