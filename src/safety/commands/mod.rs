@@ -129,6 +129,9 @@ pub fn plain_words(line: &str) -> Option<Vec<String>> {
     words.map(|word| word.map(str::to_owned)).collect()
 }
 
+/// How deep lines may stand in words of lines to be looked at.
+const LINES_DEEP_MAX: usize = 4;
+
 /// Programs that run what they are given and stand in no table of ours: they start others by their options, by files
 /// that they find, or on another machine.
 const RUNNERS: [&str; 30] = [
@@ -148,6 +151,32 @@ pub(super) fn runs_others(program: &str) -> bool {
     [program, &lower, lower.trim_end_matches(is_version)]
         .into_iter()
         .any(runs)
+}
+
+/// Whether a line brings text from the network, also behind programs that start others.
+pub fn fetches(line: &str) -> bool {
+    fetches_anything(&line::take_apart(line, Path::new("…"), Folders::unknown()))
+}
+
+/// The words of all commands of a line as a program would get them, also of lines that stand in words of it. What is
+/// not known stands as `…`.
+pub fn all_words(line: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(line.to_owned(), 0)];
+    while let Some((line, depth)) = waiting.pop() {
+        let taken = line::take_apart(&line, Path::new("…"), Folders::unknown());
+        let words = taken.commands.into_iter().flat_map(|command| command.words);
+        for word in words {
+            let may_be_a_line = word
+                .text
+                .contains(|it: char| it.is_whitespace() || ";&|\\'\"".contains(it));
+            if may_be_a_line && depth < LINES_DEEP_MAX {
+                waiting.push((word.text.clone(), depth + 1));
+            }
+            found.push(word.text);
+        }
+    }
+    found
 }
 
 /// Judges every command of a line; also says whether the line fetches something from the network.

@@ -121,9 +121,16 @@ pub(super) async fn tell(desk: &Desk<'_>, events: &mut Vec<RunEvent>) {
 pub(super) fn sources(actions: &[Action], output: Option<&Output>, desk: &Desk<'_>) -> Vec<Source> {
     let trusts_tasks = desk.consent.trusts_tasks;
     let root = desk.policy.workspace();
-    let of_files = actions.iter().filter_map(|action| match action {
-        Action::ReadFile { path } => taint::of_path(path.strip_prefix(root).ok()?, trusts_tasks),
-        other => taint::of_action(other),
+    let of_files = actions.iter().flat_map(|action| match action {
+        Action::ReadFile { path } => {
+            let inside = path.strip_prefix(root).ok();
+            let source = inside.and_then(|inside| taint::of_path(inside, trusts_tasks));
+            source.into_iter().collect()
+        }
+        Action::Shell { command, directory } => {
+            taint::of_command(desk.policy, (command, directory), trusts_tasks)
+        }
+        other => taint::of_action(other).into_iter().collect(),
     });
     let quoted = output.and_then(|output| output.text.as_ref());
     let quoted = quoted.and_then(|(_, text)| taint::of_lines(text, trusts_tasks));
