@@ -148,7 +148,7 @@ fn worse(one: Decision, other: Option<Decision>) -> Decision {
 }
 
 /// How bad a decision is.
-fn severity(decision: &Decision) -> u8 {
+pub fn severity(decision: &Decision) -> u8 {
     match decision {
         Decision::Allow { .. } => 0,
         Decision::Ask { .. } => 1,

@@ -85,9 +85,12 @@ fn verdict(
     };
     // What would run by itself, or looks other than it is.
     let read = |path: &Path| staging.read(path).ok();
-    if let (Decision::Allow { .. }, Some(text)) = (&decision, after.as_deref())
-        && let Some(judged) =
-            proposals::judge(desk.policy, &read, &change.path, (before.as_deref(), text))
+    let text = after.as_deref();
+    let of_text = text.and_then(|text| {
+        proposals::judge(desk.policy, &read, &change.path, (before.as_deref(), text))
+    });
+    if let Some(judged) = of_text
+        && safety::severity(&judged) > safety::severity(&decision)
     {
         events.push(RunEvent::Decided {
             action: action.clone(),
