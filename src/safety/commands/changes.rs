@@ -190,40 +190,69 @@ fn link(judge: &mut Judge<'_>, words: &[Word]) {
 }
 
 fn modes(judge: &mut Judge<'_>, words: &[Word]) {
-    let is_mode = |word: &&Word| {
-        let text = word.text.as_str();
-        !text.starts_with("--")
-            && (text.contains(['+', '=']) || text.bytes().all(|byte| byte.is_ascii_digit()))
-            || (text.starts_with('-') && text.bytes().skip(1).any(|byte| b"rwxst".contains(&byte)))
-    };
-    let mode = words
-        .iter()
-        .find(is_mode)
-        .map_or("", |word| word.text.as_str())
-        .to_owned();
-    let is_recursive = words.iter().any(|word| {
-        word.text.starts_with("--rec") || (word.text.starts_with('-') && word.text.contains('R'))
-    });
-    if is_recursive {
+    let arguments = Arguments::of(words, "--reference");
+    if words.iter().any(|word| !word.is_sure) {
+        judge.ask("unresolved", "which rights would change is not known");
+    }
+    if arguments.has("-R --recursive") {
         judge.ask("modes", "the rights of many files would change");
     }
-    let digits = mode.trim_start_matches('0');
-    let opens =
-        mode.contains(['s', 't']) || digits.len() > 3 || digits.ends_with(['2', '3', '6', '7']);
-    if opens
-        || mode.starts_with("o+")
-        || mode.starts_with("a+w")
-        || mode.starts_with("+w")
-        || mode.is_empty()
-    {
-        judge.ask("modes", format!("the mode `{mode}` gives rights to others"));
+    let references = arguments.values("--reference");
+    references.for_each(|file| judge.read(file));
+    if arguments.has("--reference") {
+        judge.ask("modes", "the rights of another file would be copied");
     }
-    let arguments = Arguments::of(words, "");
-    arguments
-        .operands
-        .iter()
-        .filter(|word| word.text != mode)
-        .for_each(|file| judge.write(file));
+    // `-w` is a mode and no option.
+    let takes_away = |word: &&Word| {
+        let letters = word.text.strip_prefix('-');
+        letters.is_some_and(|it| !it.is_empty() && it.bytes().all(|it| b"rwxXst".contains(&it)))
+    };
+    let mut operands = arguments.operands.as_slice();
+    if !words.iter().any(|word| takes_away(&word)) && !arguments.has("--reference") {
+        let (mode, files) = operands.split_first().unzip();
+        let mode = mode.map_or("", |mode| mode.text.as_str());
+        if gives_to_others(mode) {
+            judge.ask("modes", format!("the mode `{mode}` gives rights to others"));
+        }
+        operands = files.unwrap_or_default();
+    }
+    operands.iter().for_each(|file| judge.write(file));
+}
+
+/// Whether a mode may let others write than do anyway, or let a program run with rights that are not its user's. One
+/// that cannot be read may do anything.
+fn gives_to_others(mode: &str) -> bool {
+    let is_octal = |text: &str| {
+        !text.is_empty() && text.len() <= 5 && text.bytes().all(|it| (b'0'..=b'7').contains(&it))
+    };
+    if is_octal(mode) {
+        let value = u32::from_str_radix(mode, 8).unwrap_or(u32::MAX);
+        // What a group may write, many systems have for every file that is made.
+        return value & !0o775 != 0;
+    }
+    let is_harmless = |clause: &str| {
+        let end = clause.find(['+', '-', '=']).unwrap_or(clause.len());
+        let (who, rest) = clause.split_at(end);
+        let is_own = who == "u";
+        let mut parts = rest.split_inclusive(['+', '-', '=']).peekable();
+        // `+x-w`: the letters behind each operator, which ends the part before them.
+        let mut operator = parts.next().and_then(|part| part.chars().next());
+        let is_known = !rest.is_empty() && who.bytes().all(|it| b"ugoa".contains(&it));
+        is_known
+            && parts.all(|part| {
+                let letters = part.trim_end_matches(['+', '-', '=']);
+                let next = part.get(letters.len()..).and_then(|end| end.chars().next());
+                let takes_away = operator == Some('-');
+                operator = next;
+                letters.bytes().all(|it| match it {
+                    b'r' | b'x' | b'X' => true,
+                    b'w' => is_own || takes_away,
+                    b's' | b't' => takes_away,
+                    _ => false,
+                })
+            })
+    };
+    !mode.split(',').all(is_harmless)
 }
 
 fn owners(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
@@ -358,5 +387,42 @@ fn shell_state(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
             "shell-state",
             format!("`{name}` changes what later words mean"),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mode_that_gives_rights_to_others_is_told_from_all_that_do_not() {
+        for mode in [
+            "644",
+            "755",
+            "0644",
+            "600",
+            "775",
+            "664",
+            "u+x",
+            "+x",
+            "u+rw",
+            "u=rwx,g=rx,o=",
+            "a+r",
+            "go-w",
+            "-w",
+            "a-s",
+            "u+x-w",
+            "g=",
+            "+X",
+        ] {
+            assert!(!gives_to_others(mode), "{mode}");
+        }
+        for mode in [
+            "777", "666", "646", "4755", "2755", "1777", "07777", "o=w", "o+w", "g+w", "a+w", "+w",
+            "=rw", "u+s", "g+s", "+t", "u+x,o+w", "u-x+s", "a-r+w", "o=u", "u=g", "x", "", "=7",
+            "888", "77777777",
+        ] {
+            assert!(gives_to_others(mode), "{mode}");
+        }
     }
 }
