@@ -3,10 +3,11 @@
 //! By their names, by the folders that they lie in, because a manifest or the settings of a tool name them, or because
 //! a folder with them in it is a repository of git to which git listens.
 
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use super::names::folded;
+use super::paths;
 
 /// The workspace as it would be.
 #[derive(Clone, Copy)]
@@ -522,7 +523,7 @@ fn cargo_names(manifest: &toml::Table, below: &Path) -> Option<&'static str> {
     };
     if scripts
         .iter()
-        .any(|script| plain(Path::new(script)) == below)
+        .any(|script| paths::plain(Path::new(script)) == below)
     {
         return Some("cargo runs it on every build");
     }
@@ -530,7 +531,7 @@ fn cargo_names(manifest: &toml::Table, below: &Path) -> Option<&'static str> {
         .iter()
         .any(|key| at(manifest, &["lib", key]) == Some(&toml::Value::Boolean(true)));
     let root = at(manifest, &["lib", "path"]).and_then(toml::Value::as_str);
-    let root = plain(Path::new(root.unwrap_or("src/lib.rs")));
+    let root = paths::plain(Path::new(root.unwrap_or("src/lib.rs")));
     let sources = root.parent().unwrap_or(Path::new(""));
     let is_source = below.extension().is_some_and(|end| end == "rs") && below.starts_with(sources);
     (is_macro && is_source).then_some("the compiler runs it, and every editor with it")
@@ -548,19 +549,6 @@ fn mentions(text: &str, path: &Path) -> bool {
         let after = text.get(start + path.len()..).unwrap_or_default();
         !before.ends_with(|it| belongs(it) || it == '/' || it == '.') && !after.starts_with(belongs)
     })
-}
-
-/// A path without `.`, and without `..` where that is possible.
-fn plain(path: &Path) -> PathBuf {
-    let mut made = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir if made.pop() => {}
-            other => made.push(other),
-        }
-    }
-    made
 }
 
 /// A text as TOML; nothing of it where it is none, which no program can read either.

@@ -1,7 +1,7 @@
 //! Which kind of place a path is (spec: File System Protection).
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::LazyLock;
 
 use globset::{Glob, GlobSet, GlobSetBuilder};
@@ -262,6 +262,20 @@ fn append(mut path: PathBuf, rest: Vec<OsString>) -> PathBuf {
         }
     }
     path
+}
+
+/// A path without `.`, and without `..` where that is possible, as it is written.
+pub(super) fn plain(path: &Path) -> PathBuf {
+    let mut made = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::CurDir => {}
+            // Above the root is the root.
+            Component::ParentDir if made.pop() || made.has_root() => {}
+            other => made.push(other),
+        }
+    }
+    made
 }
 
 fn is_secret(secret: &GlobSet, not_secret: &GlobSet, path: &Path) -> bool {

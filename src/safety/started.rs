@@ -4,7 +4,7 @@
 //! its settings give it. So what it is started from is text that runs by itself, like a build script.
 
 use std::collections::BTreeMap;
-use std::path::{Component, Path, PathBuf};
+use std::path::{Path, PathBuf};
 
 use super::paths;
 use crate::config::host::Host;
@@ -137,7 +137,7 @@ fn inside(workspace: &Path, word: &str) -> Vec<PathBuf> {
     let direct = (is_path && is_there).then_some(direct);
     let mut found = Vec::new();
     for path in direct.into_iter().chain(module) {
-        for path in [plain(&path), paths::resolve(&path)] {
+        for path in [paths::plain(&path), paths::resolve(&path)] {
             if let Ok(inside) = path.strip_prefix(workspace)
                 && !found.contains(&inside.to_owned())
             {
@@ -174,21 +174,6 @@ fn scopes_of(workspace: &Path, path: &Path, is_code: bool) -> Vec<Scope> {
             std::iter::once(file).chain(around).collect()
         }
     }
-}
-
-/// A path without `.` and `..`, as it is written.
-fn plain(path: &Path) -> PathBuf {
-    let mut made = PathBuf::new();
-    for part in path.components() {
-        match part {
-            Component::CurDir => {}
-            Component::ParentDir => {
-                made.pop();
-            }
-            other => made.push(other),
-        }
-    }
-    made
 }
 
 #[cfg(test)]
