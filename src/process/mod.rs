@@ -12,6 +12,7 @@ pub mod cell;
 mod filter;
 #[cfg(target_os = "linux")]
 mod grant;
+pub mod kept;
 pub mod launch;
 pub mod memory;
 pub mod pipe;
@@ -34,6 +35,7 @@ use tokio::sync::{mpsc, watch};
 use rustix::process::Signal;
 
 use crate::permit::{Action, Permit};
+use kept::Kept;
 use launch::Confinement;
 
 /// A child process to be started.
@@ -67,7 +69,7 @@ pub enum Environment {
 pub struct Limits {
     /// Wall time after which its group is killed.
     pub timeout: Duration,
-    /// Bytes kept of each of its two outputs; the rest is read and dropped.
+    /// Bytes kept of each of its two outputs, half of them for the end; what is between is read and dropped.
     pub output_bytes_max: usize,
 }
 
@@ -82,13 +84,13 @@ const LAST_WORDS: Duration = Duration::from_millis(300);
 pub struct Finished {
     /// Exit code; `None` when a signal ended it.
     pub code: Option<i32>,
-    /// Standard output, up to the limit.
+    /// Standard output; where it is longer than the limit, a line stands for what is missing.
     pub stdout: Vec<u8>,
-    /// Standard error, up to the limit.
+    /// Standard error, the same.
     pub stderr: Vec<u8>,
     /// Whether it was killed because its time was up.
     pub timed_out: bool,
-    /// Whether output was dropped.
+    /// Whether output was dropped: a document in it cannot be read.
     pub truncated: bool,
 }
 
@@ -225,7 +227,8 @@ pub async fn run_watched(
             let _ = stdin.write_all(input).await;
         }
     };
-    let (mut out, mut err) = (Kept::new(limits), Kept::new(limits));
+    let kept = || Kept::new(limits.output_bytes_max);
+    let (mut out, mut err) = (kept(), kept());
     let (ended, has_ended) = watch::channel(false);
     let work = async {
         let waited = async {
@@ -234,8 +237,8 @@ pub async fn run_watched(
             let _ = ended.send(true);
             code
         };
-        let read_out = until_quiet(has_ended.clone(), out.read(stdout, onlooker));
-        let read_err = until_quiet(has_ended.clone(), err.read(stderr, onlooker));
+        let read_out = until_quiet(has_ended.clone(), read(&mut out, stdout, onlooker));
+        let read_err = until_quiet(has_ended.clone(), read(&mut err, stderr, onlooker));
         let (code, (), (), ()) = tokio::join!(
             waited,
             until_quiet(has_ended.clone(), feed),
@@ -248,10 +251,10 @@ pub async fn run_watched(
     running.kill();
     Ok(Finished {
         timed_out: code.is_err(),
-        truncated: out.is_cut || err.is_cut || code.is_err(),
+        truncated: out.is_cut() || err.is_cut(),
         code: code.unwrap_or(Ok(None))?,
-        stdout: out.bytes,
-        stderr: err.bytes,
+        stdout: out.into_bytes(),
+        stderr: err.into_bytes(),
     })
 }
 
@@ -354,39 +357,20 @@ fn confined(command: &Command, confinement: &Confinement) -> io::Result<tokio::p
     Ok(in_a_group(direct(command)))
 }
 
-/// What is kept of an output.
-struct Kept {
-    bytes: Vec<u8>,
-    bytes_max: usize,
-    is_cut: bool,
-}
-
-impl Kept {
-    fn new(limits: Limits) -> Self {
-        Self {
-            bytes: Vec::new(),
-            bytes_max: limits.output_bytes_max,
-            is_cut: false,
+/// Keeps what a stream says, and passes it on to whoever watches.
+async fn read(kept: &mut Kept, stream: Option<impl AsyncRead + Unpin>, onlooker: Option<&Watch>) {
+    let Some(mut stream) = stream else { return };
+    let mut buffer = vec![0; 64 * 1024];
+    while let Ok(read) = stream.read(&mut buffer).await {
+        let piece = buffer.get(..read).unwrap_or_default();
+        if piece.is_empty() {
+            break;
         }
-    }
-
-    async fn read(&mut self, stream: Option<impl AsyncRead + Unpin>, onlooker: Option<&Watch>) {
-        let Some(mut stream) = stream else { return };
-        let mut buffer = vec![0; 64 * 1024];
-        while let Ok(read) = stream.read(&mut buffer).await {
-            let piece = buffer.get(..read).unwrap_or_default();
-            if piece.is_empty() {
-                break;
-            }
-            if let Some(onlooker) = onlooker {
-                // Who does not read fast enough misses a piece.
-                let _ = onlooker.try_send(piece.to_vec());
-            }
-            let room = self.bytes_max.saturating_sub(self.bytes.len()).min(read);
-            let (kept, dropped) = piece.split_at(room);
-            self.bytes.extend_from_slice(kept);
-            self.is_cut |= !dropped.is_empty();
+        if let Some(onlooker) = onlooker {
+            // Who does not read fast enough misses a piece.
+            let _ = onlooker.try_send(piece.to_vec());
         }
+        kept.push(piece);
     }
 }
 

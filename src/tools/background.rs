@@ -15,6 +15,7 @@ use super::job::{Job, Ran};
 use super::reach;
 use super::{Change, Context, Error, Output};
 use crate::process::Watch;
+use crate::process::kept::Kept;
 use crate::text::edit::{EditSet, Merge, merge};
 use crate::text::staging::Staging;
 
@@ -27,7 +28,7 @@ const BEGUN_MAX: usize = 32;
 /// How long somebody who looks at a program waits for its end.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Bytes of what is kept of the output of one that runs: the last ones.
+/// Bytes that are kept of the output of one that runs.
 const OUTPUT_BYTES_MAX: usize = 1_000_000;
 
 /// Pieces of output that may wait to be kept.
@@ -43,7 +44,7 @@ pub struct Background {
 struct Program {
     what: String,
     began_with: EditSet,
-    said: Arc<Mutex<Vec<u8>>>,
+    said: Arc<Mutex<Kept>>,
     state: State,
 }
 
@@ -103,7 +104,7 @@ impl Background {
         let missing = || Error::Unavailable("nothing here can run programs".to_owned());
         let checker = context.checker.ok_or_else(missing)?;
         self.make_room()?;
-        let said = Arc::default();
+        let said = Arc::new(Mutex::new(Kept::new(OUTPUT_BYTES_MAX)));
         let (watch, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
         job.watch = Some(watch);
         // It ends with the program, which holds the other end.
@@ -204,7 +205,7 @@ impl Background {
     fn told(&self, index: usize, data: Value, changes: Vec<Change>) -> Output {
         let said = self.with(index, |program| {
             let said = program.said.lock().unwrap_or_else(PoisonError::into_inner);
-            String::from_utf8_lossy(&said).into_owned()
+            String::from_utf8_lossy(&said.bytes()).into_owned()
         });
         let said = said.unwrap_or_default();
         let label = "output of the command in the background".to_owned();
@@ -258,15 +259,13 @@ fn index(name: &str) -> Option<usize> {
 /// Keeps what a program says, and passes it on to whoever watches.
 async fn listen(
     mut pieces: mpsc::Receiver<Vec<u8>>,
-    said: Arc<Mutex<Vec<u8>>>,
+    said: Arc<Mutex<Kept>>,
     onlooker: Option<Watch>,
 ) {
     while let Some(piece) = pieces.recv().await {
         {
             let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
-            said.extend_from_slice(&piece);
-            let old = said.len().saturating_sub(OUTPUT_BYTES_MAX);
-            said.drain(..old);
+            said.push(&piece);
         }
         if let Some(onlooker) = &onlooker {
             // Who does not read fast enough misses a piece.

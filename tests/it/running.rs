@@ -254,7 +254,8 @@ async fn what_a_program_leaves_behind_holds_nobody_up() {
 async fn output_comes_while_the_program_runs_and_is_cut_at_its_limit() {
     let mut scene = Scene::new(&[]);
     let (watch, mut pieces) = tokio::sync::mpsc::channel(16);
-    let mut job = shell("echo first; read -t 5 < /dev/zero; printf '%0100000d' 1");
+    let line = "echo first; read -t 5 < /dev/zero; printf '%0100000d' 1; echo; echo THE END";
+    let mut job = shell(line);
     job.watch = Some(watch);
     job.output_bytes_max = 1000;
     let nothing = EditSet::default();
@@ -266,7 +267,13 @@ async fn output_comes_while_the_program_runs_and_is_cut_at_its_limit() {
     };
     assert_eq!(first.as_deref(), Some(b"first\n".as_slice()));
     let ran = run.await.expect("it runs");
-    assert!(ran.finished.truncated && ran.finished.stdout.len() == 1000);
+    assert!(ran.finished.truncated && ran.finished.stdout.len() < 1100);
+    let kept = stdout(&ran);
+    assert!(kept.starts_with("first\n"), "{kept}");
+    assert!(
+        kept.contains("bytes were not kept …]\n") && kept.ends_with("1\nTHE END\n"),
+        "{kept}"
+    );
 }
 
 #[tokio::test]

@@ -97,6 +97,11 @@ fn read(tree: &Path, finished: &Finished) -> Report {
         .any(|finding| finding.problem.severity == crate::text::problem::Severity::Error);
     let failure = if finished.timed_out {
         Some("cargo check took too long; raise proof.check_timeout".to_owned())
+    } else if finished.truncated {
+        Some(
+            "cargo check printed more than can be kept: not all of its messages were read"
+                .to_owned(),
+        )
     } else if finished.success() || errors {
         None
     } else {

@@ -248,6 +248,11 @@ impl Framework {
         }
     }
 
+    /// Whether what became of the tests is one document, which cannot be read in parts.
+    pub fn tells_in_one_document(self) -> bool {
+        matches!(self, Self::Jest | Self::Vitest)
+    }
+
     /// Whether tests that were not chosen are told of as skipped.
     pub fn tells_of_others(self) -> bool {
         matches!(self, Self::Node | Self::Jest | Self::Vitest)

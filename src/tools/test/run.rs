@@ -100,6 +100,11 @@ impl Tool for RunTests {
         let line = members(&project, runner, runner.run(&chosen));
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
+        if ran.finished.truncated && runner.tells_in_one_document() {
+            let reason = "the tests printed more than can be kept, and what became of them cannot be read from the rest: \
+                          run fewer of them by `name`";
+            return Err(Error::Unavailable(reason.to_owned()));
+        }
         let cases = runner.read(&ran.finished);
         if !name.is_empty() && !has_run(runner, &ran.finished, &cases, chosen.name) {
             let reason = format!("no test matches `{name}`; discover_tests lists them");
@@ -125,6 +130,10 @@ impl Tool for RunTests {
             }
             if let Some(hint) = reach::hint(&ran.finished) {
                 facts.insert("hint".to_owned(), hint.into());
+            }
+            if ran.finished.truncated {
+                let said = "the tests printed more than can be kept: some are not counted";
+                facts.insert("not_all_told".to_owned(), said.into());
             }
             if !project.within.as_os_str().is_empty() {
                 let folder = Path::new(".").join(&project.folder);
