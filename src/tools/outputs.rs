@@ -2,6 +2,7 @@
 //!
 //! What a run keeps is bounded: when there is too much, the oldest is forgotten and says so.
 
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,6 +13,7 @@ use serde_json::{Value, json};
 use super::arguments::{flag, number, text};
 use super::background::Background;
 use super::fs::parameter;
+use super::page::PAGE_BYTES_MAX;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::store::history::Past;
@@ -21,6 +23,9 @@ const BYTES_MAX: usize = 16 * 1024 * 1024;
 
 /// Lines that one look gives.
 const LINES_MAX: usize = 400;
+
+/// Bytes of one row: a longer line becomes several, so that whoever reads on gets through it.
+const ROW_BYTES_MAX: usize = 2000;
 
 /// The long results of one run.
 ///
@@ -51,17 +56,19 @@ impl Outputs {
         }
     }
 
-    /// Keeps a text, and gives the name under which it is found. What is kept has no secrets in it.
-    pub fn keep(&self, text: &str) -> String {
+    /// Keeps a text, and gives the name under which it is found, and the rows as they are read. What is kept has no
+    /// secrets in it.
+    pub fn keep(&self, text: &str) -> (String, Arc<str>) {
+        let rows: Arc<str> = Arc::from(folded(text));
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.bytes += text.len();
-        kept.texts.push_back(Arc::from(text));
+        kept.bytes += rows.len();
+        kept.texts.push_back(Arc::clone(&rows));
         while kept.bytes > BYTES_MAX && kept.texts.len() > 1 {
             let oldest = kept.texts.pop_front();
             kept.bytes -= oldest.map_or(0, |oldest| oldest.len());
             kept.forgotten += 1;
         }
-        format!("o{}", kept.forgotten + kept.texts.len())
+        (format!("o{}", kept.forgotten + kept.texts.len()), rows)
     }
 
     /// The text of that name.
@@ -78,6 +85,30 @@ impl Outputs {
         };
         kept.texts.get(index).cloned().ok_or_else(unknown)
     }
+}
+
+/// A text in which no line is longer than a row.
+fn folded(text: &str) -> Cow<'_, str> {
+    let is_short = |line: &str| line.len() <= ROW_BYTES_MAX;
+    if text.lines().all(is_short) {
+        return Cow::Borrowed(text);
+    }
+    let mut rows = String::with_capacity(text.len() + text.len() / ROW_BYTES_MAX + 1);
+    for line in text.split_inclusive('\n') {
+        let mut rest = line;
+        while !is_short(rest.trim_end_matches('\n')) {
+            let mut end = ROW_BYTES_MAX;
+            while !rest.is_char_boundary(end) {
+                end -= 1;
+            }
+            let (row, after) = rest.split_at(end);
+            rows.push_str(row);
+            rows.push('\n');
+            rest = after;
+        }
+        rows.push_str(rest);
+    }
+    Cow::Owned(rows)
 }
 
 /// Reads on in a result that was cut.
@@ -127,16 +158,22 @@ impl Tool for ReadOutput {
         let search = text(arguments, "search");
         let lines = whole.lines().enumerate().skip(first - 1);
         let mut found = lines.filter(|(_, line)| line.contains(search));
-        let mut shown = String::new();
-        for (index, line) in found.by_ref().take(LINES_MAX) {
+        let (mut shown, mut count) = (String::new(), 0);
+        let next = loop {
+            let Some((index, line)) = found.next() else {
+                break None;
+            };
+            if count == LINES_MAX || (count > 0 && shown.len() + line.len() > PAGE_BYTES_MAX) {
+                break Some(index + 1);
+            }
+            count += 1;
             // Writing to a string cannot fail.
             let _ = if search.is_empty() {
                 writeln!(shown, "{line}")
             } else {
                 writeln!(shown, "{}: {line}", index + 1)
             };
-        }
-        let next = found.next().map(|(index, _)| index + 1);
+        };
         Ok(Output {
             data: json!({ "lines": whole.lines().count() }),
             text: Some((format!("output from line {first}"), shown)),
@@ -155,7 +192,7 @@ mod tests {
         let outputs = Outputs::default();
         let long = "line\n".repeat(200_000);
         for number in 1..=5_000 {
-            assert_eq!(outputs.keep(&long), format!("o{number}"));
+            assert_eq!(outputs.keep(&long).0, format!("o{number}"));
             let kept = outputs.kept.lock().expect("not poisoned");
             assert!(kept.bytes <= BYTES_MAX && kept.texts.len() <= 17);
         }
@@ -166,5 +203,19 @@ mod tests {
         }
         outputs.keep(&"x".repeat(2 * BYTES_MAX));
         assert!(outputs.find("o5001").is_ok() && outputs.find("o5000").is_err());
+    }
+    #[test]
+    fn lines_are_folded_between_characters_and_nothing_of_them_is_lost() {
+        let short = "a\n\nb\n";
+        assert_eq!(folded(short), short);
+        for text in [
+            "ä".repeat(5_000),
+            format!("a\n{}\r\nb", "x".repeat(ROW_BYTES_MAX + 1)),
+            format!("{}\n\n", "x".repeat(2 * ROW_BYTES_MAX)),
+        ] {
+            let rows = folded(&text);
+            assert!(rows.lines().all(|row| row.len() <= ROW_BYTES_MAX));
+            assert_eq!(rows.replace('\n', ""), text.replace('\n', ""));
+        }
     }
 }

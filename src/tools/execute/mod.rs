@@ -363,13 +363,20 @@ fn shown(text: &str, reads_on: bool, desk: &Desk<'_>) -> Shown {
         };
     }
     let clean = desk.redactor.clean(text);
-    let name = desk.outputs.keep(&clean);
-    let (head, tail) = ends(&clean, TEXT_BYTES_MAX / 3, TEXT_BYTES_MAX / 2);
-    let between = clean.len() - head.len() - tail.len();
+    let (name, rows) = desk.outputs.keep(&clean);
+    let (head, tail) = ends(&rows, TEXT_BYTES_MAX / 3, TEXT_BYTES_MAX / 2);
+    let between = rows.len() - head.len() - tail.len();
+    let folded = if rows.len() > clean.len() {
+        "; long lines are folded"
+    } else {
+        ""
+    };
     let both = format!("{head}[… {between} bytes are left out …]\n{tail}");
     Shown {
         text: cut(&escape(&both)).to_owned(),
-        kept: Some(format!("read_output with output = {name} shows the rest")),
+        kept: Some(format!(
+            "read_output with output = {name} shows the rest{folded}"
+        )),
     }
 }
 
