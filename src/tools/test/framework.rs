@@ -118,7 +118,8 @@ impl Framework {
                 with(line, Some(name.to_owned()).filter(|name| !name.is_empty()))
             }
             Self::Pytest => {
-                let fixed = "-m pytest -vv --durations=0 --color=no -p no:cacheprovider";
+                let fixed =
+                    "-m pytest --verbosity=2 -rfEpxX --durations=0 --color=no -p no:cacheprovider";
                 let is_path = name.contains("::") || name.contains('/');
                 let line = line("python3", fixed);
                 if is_path {
@@ -174,7 +175,8 @@ impl Framework {
                 Some(line("cargo", fixed))
             }
             Self::Pytest => {
-                let fixed = "-m pytest --collect-only -q --color=no -p no:cacheprovider";
+                let fixed =
+                    "-m pytest --collect-only --verbosity=-1 --color=no -p no:cacheprovider";
                 Some(line("python3", fixed))
             }
             Self::Go => Some(line("go", "test -list . ./...")),

@@ -6,6 +6,23 @@ use crate::tools::test::cases::{Case, Outcome};
 
 /// Lines `test NAME ... ok`, and what failed tests said below `---- NAME stdout ----`.
 pub(in crate::tools::test) fn read(stdout: &str) -> Vec<Case> {
+    binaries(stdout).into_iter().flat_map(of_binary).collect()
+}
+
+/// What each program of tests printed: two of them may have tests of the same name.
+fn binaries(stdout: &str) -> Vec<&str> {
+    let mut binaries = Vec::new();
+    let mut rest = stdout;
+    while let Some(end) = rest.find("\ntest result: ") {
+        let (binary, after) = rest.split_at(end + 1);
+        binaries.push(binary);
+        rest = after;
+    }
+    binaries.push(rest);
+    binaries
+}
+
+fn of_binary(stdout: &str) -> Vec<Case> {
     let said = said(stdout);
     let lines = stdout.lines().filter_map(|line| {
         let (name, how) = line.strip_prefix("test ")?.rsplit_once(" ... ")?;
@@ -82,5 +99,17 @@ mod tests {
                 ("e", Outcome::Passed, ""),
             ]
         );
+    }
+    #[test]
+    fn tests_of_one_name_in_two_binaries_say_each_its_own() {
+        let binary = |said: &str| {
+            format!(
+                "running 1 test\ntest a ... FAILED\n\nfailures:\n\n---- a stdout ----\n{said}\n\n\nfailures:\n    a\n\n\
+                 test result: FAILED. 0 passed; 1 failed\n\n"
+            )
+        };
+        let cases = read(&format!("{}{}", binary("one"), binary("two")));
+        let said: Vec<&str> = cases.iter().map(|case| case.message.as_str()).collect();
+        assert_eq!(said, ["one", "two"]);
     }
 }

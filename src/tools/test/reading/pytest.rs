@@ -1,4 +1,4 @@
-//! Reads what `pytest -v --durations=0 -vv` prints (spec: Test Tool).
+//! Reads what `pytest --verbosity=2 --durations=0 -rfEpxX` prints (spec: Test Tool).
 
 use std::collections::HashMap;
 
@@ -7,47 +7,66 @@ use crate::tools::test::cases::{Case, Outcome};
 const WORDS: [(&str, Outcome); 6] = [
     ("PASSED", Outcome::Passed),
     ("XFAIL", Outcome::Passed),
+    ("XPASS", Outcome::Passed),
     ("FAILED", Outcome::Failed),
-    ("XPASS", Outcome::Failed),
     ("ERROR", Outcome::Failed),
     ("SKIPPED", Outcome::Skipped),
 ];
 
-/// Lines `FILE::NAME PASSED [ 50%]`, sections of what failed, and how long each call took.
+/// What stands in the line above the names of what passed and failed.
+const SUMMARY: &str = "short test summary info";
+
+/// How what is told of a test begins that was not running itself.
+const AROUND: [&str; 3] = [
+    "ERROR at setup of ",
+    "ERROR at teardown of ",
+    "ERROR collecting ",
+];
+
+/// Lines `FILE::NAME PASSED [ 50%]`, sections of what failed, how long each call took, and the summary, which has also
+/// the tests whose lines were torn apart by what they print.
 pub(in crate::tools::test) fn read(stdout: &str) -> Vec<Case> {
-    let sections = sections(stdout);
+    let mut sections = sections(stdout);
     let times = times(stdout);
-    let mut cases: Vec<Case> = Vec::new();
-    for line in stdout.lines() {
-        let Some((name, outcome, rest)) = result(line) else {
-            continue;
-        };
+    let summary = stdout.rfind(SUMMARY);
+    let summary = summary.and_then(|at| stdout.get(at..)).unwrap_or_default();
+    let mut found: Vec<(&str, Outcome, &str)> = Vec::new();
+    let all = progress(stdout).filter_map(result);
+    for one in all.chain(summary.lines().filter_map(summed_up)) {
         // A test that passes and fails to clean up after itself is told twice.
-        cases.retain(|known| known.name != name || outcome != Outcome::Failed);
-        if cases.iter().any(|known| known.name == name) {
-            continue;
+        let known = found.iter_mut().find(|known| known.0 == one.0);
+        match known {
+            Some(known) if one.1 == Outcome::Failed && known.1 != Outcome::Failed => *known = one,
+            Some(_) => {}
+            None => found.push(one),
         }
-        let (_, function) = name.split_once("::").unwrap_or_default();
-        let section = sections.get(function.replace("::", ".").as_str());
-        let said = match outcome {
-            Outcome::Failed => section.map(String::as_str).unwrap_or_default(),
-            Outcome::Passed | Outcome::Skipped => rest,
-        };
-        let time = times.get(name).copied();
-        cases.push(Case::new(name, outcome).saying(said).lasting(time));
     }
-    // Files that cannot be imported have no tests.
-    let broken = stdout.lines().filter_map(|line| {
-        let rest = line.strip_prefix("ERROR ")?;
-        let (name, said) = rest.split_once(" - ").unwrap_or((rest, ""));
-        (!name.contains("::")).then(|| Case::new(name, Outcome::Failed).saying(said))
+    let cases = found.into_iter().map(|(name, outcome, rest)| {
+        let section = (outcome == Outcome::Failed).then(|| taken(&mut sections, name));
+        let section = section.flatten();
+        let said = section.as_deref().unwrap_or(rest);
+        let time = times.get(name).copied();
+        Case::new(name, outcome).saying(said).lasting(time)
     });
-    cases.extend(broken);
-    cases
+    cases.collect()
+}
+
+/// The lines before anything is told of what failed, where tests print what they like.
+fn progress(stdout: &str) -> impl Iterator<Item = &str> {
+    let is_over = |line: &str| {
+        let titles = ["ERRORS", "FAILURES", "PASSES", "warnings summary", SUMMARY];
+        let title = line.trim_matches('=').trim();
+        line.starts_with("===") && titles.contains(&title)
+    };
+    stdout.lines().take_while(move |line| !is_over(line))
 }
 
 /// The name, the outcome and what stands behind it.
 fn result(line: &str) -> Option<(&str, Outcome, &str)> {
+    if let Some(of_worker) = line.strip_prefix("[gw") {
+        let (_, told) = of_worker.split_once("%] ")?;
+        return summed_up(told);
+    }
     WORDS.iter().find_map(|(word, outcome)| {
         let (name, rest) = line.split_once(&format!(" {word}"))?;
         let (file, _) = name.split_once("::")?;
@@ -64,25 +83,54 @@ fn result(line: &str) -> Option<(&str, Outcome, &str)> {
     })
 }
 
-/// What stands below `____ NAME ____`.
-fn sections(stdout: &str) -> HashMap<&str, String> {
-    let mut sections: HashMap<&str, String> = HashMap::new();
-    let mut current = None;
+/// The same of a line `FAILED FILE::NAME - REASON`; a file that cannot be imported has no tests.
+fn summed_up(line: &str) -> Option<(&str, Outcome, &str)> {
+    let (word, rest) = line.split_once(' ')?;
+    let (_, outcome) = WORDS.iter().find(|(known, _)| *known == word)?;
+    // A name may hold what stands between it and the reason.
+    let is_whole = |name: &str| name.matches('[').count() == name.matches(']').count();
+    let mut ends = rest.match_indices(" - ").map(|(at, _)| at);
+    let end = ends.find(|at| rest.get(..*at).is_some_and(is_whole));
+    let (name, said) = end.map_or((rest, ""), |at| rest.split_at(at));
+    let said = said.strip_prefix(" - ").unwrap_or_default();
+    let is_file = word == "ERROR" && !name.contains(char::is_whitespace);
+    (name.contains("::") || is_file).then_some((name, *outcome, said))
+}
+
+/// What stands below each `____ NAME ____`.
+fn sections(stdout: &str) -> Vec<(&str, String)> {
+    let mut sections: Vec<(&str, String)> = Vec::new();
+    let mut is_inside = false;
     for line in stdout.lines() {
         let is_head = line.starts_with("____") && line.ends_with("____");
         if is_head {
             let name = line.trim_matches('_').trim();
-            let name = name.strip_prefix("ERROR at setup of ").unwrap_or(name);
-            current = Some(name);
+            let mut around = AROUND.iter();
+            let name = around
+                .find_map(|words| name.strip_prefix(words))
+                .unwrap_or(name);
+            sections.push((name, String::new()));
+            is_inside = true;
         } else if line.starts_with("====") {
-            current = None;
-        } else if let Some(name) = current {
-            let text = sections.entry(name).or_default();
+            is_inside = false;
+        } else if let Some((_, text)) = sections.last_mut().filter(|_| is_inside) {
             text.push_str(line);
             text.push('\n');
         }
     }
     sections
+}
+
+/// What is told of a test: files may have tests of the same name, and say where they failed.
+fn taken(sections: &mut Vec<(&str, String)>, name: &str) -> Option<String> {
+    let (file, function) = name.split_once("::").unwrap_or(("", name));
+    let function = function.replace("::", ".");
+    let place = format!("{file}:");
+    let is_its = |(head, _): &(&str, String)| *head == function;
+    let says_so = |(_, text): &(&str, String)| text.lines().any(|line| line.starts_with(&place));
+    let surely = sections.iter().position(|one| is_its(one) && says_so(one));
+    let at = surely.or_else(|| sections.iter().position(is_its))?;
+    Some(sections.remove(at).1)
 }
 
 /// Lines `0.01s call     FILE::NAME`.
@@ -95,7 +143,7 @@ fn times(stdout: &str) -> HashMap<&str, f64> {
     times.collect()
 }
 
-/// The names that `pytest --collect-only -q` prints.
+/// The names that `pytest --collect-only --verbosity=-1` prints.
 pub(in crate::tools::test) fn listed(stdout: &str) -> Vec<String> {
     let names = stdout
         .lines()
@@ -148,5 +196,46 @@ mod tests {
             ]
         );
         assert_eq!(cases[1].milliseconds, Some(250.0));
+    }
+    fn outcomes(cases: &[Case]) -> Vec<(&str, Outcome)> {
+        let outcomes = cases.iter();
+        outcomes
+            .map(|case| (case.name.as_str(), case.outcome))
+            .collect()
+    }
+
+    #[test]
+    fn what_tests_print_makes_no_test_and_hides_none() {
+        let cases = read(
+            "==== test session starts ====\ntest_a.py::test_ok \n---- live log call ----\n\
+             ERROR    root:test_a.py:3 it went wrong\nPASSED                  [ 33%]\n\
+             test_a.py::test_loud printed\nFAILED\n[gw0] [ 66%] SKIPPED test_b.py::test_s \n\
+             test_b.py::test_x[a - b] XPASS (why)   [100%]\n\
+             ==== FAILURES ====\n____ test_loud ____\ninner.py::test_inner FAILED   [100%]\n\
+             ==== short test summary info ====\nERROR inner.py\n==== 1 failed in 0.01s ====\n\
+             ERROR inner2.py\ntest_a.py:4: AssertionError\n\
+             ==== short test summary info ====\nPASSED test_a.py::test_ok\n\
+             XPASS test_b.py::test_x[a - b] - why\nFAILED test_a.py::test_loud - assert 1\n\
+             ==== 1 failed, 2 passed, 1 skipped in 0.02s ====\n",
+        );
+        let expected = [
+            ("test_b.py::test_s", Outcome::Skipped),
+            ("test_b.py::test_x[a - b]", Outcome::Passed),
+            ("test_a.py::test_ok", Outcome::Passed),
+            ("test_a.py::test_loud", Outcome::Failed),
+        ];
+        assert_eq!(outcomes(&cases), expected);
+    }
+
+    #[test]
+    fn tests_of_one_name_in_two_files_say_each_its_own() {
+        let cases = read(
+            "a.py::test_x FAILED [ 50%]\nb.py::test_x FAILED [100%]\n==== FAILURES ====\n\
+             ____ test_x ____\nE  of b\n\nb.py:2: AssertionError\n\
+             ____ test_x ____\nE  of a\n\na.py:2: AssertionError\n\
+             ==== short test summary info ====\nFAILED a.py::test_x - of a\nFAILED b.py::test_x - of b\n",
+        );
+        assert_eq!(cases.len(), 2);
+        assert!(cases[0].message.contains("of a") && cases[1].message.contains("of b"));
     }
 }
