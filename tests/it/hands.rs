@@ -378,6 +378,18 @@ async fn tests_and_builds_of_node_run() {
     assert!(built.text.contains("built"), "{}", built.text);
     let checked = scene.call("check", json!({})).await;
     assert!(checked.text.contains("TS2322"), "{}", checked.text);
+    let parts = "{\"files\": [], \"references\": [{\"path\": \"./part\"}]}";
+    let part =
+        "{\"compilerOptions\": {\"noEmit\": true, \"types\": []}, \"include\": [\"../src\"]}";
+    let mut scene = Scene::new(&[
+        ("package.json", "{}"),
+        ("tsconfig.json", parts),
+        ("part/tsconfig.json", part),
+        ("src/a.ts", "export const a: number = 'one';\n"),
+    ]);
+    let checked = scene.call("check", json!({})).await;
+    assert!(checked.text.contains("TS2322"), "{}", checked.text);
+    assert_eq!(checked.result.holds, Some(false), "{}", checked.text);
 }
 
 #[tokio::test]
@@ -392,6 +404,7 @@ async fn tests_and_builds_of_go_run() {
             "package p\n\nfunc Sum(a, b int) int { return a+b }\n",
         ),
         ("p_test.go", test),
+        ("testdata/ugly.go", "package   ugly\n"),
     ]);
     let tests = scene.tests(json!({})).await;
     let all = [

@@ -39,7 +39,8 @@ pub enum BuildCommand {
 struct Way {
     ecosystem: Ecosystem,
     command: BuildCommand,
-    /// One of these files or folders has to be there; empty: it always fits.
+    /// One of these has to be there; empty: it always fits. A file or folder, `script:NAME` for a script of
+    /// `package.json`, or `FILE has TEXT`.
     needs: &'static [&'static str],
     program: &'static str,
     arguments: &'static str,
@@ -66,7 +67,7 @@ use Ecosystem::{CMake, Cargo, Go, Make, Node, Python};
 
 /// Every way to do something, the better ones first. The first whose files are there is taken; where its program is
 /// missing, the next one.
-const WAYS: [Way; 33] = [
+const WAYS: [Way; 39] = [
     way(
         Cargo,
         Build,
@@ -91,7 +92,7 @@ const WAYS: [Way; 33] = [
     ),
     way(Go, Build, &[], "go", "build ./..."),
     way(Go, Check, &[], "go", "vet ./..."),
-    way(Go, Format, &[], "gofmt", "-w -l ."),
+    way(Go, Format, &[], "go", "fmt ./..."),
     way(
         Go,
         Lint,
@@ -106,6 +107,14 @@ const WAYS: [Way; 33] = [
         Node,
         Build,
         &["tsconfig.json"],
+        "tsc",
+        "--build --pretty false",
+    ),
+    way(
+        Node,
+        Check,
+        // Such a file may name no file of its own, and only a build looks at the projects that it refers to.
+        &["tsconfig.json has \"references\""],
         "tsc",
         "--build --pretty false",
     ),
@@ -156,6 +165,13 @@ const WAYS: [Way; 33] = [
         "-m build --no-isolation",
     ),
     way(Python, Build, &[], "python3", "-m compileall -q ."),
+    way(
+        Python,
+        Check,
+        &["pyrightconfig.json", "pyproject.toml has [tool.pyright"],
+        "pyright",
+        ".",
+    ),
     way(Python, Check, &[], "mypy", "--no-color-output ."),
     way(Python, Check, &[], "pyright", "."),
     way(
@@ -166,8 +182,43 @@ const WAYS: [Way; 33] = [
         "check --no-cache --output-format concise --select E9,F63,F7,F82 .",
     ),
     way(Python, Check, &[], "python3", "-m compileall -q ."),
+    way(
+        Python,
+        Format,
+        &["pyproject.toml has [tool.ruff.format]"],
+        "ruff",
+        "format .",
+    ),
+    way(
+        Python,
+        Format,
+        &["pyproject.toml has [tool.black]"],
+        "black",
+        "--quiet .",
+    ),
+    way(
+        Python,
+        Format,
+        &["ruff.toml", ".ruff.toml", "pyproject.toml has [tool.ruff"],
+        "ruff",
+        "format .",
+    ),
     way(Python, Format, &[], "ruff", "format ."),
     way(Python, Format, &[], "black", "--quiet ."),
+    way(
+        Python,
+        Lint,
+        &["ruff.toml", ".ruff.toml", "pyproject.toml has [tool.ruff"],
+        "ruff",
+        "check --no-cache --output-format concise .",
+    ),
+    way(
+        Python,
+        Lint,
+        &[".flake8", "setup.cfg has [flake8]", "tox.ini has [flake8]"],
+        "flake8",
+        ".",
+    ),
     way(
         Python,
         Lint,
@@ -177,8 +228,10 @@ const WAYS: [Way; 33] = [
     ),
     way(Python, Lint, &[], "pyflakes", "."),
     way(Make, Build, &[], "make", ""),
-    way(CMake, Build, &[], "cmake", "--build build"),
 ];
+
+/// The folder in which CMake builds.
+const CMAKE_FOLDER: &str = ".meliora-build";
 
 /// Targets of a makefile that stand for a command.
 const TARGETS: [(BuildCommand, &[&str]); 3] = [
@@ -309,21 +362,26 @@ impl BuildCommand {
         if matches!(project.ecosystem, Make | CMake) && self != Build {
             return self.target(project).into_iter().collect();
         }
-        let ways = WAYS.iter().filter(|way| {
+        if project.ecosystem == CMake {
+            // The build folder is made in the copy and goes with it; it is not that of the user, whose settings name
+            // another place.
+            let line = format!("cmake -S . -B {CMAKE_FOLDER} >&2 && cmake --build {CMAKE_FOLDER}");
+            return vec![("sh".to_owned(), vec!["-c".to_owned(), line])];
+        }
+        let fitting = WAYS.iter().filter(|way| {
             let fits = way.needs.is_empty() || way.needs.iter().any(|need| has(project, need));
             way.ecosystem == project.ecosystem && way.command == self && fits
         });
-        let ways = ways.map(|way| {
+        let mut ways: Vec<&Way> = fitting.collect();
+        if self == Format && ways.first().is_some_and(|way| !way.needs.is_empty()) {
+            // Another formatter than the one that a project has settings for would lay everything out anew.
+            ways.truncate(1);
+        }
+        let ways = ways.into_iter().map(|way| {
             let arguments = way.arguments.split_whitespace().map(str::to_owned);
             (way.program.to_owned(), arguments.collect())
         });
-        let mut ways: Vec<(String, Vec<String>)> = ways.collect();
-        if project.ecosystem == CMake {
-            // The build folder is made in the copy and goes with it.
-            let line = "cmake -S . -B build >&2 && cmake --build build";
-            ways = vec![("sh".to_owned(), vec!["-c".to_owned(), line.to_owned()])];
-        }
-        ways
+        ways.collect()
     }
 
     /// The target of a makefile that stands for this command.
@@ -340,8 +398,11 @@ impl BuildCommand {
     }
 }
 
-/// Whether a project has a file, or a script in its `package.json`.
+/// Whether a project has what a way needs.
 fn has(project: &Project<'_>, need: &str) -> bool {
+    if let Some((file, text)) = need.split_once(" has ") {
+        return project.text(file).is_some_and(|whole| whole.contains(text));
+    }
     let Some(script) = need.strip_prefix("script:") else {
         return project.has(need);
     };
@@ -351,4 +412,47 @@ fn has(project: &Project<'_>, need: &str) -> bool {
         .get("scripts")
         .and_then(|scripts| scripts.get(script));
     script.is_some_and(Value::is_string)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::text::staging::Staging;
+
+    #[test]
+    fn what_a_project_has_settings_for_comes_first_and_no_other_formatter_takes_its_place() {
+        let ways = |files: &[(&str, &str)], command: BuildCommand| {
+            let folder = tempfile::tempdir().expect("a folder");
+            for (name, text) in files {
+                std::fs::write(folder.path().join(name), text).expect("written");
+            }
+            let staging = Staging::new(folder.path().to_owned(), BTreeMap::new(), 1_000_000);
+            let project = Project::around(&staging, Path::new("")).expect("a project");
+            let found = command.ways(&project).into_iter();
+            let found =
+                found.map(|(program, arguments)| format!("{program} {}", arguments.join(" ")));
+            found.collect::<Vec<_>>()
+        };
+        let black = [("pyproject.toml", "[tool.black]\n[tool.ruff.lint]\n")];
+        assert_eq!(ways(&black, Format), ["black --quiet ."]);
+        let ruff = [("pyproject.toml", "[tool.black]\n[tool.ruff.format]\n")];
+        assert_eq!(ways(&ruff, Format), ["ruff format ."]);
+        let neither = [("pyproject.toml", "")];
+        assert_eq!(ways(&neither, Format), ["ruff format .", "black --quiet ."]);
+        let pyright = [("setup.py", ""), ("pyrightconfig.json", "{}")];
+        assert_eq!(ways(&pyright, Check)[0], "pyright .");
+        let flake8 = [("setup.py", ""), (".flake8", "")];
+        assert_eq!(ways(&flake8, Lint)[0], "flake8 .");
+        let typescript = |text| [("package.json", "{}"), ("tsconfig.json", text)];
+        let several = typescript("{\"files\": [], \"references\": [{\"path\": \"./a\"}]}");
+        assert_eq!(ways(&several, Check)[0], "tsc --build --pretty false");
+        assert_eq!(
+            ways(&typescript("{}"), Check)[0],
+            "tsc --noEmit --pretty false"
+        );
+        let cmake = ways(&[("CMakeLists.txt", "")], Build);
+        assert!(!cmake[0].contains("-B build "), "{cmake:?}");
+    }
 }
