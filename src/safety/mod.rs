@@ -177,7 +177,7 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
             arguments,
             directory,
         } => spawn(policy, *purpose, (program, arguments), directory),
-        Action::Shell { command, directory } => shell(policy, command, directory),
+        Action::Shell { command, directory } => shell(policy, command, directory).decision,
         Action::Guest {
             from, tool, digest, ..
         } => guests::call(policy, from, tool, digest),
@@ -282,13 +282,14 @@ fn git_change(policy: &Policy, directory: &Path) -> Decision {
     allow("git")
 }
 
-fn shell(policy: &Policy, line: &str, directory: &Path) -> Decision {
-    match commands::rule(policy, line, directory).decision {
-        Decision::Allow { .. } if policy.approvals.contains(&Approval::Shell) => {
-            ask("shell", "every command needs approval here".to_owned())
-        }
-        decision => decision,
+/// Judges a command line, and shows each of its commands: the verdict is what [`decide`] says of it.
+pub fn shell(policy: &Policy, line: &str, directory: &Path) -> commands::Ruling {
+    let mut ruling = commands::rule(policy, line, directory);
+    let is_allowed = matches!(ruling.decision, Decision::Allow { .. });
+    if is_allowed && policy.approvals.contains(&Approval::Shell) {
+        ruling.decision = ask("shell", "every command needs approval here".to_owned());
     }
+    ruling
 }
 
 fn spawn(
@@ -299,7 +300,14 @@ fn spawn(
 ) -> Decision {
     let line = std::iter::once(program.display().to_string()).chain(arguments.iter().cloned());
     let line = line.collect::<Vec<_>>().join(" ");
-    if let Some(denial) = forbidden(policy, [line.as_str()]) {
+    // A line is looked into with all that a shell makes of it.
+    let denial = match (purpose, arguments) {
+        (Purpose::Shell, [.., option, line]) if option == "-c" => {
+            commands::forbidden_in(policy, line, directory)
+        }
+        _ => forbidden(policy, &line),
+    };
+    if let Some(denial) = denial {
         return denial;
     }
     match purpose {
@@ -309,7 +317,7 @@ fn spawn(
         Purpose::ShadowServer | Purpose::Check | Purpose::Test | Purpose::Tool => allow("proof"),
         Purpose::Plugin => ask("guest", format!("`{line}` would load a plugin")),
         Purpose::Shell => match arguments {
-            [option, line] if option == "-c" => shell(policy, line, directory),
+            [option, line] if option == "-c" => shell(policy, line, directory).decision,
             _ => ask("shell", format!("`{line}` would run")),
         },
         Purpose::Git => match Push::of_arguments(arguments) {
@@ -319,23 +327,22 @@ fn spawn(
     }
 }
 
-/// The denial of lines in which a configured text occurs.
-fn forbidden<'a>(
-    policy: &Policy,
-    lines: impl IntoIterator<Item = &'a str> + Clone,
-) -> Option<Decision> {
-    let occurs = |text: &&String| {
-        !text.is_empty()
-            && lines
-                .clone()
-                .into_iter()
-                .any(|line| line.contains(text.as_str()))
-    };
-    let found = policy.forbidden_commands.iter().find(occurs)?;
-    Some(deny(
+/// The denial of what a program is started with, where a configured text occurs in it.
+fn forbidden(policy: &Policy, line: &str) -> Option<Decision> {
+    let occurs = |text: &&String| !text.is_empty() && line.contains(text.as_str());
+    policy
+        .forbidden_commands
+        .iter()
+        .find(occurs)
+        .map(|text| never_runs(text))
+}
+
+/// The denial of what has a configured text in it.
+fn never_runs(text: &str) -> Decision {
+    deny(
         "forbidden_commands",
-        format!("commands with `{found}` never run"),
-    ))
+        format!("commands with `{text}` never run"),
+    )
 }
 
 fn same_origin(endpoint: &str, url: &str) -> bool {

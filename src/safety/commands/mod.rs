@@ -8,6 +8,7 @@ mod builds;
 mod changes;
 mod conditions;
 mod find;
+mod forbidden;
 mod git;
 mod glob;
 mod hidden;
@@ -81,29 +82,37 @@ pub enum Access {
 /// Judges a command line that would be run in `directory`.
 pub fn rule(policy: &Policy, line: &str, directory: &Path) -> Ruling {
     let folders = Folders(vec![super::paths::resolve(directory)]);
-    let (mut segments, _) = rule_within(policy, line, folders, 0, false);
-    let counted: Vec<String> = segments
-        .iter()
-        .map(|segment| segment.words.join(" "))
-        .collect();
-    let lines = counted.iter().map(String::as_str).chain([line]);
-    if let Some(decision) = super::forbidden(policy, lines) {
-        segments.push(Segment {
-            command: line.trim().to_owned(),
-            words: Vec::new(),
-            targets: Vec::new(),
-            decision,
-        });
-    }
+    let (segments, _) = rule_within(policy, line, folders, 0, false);
     let worst = segments.iter().map(|segment| &segment.decision);
     let worst = worst.fold(None, |worst: Option<&Decision>, decision| match worst {
         Some(worst) if severity(worst) >= severity(decision) => Some(worst),
         _ => Some(decision),
     });
-    Ruling {
+    let mut ruling = Ruling {
         decision: worst.cloned().unwrap_or_else(|| allow("nothing")),
         segments,
+    };
+    if let Some(decision) = forbidden::judge(policy, line, &ruling) {
+        ruling.segments.push(Segment {
+            command: line.trim().to_owned(),
+            words: Vec::new(),
+            targets: Vec::new(),
+            decision: decision.clone(),
+        });
+        if severity(&decision) > severity(&ruling.decision) {
+            ruling.decision = decision;
+        }
     }
+    ruling
+}
+
+/// The denial of a line in which a configured text occurs.
+pub(super) fn forbidden_in(policy: &Policy, line: &str, directory: &Path) -> Option<Decision> {
+    let segments = rule(policy, line, directory).segments.into_iter();
+    let mut decisions = segments.map(|segment| segment.decision);
+    decisions.find(
+        |decision| matches!(decision, Decision::Deny { rule, .. } if rule == "forbidden_commands"),
+    )
 }
 
 /// The words of a line that is one command and nothing else, as a program would get them; `None` where a shell would do
