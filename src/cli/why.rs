@@ -18,6 +18,9 @@ use crate::safety::{self, Policy};
 /// Bytes of one command that are read from standard input.
 const COMMAND_BYTES_MAX: usize = 1024 * 1024;
 
+/// Bytes that are read ahead: more than standard input holds back by itself, so that it holds none.
+const INPUT_BYTES: usize = 64 * 1024;
+
 /// Shown below the options.
 const EXAMPLES: &str = "\
 Examples:
@@ -101,7 +104,7 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let decision = if arguments.stdin {
         return judge_lines(arguments, &policy, &directory);
     } else if let Some(command) = &arguments.command {
-        let ruling = commands::rule(&policy, command, &directory);
+        let ruling = safety::shell(&policy, command, &directory);
         show_ruling(arguments, command, &ruling)?;
         ruling.decision
     } else {
@@ -143,7 +146,7 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
 
 /// Judges one command a line, until there are no more.
 fn judge_lines(arguments: &Arguments, policy: &Policy, directory: &Path) -> anyhow::Result<u8> {
-    let mut input = io::stdin().lock();
+    let mut input = io::BufReader::with_capacity(INPUT_BYTES, io::stdin().lock());
     let mut output = io::BufWriter::new(io::stdout().lock());
     let mut line = Vec::new();
     loop {
@@ -163,14 +166,17 @@ fn judge_lines(arguments: &Arguments, policy: &Policy, directory: &Path) -> anyh
             None => (text, None),
         };
         let folder = directory.join(folder.unwrap_or(Path::new("")));
-        let ruling = commands::rule(policy, command, &folder);
+        let ruling = safety::shell(policy, command, &folder);
         let written = if arguments.json {
             write_json(&mut output, command, &ruling)
         } else {
             let (name, rule, reason) = told(&ruling.decision);
             writeln!(output, "{name}\t{rule}\t{command}\t{reason}")
         };
-        match written.and_then(|()| flush_if_idle(&mut output)) {
+        // A program that asks and waits for each verdict gets it at once.
+        let is_idle = !input.buffer().contains(&b'\n');
+        let told = written.and_then(|()| if is_idle { output.flush() } else { Ok(()) });
+        match told {
             // Whoever reads has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => break,
             other => other.context("cannot write the verdict")?,
@@ -187,11 +193,6 @@ fn write_json(output: &mut impl io::Write, command: &str, ruling: &Ruling) -> io
     };
     serde_json::to_writer(&mut *output, &verdict)?;
     output.write_all(b"\n")
-}
-
-/// A program that asks and waits for each verdict gets it at once.
-fn flush_if_idle(output: &mut impl io::Write) -> io::Result<()> {
-    output.flush()
 }
 
 fn show_ruling(arguments: &Arguments, command: &str, ruling: &Ruling) -> anyhow::Result<()> {

@@ -4,7 +4,8 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use meliora::config::{Approval, Config};
-use meliora::permit::Decision;
+use meliora::permit::{Action, Decision};
+use meliora::safety;
 use meliora::safety::commands::{self, Access};
 
 use super::workspace::Workspace;
@@ -119,6 +120,60 @@ fn configured_texts_are_found_in_the_words_that_count() {
         ],
         &config,
     );
+}
+
+#[test]
+fn a_forbidden_text_is_neither_a_longer_path_nor_a_text_that_is_looked_for() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy(&Config::default());
+    let root = workspace.root.display();
+    for (expected, command) in [
+        ("ask", format!("rm -rf {root}/target")),
+        ("ask", format!("bash -c 'rm -rf {root}/target'")),
+        ("allow", "grep -rn \"rm -rf /\" src".to_owned()),
+        ("allow", "echo 'rm -rf /'".to_owned()),
+        ("allow", "git commit -m 'never rm -rf /'".to_owned()),
+        ("deny", "rm -rf /".to_owned()),
+        ("deny", "rm -rf /*".to_owned()),
+        ("deny", "r\\m -rf '/'".to_owned()),
+        ("deny", "bash -c 'rm -rf /'".to_owned()),
+        ("deny", "echo 'rm -rf /' | sh".to_owned()),
+        ("deny", "echo 'rm -rf /'; rm -rf /".to_owned()),
+        ("deny", "ssh host 'rm -rf /var'".to_owned()),
+        (
+            "deny",
+            format!("rm -rf {root}/target; ssh host 'rm -rf /var'"),
+        ),
+        (
+            "deny",
+            format!("rm -rf {root}/target; ssh host 'rm -rf {root}'"),
+        ),
+        ("deny", "grep -rn rm -rf / src".to_owned()),
+    ] {
+        let ruling = commands::rule(&policy, &command, &workspace.root);
+        assert_eq!(verdict(&ruling.decision), expected, "{command}: {ruling:?}");
+    }
+}
+
+#[test]
+fn what_is_shown_of_a_command_is_the_verdict_on_it() {
+    let workspace = Workspace::new();
+    let mut config = Config::default();
+    config.safety.require_approval_for = vec![Approval::Shell];
+    let policy = workspace.policy(&config);
+    for command in ["ls", "rm -rf /", "curl x", "just x"] {
+        let action = Action::Shell {
+            command: command.to_owned(),
+            directory: workspace.root.clone(),
+        };
+        let shown = safety::shell(&policy, command, &workspace.root);
+        assert_eq!(
+            shown.decision,
+            safety::decide(&policy, &action),
+            "{command}"
+        );
+        assert_ne!(verdict(&shown.decision), "allow", "{command}");
+    }
 }
 
 #[test]
