@@ -462,7 +462,7 @@ async fn a_change_of_a_program_that_is_refused_is_left_out_and_the_rest_is_kept(
     let asked = why(&["a.txt", "conftest.py"]);
     assert!(asked.contains("nobody could be asked"), "{not_kept:?}");
     assert!(
-        asked.contains("delet") && asked.contains("by itself"),
+        asked.contains("delet") && asked.contains("pytest runs it"),
         "{asked}"
     );
     assert!(why(&["turned.txt"]).contains("turn"), "{not_kept:?}");
@@ -487,6 +487,7 @@ async fn what_a_command_reads_of_strangers_is_told_like_what_is_read() {
         ("cat node_modules/evil/README.md", true),
         ("cd node_modules/evil && head -1 *.md", true),
         ("cat a.txt", false),
+        ("grep -h 'rm -rf /' a.txt; true", false),
     ] {
         let ran = scene.call("shell", json!({ "command": command })).await;
         assert!(ran.result.success, "{ran:?}");
