@@ -10,10 +10,12 @@ use super::state::{IllegalMove, Machine};
 use super::task::{Control, Delivery, Proposal, Report, Scope, Services, Task};
 use super::verify::{self, Verifier, errors};
 use crate::event::{Outcome, RunEvent, State};
+use crate::safety::approvals;
 use crate::tools::build;
 
-/// How long a proposal waits to be delivered before the run ends without it.
-const DELIVERY_PATIENCE: Duration = Duration::from_secs(600);
+/// How long a proposal waits to be delivered before the run ends without it: a person may be asked about it first, and the
+/// editor takes it after the answer.
+const DELIVERY_PATIENCE: Duration = approvals::OPEN.saturating_add(Duration::from_secs(600));
 
 /// Problems that are named one by one.
 const LABELS_MAX: usize = 50;

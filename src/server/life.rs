@@ -476,6 +476,7 @@ impl Session {
             _ => Ending::Abrupt,
         };
         self.dismiss_everybody();
+        self.break_off_deliveries();
         self.runs.farewell().await;
         let id = self.requests.own_id();
         let last_words = [

@@ -235,7 +235,7 @@ fn what_an_editor_applied_is_committed_and_the_commit_taken_back_with_it() {
 }
 
 /// Notes that a run changed these files from `old` to `new`, and makes them so.
-fn changed_before(peer: &Peer, run: u16, files: &[&str]) {
+pub(crate) fn changed_before(peer: &Peer, run: u16, files: &[&str]) {
     let base = peer.root.parent().expect("it has one");
     let environment = crate::wire_peer::environment(base).into_iter().collect();
     let host = Host::from_environment("/nowhere/meliora".into(), environment);

@@ -55,6 +55,8 @@ mod misconduct;
 mod model;
 #[cfg(unix)]
 mod neovim;
+#[cfg(unix)]
+mod partly;
 mod placing;
 #[cfg(target_os = "linux")]
 mod plugins;

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::commands::Arguments;
 use super::delivery::{Delivery, Turn};
-use super::journal::Entry;
+use super::journal::{Applied, Entry, Extent};
 use crate::agent::edit::{Conflicts, Consent, judge_edit};
 use crate::agent::task::{self, Control, Proposal, Step};
 use crate::agent::undo::{self, Direction, Plan, Reverses, Wanted, Which};
@@ -200,7 +200,7 @@ impl Session {
         );
         let (reverts, control) = (run.reverts.clone(), run.control.clone());
         let files = edits.files.keys().cloned().collect();
-        self.note_applied(id, edits, reverts.clone());
+        self.note_whole(id, edits, reverts.clone());
         match control {
             Some(control) => drop(control.try_send(Control::Delivered(task::Delivery::Applied))),
             None => self.undo_finished(id, reverts, files),
@@ -208,31 +208,64 @@ impl Session {
         self.say(Loudness::Info, &line);
     }
 
-    /// Notes what arrived for a run. `reverts` names what it took back as a whole: a part of an undo is a run like any
-    /// other, so that the next undo takes back that part and leaves earlier runs alone.
-    pub(in crate::server) fn note_applied(
-        &mut self,
-        id: &RunId,
-        edits: EditSet,
-        reverts: Option<Reverses>,
-    ) {
+    /// Notes that all of a delivery arrived. `reverts` names what it took back.
+    fn note_whole(&mut self, id: &RunId, edits: EditSet, reverts: Option<Reverses>) {
         let run = self.runs.working.get_mut(id);
-        let of_run = run.map(|run| {
-            let steps = std::mem::take(&mut run.steps);
-            let wishes = std::mem::take(&mut run.wishes);
-            (run.title.clone(), steps, wishes)
-        });
-        let (title, steps, wishes) = of_run.unwrap_or_default();
+        let wishes = run.map(|run| std::mem::take(&mut run.wishes));
+        let wishes = wishes.unwrap_or_default();
+        self.note_applied(id, edits, Extent::Whole { wishes, reverts });
+    }
+
+    /// Notes what had arrived of a delivery that goes no further, and gives how many files did. A part of an undo is a run
+    /// like any other, so that the next undo takes back that part and leaves earlier runs alone.
+    fn note_part(&mut self, id: &RunId) -> usize {
+        let run = self.runs.working.get_mut(id);
+        let arrived = run.and_then(|run| run.delivery.take());
+        let arrived = arrived.map(|delivery| delivery.arrived).unwrap_or_default();
+        let files: Vec<PathBuf> = arrived.files.keys().cloned().collect();
+        let count = files.len();
+        self.note_applied(id, arrived, Extent::Part);
+        if count > 0 {
+            let applied = RunEvent::Applied { files };
+            self.publish_event(id, &applied);
+            self.note(Entry::Event(id.clone(), applied));
+        }
+        count
+    }
+
+    /// The run stops while its delivery is under way: what arrived can be taken back, and the user is told.
+    pub(super) fn break_off_delivery(&mut self, id: &RunId) {
+        let count = self.note_part(id);
+        if count > 0 {
+            let files = if count == 1 { "file" } else { "files" };
+            let line = format!(
+                "{id} was stopped when {count} {files} had arrived; `meliora.undo` takes back what did"
+            );
+            self.say(Loudness::Warning, &line);
+        }
+    }
+
+    /// The session ends: what arrived of deliveries is noted.
+    pub(in crate::server) fn break_off_deliveries(&mut self) {
+        let working: Vec<RunId> = self.runs.working.keys().cloned().collect();
+        for id in working {
+            self.note_part(&id);
+        }
+    }
+
+    fn note_applied(&mut self, id: &RunId, edits: EditSet, extent: Extent) {
+        let run = self.runs.working.get_mut(id);
+        let of_run = run.map(|run| (run.title.clone(), std::mem::take(&mut run.steps)));
+        let (title, steps) = of_run.unwrap_or_default();
         if !edits.is_empty() {
-            self.note(Entry::Applied {
+            self.note(Entry::Applied(Box::new(Applied {
                 run: id.clone(),
                 title,
                 edits,
                 steps,
-                wishes,
-                reverts,
+                extent,
                 config: Arc::clone(&self.config),
-            });
+            })));
         }
     }
 
@@ -241,13 +274,8 @@ impl Session {
             return;
         };
         run.told = true;
-        let arrived = run
-            .delivery
-            .take()
-            .map(|delivery| delivery.arrived)
-            .unwrap_or_default();
         let control = run.control.clone();
-        self.note_applied(id, arrived, None);
+        self.note_part(id);
         let refused = Control::Delivered(task::Delivery::Refused(reason.to_owned()));
         match control {
             Some(control) => drop(control.try_send(refused)),

@@ -47,24 +47,41 @@ pub enum Entry {
     /// Something is about to happen, which waits until this is on the disk. Dropping it refuses.
     Keep(RunId, Vec<RunEvent>, oneshot::Sender<Result<(), String>>),
     /// An editor applied this for a run.
-    Applied {
-        /// The run.
-        run: RunId,
-        /// One line for people.
-        title: String,
-        /// What changed, file by file.
-        edits: EditSet,
-        /// The same, one step after the other.
-        steps: Vec<Step>,
+    Applied(Box<Applied>),
+    /// Somebody wants to read what was written: told once everything before this is.
+    CaughtUp(SyncSender<()>),
+}
+
+/// What an editor applied.
+#[derive(Debug)]
+pub struct Applied {
+    /// For this run.
+    pub run: RunId,
+    /// One line for people.
+    pub title: String,
+    /// What changed, file by file.
+    pub edits: EditSet,
+    /// The same, one step after the other.
+    pub steps: Vec<Step>,
+    /// How much of the delivery it is.
+    pub extent: Extent,
+    /// The settings as they were.
+    pub config: Arc<Config>,
+}
+
+/// How much of a delivery arrived.
+#[derive(Debug)]
+pub enum Extent {
+    /// All of it.
+    Whole {
         /// What is to be done to the repository.
         wishes: Vec<Wish>,
         /// What it took back.
         reverts: Option<Reverses>,
-        /// The settings as they were.
-        config: Arc<Config>,
     },
-    /// Somebody wants to read what was written: told once everything before this is.
-    CaughtUp(SyncSender<()>),
+    /// What had arrived when it went no further. It can be taken back like any run; the repository is left alone, as
+    /// nobody asked for a commit of half a change.
+    Part,
 }
 
 /// The way to the thread.
@@ -159,38 +176,54 @@ fn write(
             }
             // Who does not wait any more need not be told.
             Entry::CaughtUp(reader) => drop(reader.try_send(())),
-            Entry::Applied {
-                run,
-                title,
-                edits,
-                steps,
-                wishes,
-                reverts,
-                config,
-            } => {
-                let kept =
-                    undo::record_applied(host, workspace, &run, (&edits, &steps), reverts.clone());
-                if let Err(error) = kept {
-                    tell(format!("run {run} cannot be undone later: {error}"));
-                }
+            Entry::Applied(applied) => {
                 let store = store.get_or_insert_with(&open);
-                let delivered = Delivered {
-                    run: &run,
-                    title: &title,
-                    edits: &edits,
-                    wishes: &wishes,
-                    is_by_hand: false,
-                };
-                let policy = Policy::new(host, &config, workspace);
-                let ground = (host, config.as_ref(), &policy);
-                let done = change_repository(ground, store, delivered, reverts);
-                for event in done.events {
-                    store.append(&run, &event);
-                }
-                done.notices.into_iter().for_each(tell);
+                keep(host, workspace, store, *applied)
+                    .into_iter()
+                    .for_each(tell);
             }
         }
     }
+}
+
+/// Keeps what an editor applied, so that it can be taken back, and does to the repository what comes with it. Gives what
+/// should be said.
+fn keep(host: &Host, workspace: &std::path::Path, store: &Store, applied: Applied) -> Vec<String> {
+    let Applied {
+        run,
+        title,
+        edits,
+        steps,
+        extent,
+        config,
+    } = applied;
+    let (wishes, reverts) = match extent {
+        Extent::Whole { wishes, reverts } => (Some(wishes), reverts),
+        Extent::Part => (None, None),
+    };
+    let mut notices = Vec::new();
+    let kept = undo::record_applied(host, workspace, &run, (&edits, &steps), reverts.clone());
+    if let Err(error) = kept {
+        notices.push(format!("run {run} cannot be undone later: {error}"));
+    }
+    let Some(wishes) = wishes else {
+        return notices;
+    };
+    let delivered = Delivered {
+        run: &run,
+        title: &title,
+        edits: &edits,
+        wishes: &wishes,
+        is_by_hand: false,
+    };
+    let policy = Policy::new(host, &config, workspace);
+    let ground = (host, config.as_ref(), &policy);
+    let done = change_repository(ground, store, delivered, reverts);
+    for event in done.events {
+        store.append(&run, &event);
+    }
+    notices.extend(done.notices);
+    notices
 }
 
 /// Does to the repository what a delivery brings with it, or takes back what the run did that it reverses.

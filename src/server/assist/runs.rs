@@ -321,10 +321,9 @@ impl Session {
         let Some(run) = self.runs.working.get_mut(id) else {
             return;
         };
-        // What was sent cannot be called back; what was not sent is dropped, and what arrived can be taken back.
-        let arrived = run.delivery.take().map(|delivery| delivery.arrived);
         let control = run.control.clone();
-        self.note_applied(id, arrived.unwrap_or_default(), None);
+        // What was sent cannot be called back; what was not sent is dropped, and what arrived can be taken back.
+        self.break_off_delivery(id);
         match control {
             // A run whose queue is full has been told already.
             Some(control) => drop(control.try_send(Control::Cancel)),
@@ -349,6 +348,10 @@ impl Session {
     pub(in crate::server) fn run_reported(&mut self, id: &RunId, report: Report) {
         match report {
             Report::Event(event) => {
+                if matches!(event, RunEvent::Finished(_)) {
+                    // A run that waits no longer for its delivery.
+                    self.break_off_delivery(id);
+                }
                 self.publish_event(id, &event);
                 self.show_event(id, &event);
                 self.note(Entry::Event(id.clone(), event));
@@ -459,6 +462,7 @@ impl Session {
     /// Ends what is left of a run: its progress always has an end.
     pub(in crate::server) fn run_ended(&mut self, id: &RunId) {
         self.drop_questions(id);
+        self.break_off_delivery(id);
         let ended = self
             .runs
             .working
