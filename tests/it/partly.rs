@@ -1,4 +1,4 @@
-//! What becomes of an edit of which an editor took only a part.
+//! What becomes of an edit of which an editor took only a part, or that it had taken back already.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use meliora::store::Store;
 use serde_json::{Value, json};
 
 use crate::editing::changed_before;
-use crate::wire_peer::{Peer, Script, environment, workspace};
+use crate::wire_peer::{Peer, Script, environment, eventually, workspace};
 
 /// An editor with files that are not open, which it writes itself.
 struct Desk {
@@ -155,4 +155,31 @@ fn what_had_arrived_when_the_editor_left_is_known_and_can_be_taken_back() {
     drop(store);
     desk.meliora(&["undo"]);
     assert_eq!((&*desk.read("a"), &*desk.read("b")), ("new\n", "new\n"));
+}
+
+#[test]
+fn a_run_whose_files_had_returned_already_is_taken_back_with_its_commit() {
+    let mut desk = Desk::new();
+    changed_before(&desk.peer, 1, &["a"]);
+    // The user pressed the editor's own undo.
+    std::fs::write(desk.peer.root.join("a"), "old\n").expect("written");
+    desk.commit_everything();
+    std::fs::write(desk.peer.root.join("c"), "c\n").expect("written");
+    let arguments = json!({ "message": "by hand", "files": "c" }).to_string();
+    desk.meliora(&["tool", "call", "git_commit", &arguments]);
+    assert_eq!(desk.git(&["log", "-1", "--format=%s"]), "by hand\n");
+    desk.greet();
+    desk.command("undo");
+    desk.event("undone");
+    desk.event("finished");
+    eventually("the commit is taken back", || {
+        desk.git(&["log", "-1", "--format=%s"]) == "first\n"
+    });
+    desk.command("undo");
+    assert_eq!(desk.event("undone")["files"], json!([]));
+    desk.event("finished");
+    desk.command("undo");
+    let end = desk.event("finished");
+    let message = end["message"].as_str().unwrap_or_default();
+    assert!(message.contains("there is no run to undo"), "{end}");
 }

@@ -257,7 +257,15 @@ impl Session {
         let run = self.runs.working.get_mut(id);
         let of_run = run.map(|run| (run.title.clone(), std::mem::take(&mut run.steps)));
         let (title, steps) = of_run.unwrap_or_default();
-        if !edits.is_empty() {
+        // That a run was taken back is noted also when its files had returned already.
+        let is_undo = matches!(
+            extent,
+            Extent::Whole {
+                reverts: Some(_),
+                ..
+            }
+        );
+        if is_undo || !edits.is_empty() {
             self.note(Entry::Applied(Box::new(Applied {
                 run: id.clone(),
                 title,
