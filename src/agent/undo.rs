@@ -308,8 +308,7 @@ fn choose_step(
     number: usize,
     direction: Direction,
 ) -> Result<Choice, UndoError> {
-    let is_own = |run: &&&RunRecord| run.reverts.is_none() && run.reverts_step.is_none();
-    let last = || runs.iter().rev().find(is_own).copied();
+    let last = || runs.iter().rev().find(|run| is_own(run)).copied();
     let run = name.or_else(last).ok_or(UndoError::NoRun("undo"))?;
     let of_step = (run.run.clone(), number);
     let taken_back = runs.iter().rev().find(|other| {
@@ -383,7 +382,7 @@ fn choose_undo(
         None => runs
             .iter()
             .rev()
-            .find(|run| run.reverts.is_none() && reversal(runs, run).is_none())
+            .find(|run| is_own(run) && reversal(runs, run).is_none())
             .ok_or(UndoError::NoRun("undo"))?,
     };
     Ok((chosen.run.clone(), chosen.clone()))
@@ -397,13 +396,18 @@ fn choose_redo(
         Some(run) => reversal(runs, run).ok_or_else(|| UndoError::NotUndone(run.run.clone()))?,
         None => runs
             .iter()
-            .filter(|run| run.reverts.is_none())
+            .filter(|run| is_own(run))
             .filter_map(|run| reversal(runs, run))
             .max_by_key(|undo| undo.order)
             .ok_or(UndoError::NoRun("redo"))?,
     };
     let origin = undo.reverts.clone().unwrap_or_else(|| undo.run.clone());
     Ok((origin, undo.clone()))
+}
+
+/// Whether a run changed files by itself, rather than to take another one or a step of it back.
+fn is_own(run: &RunRecord) -> bool {
+    run.reverts.is_none() && run.reverts_step.is_none()
 }
 
 /// The run that took this one back, unless it was itself taken back since.

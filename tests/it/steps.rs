@@ -231,6 +231,32 @@ fn a_step_is_taken_back_alone_and_later_work_stays() {
 }
 
 #[test]
+fn the_last_run_is_one_that_changed_files_by_itself() {
+    let mut ground = Ground::new();
+    fs::write(ground.work.join("a"), TEN).expect("written");
+    let one = TEN.replace("2\n", "two\n");
+    let two = one.replace("9\n", "nine\n");
+    let (all, made) = steps(&[("a", TEN, &one), ("a", &one, &two)]);
+    let run = ground.apply(&all, &made);
+    let without = TEN.replace("9\n", "nine\n");
+    ground.step(Direction::Undo, &run, 1).expect("undone");
+    assert_eq!(ground.read("a"), without);
+    let undone = ground.revert(Direction::Undo, Which::Last, None);
+    assert_eq!(undone.expect("undone").run, run);
+    assert_eq!(ground.read("a"), TEN);
+    let nothing = ground.revert(Direction::Undo, Which::Last, None);
+    assert!(matches!(nothing, Err(UndoError::NoRun(_))), "{nothing:?}");
+    let redone = ground.revert(Direction::Redo, Which::Last, None);
+    assert_eq!(redone.expect("redone").run, run);
+    assert_eq!(ground.read("a"), without);
+    ground.step(Direction::Redo, &run, 1).expect("redone");
+    assert_eq!(ground.read("a"), two);
+    let nothing = ground.revert(Direction::Redo, Which::Last, None);
+    assert!(matches!(nothing, Err(UndoError::NoRun(_))), "{nothing:?}");
+    assert_eq!(ground.read("a"), two);
+}
+
+#[test]
 fn what_was_decided_is_told_before_the_first_file_changes() {
     let mut ground = Ground::new();
     fs::write(ground.work.join("a"), "old\n").expect("written");
