@@ -218,7 +218,14 @@ pub(super) fn deliver(
 ) -> Result<Applied, ApplyError> {
     let mut applied = Applied::default();
     let changes = plan(images, policy, &order, &mut applied)?;
-    if changes.is_empty() && order.reverts.is_none() {
+    if changes.is_empty() && !applied.left.is_empty() {
+        // Nothing was reversed, so that nothing is recorded as reversed.
+        return Err(ApplyError::Refused {
+            reasons: applied.left,
+            decisions: applied.decisions,
+        });
+    }
+    if changes.is_empty() && order.reverts.is_none() && order.reverts_step.is_none() {
         return Ok(applied);
     }
     let root = policy.workspace();
@@ -232,7 +239,7 @@ pub(super) fn deliver(
         })
         .collect();
     let mut record = RunRecord::begin(order.run, Hand::Disk, &images.runs()?);
-    // That a run was taken back is recorded also when its files had returned already.
+    // That a run or a step was taken back is recorded also when its files had returned already.
     record.reverts = order.reverts;
     record.steps = order.steps;
     record.reverts_step = order.reverts_step;

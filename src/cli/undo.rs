@@ -145,7 +145,9 @@ fn run(direction: Direction, arguments: &Common) -> ExitCode {
         }
         Err(error) => {
             paint::complain_for(arguments.json, &error);
-            advise(&error);
+            if wanted.conflicts == Conflicts::Refuse {
+                advise(&error);
+            }
             ExitCode::from(match error {
                 UndoError::Apply(_) => EXIT_PROBLEMS,
                 UndoError::NoRun(_)

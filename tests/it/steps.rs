@@ -257,6 +257,49 @@ fn the_last_run_is_one_that_changed_files_by_itself() {
 }
 
 #[test]
+fn a_step_that_had_returned_already_counts_as_undone_and_one_that_was_left_does_not() {
+    let mut ground = Ground::new();
+    fs::write(ground.work.join("a"), TEN).expect("written");
+    let one = TEN.replace("2\n", "two\n");
+    let two = one.replace("9\n", "nine\n");
+    let (all, made) = steps(&[("a", TEN, &one), ("a", &one, &two)]);
+    let run = ground.apply(&all, &made);
+    fs::write(ground.work.join("a"), &one).expect("the user takes it back");
+    let undone = ground.step(Direction::Undo, &run, 2).expect("undone");
+    assert_eq!(undone.applied.files, Vec::<PathBuf>::new());
+    let again = ground.step(Direction::Undo, &run, 2);
+    assert!(
+        matches!(again, Err(UndoError::StepUndone(_, 2))),
+        "{again:?}"
+    );
+    ground.step(Direction::Redo, &run, 2).expect("redone");
+
+    // Where every file is left, nothing is done, and the next try finds it so.
+    fs::write(ground.work.join("a"), one.replace("two\n", "deux\n")).expect("written");
+    for step in [Some(1), None] {
+        let undo = ground.next();
+        let wanted = Wanted {
+            direction: Direction::Undo,
+            which: Which::Named(run.0.clone()),
+            step,
+            conflicts: Conflicts::Leave,
+        };
+        let (host, policy) = (&ground.host, &ground.policy);
+        let refused = revert(host, policy, &undo, &wanted, &mut |_, _| {});
+        let reason = refused.expect_err("it is left").to_string();
+        assert!(
+            reason.contains("nothing was changed: a was changed in the same lines"),
+            "{reason}"
+        );
+    }
+    fs::write(ground.work.join("a"), &two).expect("written");
+    ground.step(Direction::Undo, &run, 1).expect("undone");
+    let named = Which::Named(run.0.clone());
+    ground.revert(Direction::Undo, named, None).expect("undone");
+    assert_eq!(ground.read("a"), TEN);
+}
+
+#[test]
 fn what_was_decided_is_told_before_the_first_file_changes() {
     let mut ground = Ground::new();
     fs::write(ground.work.join("a"), "old\n").expect("written");
