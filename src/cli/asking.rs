@@ -1,11 +1,12 @@
 //! Asks the person at the terminal for approval (spec: Safety & Security, `require_approval_for`).
 //!
 //! Only where standard input and standard error are a terminal: what is piped in is no person. What was typed before the
-//! question was shown does not count.
+//! question was shown does not count. One thread asks and waits, so that whoever needs the answer can meanwhile hear that
+//! the person would rather stop.
 
 use std::io::{IsTerminal, Write};
 
-use indicatif::ProgressBar;
+use indicatif::{ProgressBar, ProgressDrawTarget};
 
 use super::paint::{self, paint};
 use crate::safety::approvals::{Answer, Approver, Asked, Question};
@@ -25,7 +26,7 @@ pub fn approver(mark: ProgressBar) -> Option<Approver> {
     let (approver, mut questions) = Approver::new();
     std::thread::spawn(move || {
         while let Some(Asked { question, answer }) = questions.blocking_recv() {
-            let said = mark.suspend(|| ask(&question));
+            let said = unseen(&mark, || ask(&question));
             if answer.send(said).is_err() {
                 paint::remark("that came too late: nothing was done");
             }
@@ -34,8 +35,29 @@ pub fn approver(mark: ProgressBar) -> Option<Approver> {
     Some(approver)
 }
 
+/// Lets what comes begin on a line of its own: an interrupt leaves the cursor where it was.
+pub fn leave(mark: &ProgressBar) {
+    if is_possible() {
+        mark.suspend(|| anstream::eprintln!());
+    }
+}
+
+/// Does something while the moving mark is not shown. Unlike `suspend`, this locks nothing: whoever moves the mark does
+/// not wait for a person.
+fn unseen<T>(mark: &ProgressBar, doing: impl FnOnce() -> T) -> T {
+    if mark.is_hidden() {
+        return doing();
+    }
+    mark.set_draw_target(ProgressDrawTarget::hidden());
+    // The mark stays where it was drawn last.
+    anstream::eprint!("\r\u{1b}[2K");
+    let done = doing();
+    mark.set_draw_target(ProgressDrawTarget::stderr());
+    done
+}
+
 /// Asks, and waits for the answer: anything but a clear yes is a no.
-pub fn ask(question: &Question) -> Answer {
+fn ask(question: &Question) -> Answer {
     show(question);
     // Before the line that asks for it, so that no answer is dropped, however fast it comes.
     forget_typed();

@@ -11,6 +11,7 @@ use super::paint;
 use super::place::Project;
 use super::session;
 use crate::agent::task::{Kind, Proposal, Scope, Task};
+use crate::safety::approvals::Approver;
 
 /// Repair what keeps a project from compiling, and prove the repair.
 ///
@@ -52,7 +53,9 @@ fn repair(arguments: &Arguments) -> anyhow::Result<ExitCode> {
         (false, true) => Progress::Everything,
         (false, false) => Progress::Repairs,
     };
-    let deliver = |proposal: &Proposal| arguments.wanted.deliver(&session, proposal);
+    let deliver = async |proposal: &Proposal, approver: Option<&Approver>| {
+        arguments.wanted.deliver(&session, proposal, approver).await
+    };
     let driven = headless::drive(
         task,
         session.services.clone(),

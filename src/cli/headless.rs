@@ -1,6 +1,7 @@
 //! Runs one task without an editor: progress for people, events for the journal, a report at the end (spec: Local
 //! Development, direct execution).
 
+use std::pin::pin;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,6 +15,7 @@ use super::{EXIT_DONE, EXIT_PROBLEMS, asking};
 use crate::agent;
 use crate::agent::task::{Control, Delivery, Proposal, Repair, Report, Services, Task};
 use crate::event::{Outcome, Proof, RunEvent, RunId, Verdict};
+use crate::safety::approvals::Approver;
 use crate::store::Store;
 
 /// How often the progress mark moves.
@@ -73,25 +75,31 @@ pub async fn drive(
     mut services: Services,
     store: &Store,
     progress: Progress,
-    deliver: impl FnOnce(&Proposal) -> Delivery,
+    deliver: impl AsyncFnOnce(&Proposal, Option<&Approver>) -> Delivery,
 ) -> Ended {
     let started = Instant::now();
     let run = task.run.clone();
     let mark = mark(progress);
+    let approver = asking::approver(mark.clone());
     if progress != Progress::Silent {
-        services.approver = asking::approver(mark.clone());
+        services.approver.clone_from(&approver);
     }
     let mut handle = agent::start(task, services);
     let mut deliver = Some(deliver);
     let (mut outcome, mut kept, mut found) = (Outcome::Cancelled, None, None);
+    // One for the whole run: what is pressed while a report is looked at counts too.
+    let mut interrupted = pin!(tokio::signal::ctrl_c());
+    let mut is_cancelled = false;
     loop {
         let report = tokio::select! {
-            report = handle.reports.recv() => report,
-            _ = tokio::signal::ctrl_c() => {
+            _ = &mut interrupted, if !is_cancelled => {
+                is_cancelled = true;
+                asking::leave(&mark);
                 // A run that has ended already needs no cancel.
                 let _ = handle.control.send(Control::Cancel).await;
                 continue;
             }
+            report = handle.reports.recv() => report,
         };
         match report {
             None => break,
@@ -114,9 +122,20 @@ pub async fn drive(
                 }
             }
             Some(Report::Proposal(proposal)) => {
-                mark.set_message("delivering");
+                mark.finish_and_clear();
                 let delivery = match deliver.take() {
-                    Some(deliver) => mark.suspend(|| deliver(&proposal)),
+                    // It was on its way when the run was stopped.
+                    _ if is_cancelled => stopped(),
+                    Some(deliver) => tokio::select! {
+                        biased;
+                        _ = &mut interrupted => {
+                            is_cancelled = true;
+                            asking::leave(&mark);
+                            let _ = handle.control.send(Control::Cancel).await;
+                            stopped()
+                        }
+                        delivery = deliver(&proposal, approver.as_ref()) => delivery,
+                    },
                     None => Delivery::Refused("a run proposes once".to_owned()),
                 };
                 kept = Some(proposal);
@@ -136,6 +155,10 @@ pub async fn drive(
         clean: found == Some(0),
         elapsed: started.elapsed(),
     }
+}
+
+fn stopped() -> Delivery {
+    Delivery::Refused("nothing was changed: the run was stopped".to_owned())
 }
 
 /// The report as one document for machines.
@@ -176,7 +199,12 @@ pub struct Wanted {
 
 impl Wanted {
     /// Writes a proposal where that was wanted.
-    pub fn deliver(&self, session: &Session, proposal: &Proposal) -> Delivery {
+    pub async fn deliver(
+        &self,
+        session: &Session,
+        proposal: &Proposal,
+        approver: Option<&Approver>,
+    ) -> Delivery {
         if !self.apply {
             return Delivery::Shown;
         }
@@ -184,7 +212,7 @@ impl Wanted {
             let advice = "nothing was changed; --despite-tests applies it when only tests fail";
             return Delivery::Refused(format!("the proof fails, {advice}"));
         }
-        session.apply(proposal)
+        session.apply(proposal, approver).await
     }
 }
 

@@ -14,6 +14,7 @@ use crate::agent::task::{Kind, Proposal, Task};
 use crate::agent::{intent, plan};
 use crate::event::Outcome;
 use crate::llm::gateway::Gateway;
+use crate::safety::approvals::Approver;
 
 /// Carry out a task in your own words, with your model, and prove the result.
 ///
@@ -81,7 +82,9 @@ fn carry_out(arguments: &Arguments) -> anyhow::Result<ExitCode> {
     } else {
         Progress::Repairs
     };
-    let deliver = |proposal: &Proposal| arguments.wanted.deliver(&session, proposal);
+    let deliver = async |proposal: &Proposal, approver: Option<&Approver>| {
+        arguments.wanted.deliver(&session, proposal, approver).await
+    };
     let driven = headless::drive(task, services.clone(), &session.store, progress, deliver);
     let ended = session::block_on(driven)?;
     headless::print(&session.run, &ended, arguments.json)?;

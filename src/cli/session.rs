@@ -4,8 +4,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use super::paint;
 use super::place::{self, Project};
-use super::{asking, paint};
 use crate::agent::commit::{self, Delivered, Reversed};
 use crate::agent::edit;
 use crate::agent::task::{Delivery, Proposal, Services};
@@ -15,7 +15,7 @@ use crate::config::layers;
 use crate::event::{Outcome, Reply, RunEvent, RunId};
 use crate::redact::Redactor;
 use crate::safety::Policy;
-use crate::safety::approvals::{Answer, Approvals};
+use crate::safety::approvals::{Approvals, Approver};
 use crate::store::Store;
 use crate::store::history::Past;
 use crate::store::images;
@@ -126,11 +126,12 @@ pub(super) fn secrets(host: &Host, config: &Config) -> Vec<String> {
 }
 
 impl Session {
-    /// Writes a proposal to the files of the project.
-    pub fn apply(&self, proposal: &Proposal) -> Delivery {
+    /// Writes a proposal to the files of the project. Only the answer of a person is waited for: what is dropped then has
+    /// changed nothing.
+    pub async fn apply(&self, proposal: &Proposal, approver: Option<&Approver>) -> Delivery {
         let Services { host, config, .. } = &self.services;
         let policy = Policy::new(host, config, &self.project.root);
-        if let Err(refusal) = self.ask_for(&policy, &proposal.edits) {
+        if let Err(refusal) = self.ask_for(&policy, &proposal.edits, approver).await {
             return Delivery::Refused(refusal);
         }
         match edit::apply_steps_to_disk(
@@ -190,29 +191,33 @@ impl Session {
     }
 
     /// Asks the person at the terminal for what has to be approved of an edit.
-    fn ask_for(&self, policy: &Policy, edits: &EditSet) -> Result<(), String> {
+    async fn ask_for(
+        &self,
+        policy: &Policy,
+        edits: &EditSet,
+        approver: Option<&Approver>,
+    ) -> Result<(), String> {
         let Services { host, redactor, .. } = &self.services;
         let approvals = Approvals::of(host, &self.project.root);
         let Some(open) = unapproved(policy, &approvals, redactor, edits) else {
             return Ok(());
         };
-        let reply = if asking::is_possible() {
-            match asking::ask(&open.question) {
-                Answer::Yes | Answer::Always => Reply::Approved,
-                Answer::No => Reply::Refused,
-            }
-        } else {
-            Reply::Nobody
-        };
         self.record(open.asked());
+        let reply = match approver {
+            Some(approver) => approver.ask(open.question.clone()).await,
+            None => Reply::Nobody,
+        };
         self.record(vec![open.answered(reply)]);
         let reason = &open.question.reason;
         match reply {
-            Reply::Approved => open.grant(&approvals).map_err(|error| {
+            Reply::Approved | Reply::Always => open.grant(&approvals).map_err(|error| {
                 format!("nothing was changed: the approval could not be kept: {error}")
             }),
             Reply::Refused => Err(format!("nothing was changed: {reason}; you refused it")),
-            Reply::Always | Reply::Expired | Reply::Nobody | Reply::Changed => Err(format!(
+            Reply::Expired => Err(format!(
+                "nothing was changed: {reason}; nobody answered in time"
+            )),
+            Reply::Nobody | Reply::Changed => Err(format!(
                 "nothing was changed: {reason}; nobody could be asked: run it in a terminal"
             )),
         }

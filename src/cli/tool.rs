@@ -30,6 +30,7 @@ use crate::mcp::Brought;
 use crate::plugins;
 use crate::redact::stream::Filter;
 use crate::safety::Policy;
+use crate::safety::approvals::Approver;
 use crate::text::edit::EditSet;
 use crate::text::staging::Staging;
 use crate::tools::consent::Consent;
@@ -258,21 +259,30 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
         title: title.clone(),
         workspace: session.project.root.clone(),
     }]);
-    let executing = async {
+    let working = async {
+        // A program that reads JSON is no person, but for what it changes somebody at the terminal is asked.
+        let approver = asking::approver(ProgressBar::hidden());
+        let of_tool = approver.clone().filter(|_| !call.json);
+        let (executed, edits, was_shown) = execute_alone(call, &session, &toolbox, of_tool).await;
+        session.record(executed.events.clone());
+        let approver = approver.as_ref();
+        let outcome = deliver(call, &session, title, &executed, edits.clone(), approver).await;
+        (executed, edits, was_shown, outcome)
+    };
+    let working = async {
         tokio::select! {
-            executed = execute_alone(call, &session, &toolbox) => Some(executed),
+            done = working => Some(done),
             // What it runs ends with it.
             _ = tokio::signal::ctrl_c() => None,
         }
     };
-    let Some((executed, edits, was_shown)) = session::block_on(executing)? else {
+    let Some((executed, edits, was_shown, outcome)) = session::block_on(working)? else {
+        asking::leave(&ProgressBar::hidden());
         session.record(vec![RunEvent::Finished(Outcome::Cancelled)]);
         session.store.flush()?;
         paint::complain("cancelled; nothing was changed");
         return Ok(EXIT_PROBLEMS);
     };
-    session.record(executed.events.clone());
-    let outcome = deliver(call, &session, title, &executed, edits.clone());
     session.record(vec![RunEvent::Finished(outcome.clone())]);
     if let Err(error) = session.store.flush() {
         paint::remark(format!("the journal could not be written: {error}"));
@@ -300,6 +310,7 @@ async fn execute_alone(
     call: &Call,
     session: &Session,
     toolbox: &Toolbox,
+    approver: Option<Approver>,
 ) -> (Executed, EditSet, bool) {
     let services = &session.services;
     let root = session.project.root.clone();
@@ -319,9 +330,6 @@ async fn execute_alone(
     let (watch, pieces) = mpsc::channel(PIECES_QUEUED_MAX);
     let shown = (!call.json)
         .then(|| tokio::spawn(stream(pieces, Filter::new((*services.redactor).clone()))));
-    // A program that reads JSON is no person.
-    let approver = shown.as_ref();
-    let approver = approver.and_then(|_| asking::approver(ProgressBar::hidden()));
     let consent = Consent {
         is_by_hand: true,
         witness: Some(session.witness_of_tools()),
@@ -394,12 +402,13 @@ fn facts(text: &str) -> &str {
 }
 
 /// Writes what was proposed to the files, unless it is only to be shown.
-fn deliver(
+async fn deliver(
     call: &Call,
     session: &Session,
     title: String,
     executed: &Executed,
     edits: EditSet,
+    approver: Option<&Approver>,
 ) -> Outcome {
     let files = edits.files.len();
     if !executed.result.success {
@@ -443,7 +452,7 @@ fn deliver(
         steps: Vec::new(),
         wishes: executed.wishes.clone(),
     };
-    match session.apply(&proposal) {
+    match session.apply(&proposal, approver).await {
         Delivery::Applied | Delivery::Shown => {
             session.record(vec![RunEvent::Applied { files: paths }]);
             Outcome::Applied { files }

@@ -3,6 +3,9 @@
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 
+use serde_json::json;
+
+use crate::model::scripted::{Server, calls};
 use crate::secrets::{Place, said};
 
 /// Prepares a program that works where ours would, with ours as `$MELIORA`.
@@ -20,9 +23,10 @@ pub(crate) fn program(place: &Place, name: &str) -> Command {
     command
 }
 
-/// Runs a script on a terminal of its own, types when the value is asked for, and gives everything that was shown.
-fn on_terminal(place: &Place, script: &str, typed: &str) -> String {
-    let shell = format!("stty -a; {script}; echo code $?; stty -a");
+/// Runs a script on a terminal of its own, types when this is asked for, and gives everything that was shown.
+fn on_terminal(place: &Place, script: &str, (asked, typed): (&str, &str)) -> String {
+    // An interrupt ends what the shell started, and not the shell.
+    let shell = format!("trap : INT; stty -a; {script}; echo code $?; stty -a");
     let mut child = program(place, "script")
         .args(["--quiet", "--command", &shell, "/dev/null"])
         .stdin(Stdio::piped())
@@ -36,7 +40,7 @@ fn on_terminal(place: &Place, script: &str, typed: &str) -> String {
     let mut is_asked = false;
     while let Ok(read @ 1..) = terminal.read(&mut buffer) {
         shown.extend_from_slice(&buffer[..read]);
-        if !is_asked && String::from_utf8_lossy(&shown).contains("(not shown)") {
+        if !is_asked && String::from_utf8_lossy(&shown).contains(asked) {
             is_asked = true;
             keyboard.write_all(typed.as_bytes()).expect("it reads");
         }
@@ -57,7 +61,7 @@ fn code_of_a_project_has_no_terminal_of_ours() {
          terminal = os.open('/dev/tty', os.O_RDWR)\n            os.tcsetpgrp(terminal, os.getpgrp())\n            \
          os.write(terminal, b'Allow it?')\n",
     );
-    let shown = on_terminal(&place, "\"$MELIORA\" tool call run_tests '{}'", "");
+    let shown = on_terminal(&place, "\"$MELIORA\" tool call run_tests '{}'", ("?", ""));
     assert!(
         shown.contains("passed: 1") && shown.contains("code 0"),
         "{shown}"
@@ -73,7 +77,11 @@ fn a_terminal_shows_nothing_of_a_value_and_is_as_before_also_after_an_interrupt(
         ("\n", 3, "nothing was given", false),
         ("typed of-it-17\n", 0, "is kept in", true),
     ] {
-        let shown = on_terminal(&place, "\"$MELIORA\" secret set typed", typed);
+        let shown = on_terminal(
+            &place,
+            "\"$MELIORA\" secret set typed",
+            ("(not shown)", typed),
+        );
         assert!(!shown.contains("of-it-17"), "{shown}");
         assert!(shown.contains(part), "{shown}");
         assert!(shown.contains(&format!("code {code}\r\n")), "{shown}");
@@ -87,4 +95,48 @@ fn a_terminal_shows_nothing_of_a_value_and_is_as_before_also_after_an_interrupt(
     }
     let kept = place.run(&["secret", "get", "typed", "--reveal"], "");
     assert_eq!(said(&kept), "typed of-it-17\n");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_interrupt_is_an_answer_to_any_question() {
+    let edit = json!({ "path": "src/lib.rs", "search": "HashMap::", "replace": "BTreeMap::" });
+    let model = Server::start(vec![calls("edit_file", &edit)]).await;
+    let variables = format!(
+        "MELIORA_SAFETY__PROTECTED_PATHS='[\"src/**\"]' MELIORA_LSP__ENABLED=false \
+         MELIORA_PROOF__TESTS=false MELIORA_LLM__PROVIDER=scripted MELIORA_LLM__MODEL=parrot \
+         MELIORA_LLM__PROVIDERS__SCRIPTED__BASE_URL={}",
+        model.url
+    );
+    let asking = move || {
+        let place = Place::new();
+        let broken = "pub fn count() -> usize {\n    HashMap::<u8, u8>::new().len()\n}\n";
+        crate::semantics::write_crate(&place.path("work"), broken);
+        let own = crate::wire_peer::environment(&place.path(""));
+        let own = own
+            .iter()
+            .filter(|(name, _)| name.ends_with("P_HOME") || name == "CARGO_HOME");
+        let own: Vec<String> = own
+            .map(|(name, value)| format!("{name}='{value}'"))
+            .collect();
+        for command in [
+            // Asked for what the model wants, while a mark moves.
+            "run 'make it sorted' --apply".to_owned(),
+            // Asked for what is to be written.
+            "fix --apply".to_owned(),
+            format!("tool call edit_file '{edit}'"),
+        ] {
+            // Whatever hears no interrupt is killed, which is another code.
+            let script = format!(
+                "{variables} {} timeout --foreground -s KILL 120 \"$MELIORA\" {command}",
+                own.join(" ")
+            );
+            let shown = on_terminal(&place, &script, ("[N]o: ", "\u{3}"));
+            assert!(shown.contains("code 1\r\n"), "{shown}");
+            assert!(shown.contains("cancelled; nothing was changed"), "{shown}");
+            let text = std::fs::read_to_string(place.path("work/src/lib.rs"));
+            assert_eq!(text.expect("readable"), broken);
+        }
+    };
+    let done = tokio::task::spawn_blocking(asking).await;
+    done.expect("it holds");
 }
