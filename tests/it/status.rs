@@ -1,5 +1,6 @@
 //! What other processes of the user learn from a running one.
 
+use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::PathBuf;
@@ -144,4 +145,25 @@ fn sockets_that_nobody_serves_are_removed() {
     eventually("the removal", || !stale.exists());
     let processes = json_of(&meliora(&first, &["status", "--json"]));
     assert_eq!(processes.as_array().map(Vec::len), Some(2));
+}
+
+#[test]
+fn requests_of_ours_that_come_together_are_all_answered() {
+    let mut peer = Peer::ready(&Script::default());
+    let body = |id: i64| {
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": "meliora/status", "params": {} });
+        let body = body.to_string();
+        format!("Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let ids: BTreeSet<i64> = (1000..1010).collect();
+    let all: String = ids.iter().copied().map(body).collect();
+    peer.raw(all.as_bytes());
+    let mut answered = BTreeSet::new();
+    while answered.len() < ids.len() {
+        let message: Value = serde_json::from_slice(&peer.next()).expect("we write JSON");
+        if let Some(id) = message["id"].as_i64().filter(|id| ids.contains(id)) {
+            assert!(message["result"].is_object(), "{message}");
+            answered.insert(id);
+        }
+    }
 }

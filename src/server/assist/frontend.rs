@@ -72,6 +72,8 @@ impl Ask {
 pub struct Frontend {
     service: LspService<Ours>,
     events: mpsc::Sender<Event>,
+    /// Requests that were served. Each has a number of its own: the service refuses one whose number is at work.
+    served: i64,
     // The service stops when its other end is dropped. Nothing is read from it: our handlers never call the editor.
     _socket: ClientSocket,
 }
@@ -104,13 +106,16 @@ impl Frontend {
         Self {
             service,
             events,
+            served: 0,
             _socket: socket,
         }
     }
 
     /// Serves one request. Its answer comes as [`Event::Answered`] with the id that the editor gave it.
     pub fn serve(&mut self, raw_id: Bytes, method: String, params: Value) {
-        let request = Request::build(method).id(0).params(params).finish();
+        self.served += 1;
+        let request = Request::build(method).id(self.served);
+        let request = request.params(params).finish();
         let response = self.service.call(request);
         let events = self.events.clone();
         tokio::spawn(async move {
