@@ -202,6 +202,50 @@ fn undo(peer: &mut Peer, buffer: &mut Buffer) {
     });
 }
 
+#[test]
+fn what_waits_for_an_answer_is_not_delivered_once_its_run_was_stopped() {
+    let variable = ("MELIORA_SAFETY__PROTECTED_PATHS", "[\"src/**\"]".to_owned());
+    let peer = Peer::with(&[], &[variable], |folder| {
+        workspace(folder, &Script::default())
+    });
+    crate::semantics::write_crate(&peer.root, BROKEN);
+    std::fs::remove_file(peer.root.join("scripted.json")).expect("removed");
+    let (mut peer, _buffer) = begin(peer);
+    let params = json!({ "command": "meliora.fix", "arguments": [] });
+    peer.ask("workspace/executeCommand", &params);
+    agreeing(&mut peer, |message| {
+        message["method"] == "window/showMessageRequest"
+    });
+    // Both at once: no end of the run comes between them.
+    let body = |id: i64, name: &str| {
+        let params = json!({ "command": format!("meliora.{name}"), "arguments": [] });
+        let method = "workspace/executeCommand";
+        let body = json!({ "jsonrpc": "2.0", "id": id, "method": method, "params": params });
+        let body = body.to_string();
+        format!("Content-Length: {}\r\n\r\n{body}", body.len())
+    };
+    let approved = 1001;
+    peer.raw((body(1000, "cancel") + &body(approved, "approve")).as_bytes());
+    let mut heard = Vec::new();
+    while !["finished", "answer"]
+        .iter()
+        .all(|kind| heard.contains(kind))
+    {
+        let message: Value = serde_json::from_slice(&peer.next()).expect("we write JSON");
+        assert_ne!(message["method"], "workspace/applyEdit", "{message}");
+        if message["id"] == json!(approved) && message.get("method").is_none() {
+            let why = message["error"]["message"].as_str().unwrap_or_default();
+            assert_eq!(why, "nothing waits for approval", "{message}");
+            heard.push("answer");
+        }
+        let event = &message["params"]["event"];
+        if event["event"] == "finished" {
+            assert_eq!(event["outcome"], "cancelled", "{message}");
+            heard.push("finished");
+        }
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn what_an_editor_applied_is_committed_and_the_commit_taken_back_with_it() {

@@ -29,6 +29,11 @@ const JOURNAL_PATIENCE: std::time::Duration = std::time::Duration::from_secs(5);
 
 impl Session {
     pub(in crate::server) fn deliver_proposal(&mut self, id: &RunId, proposal: Proposal) {
+        let run = self.runs.working.get(id);
+        if run.is_none_or(|run| run.is_stopped) {
+            // It was on its way when the user stopped the run, who was told that nothing more is changed.
+            return;
+        }
         if !proposal.proof.holds {
             let failed = proposal.proof.checks.iter().find(|check| !check.passed);
             let why = failed.map_or_else(

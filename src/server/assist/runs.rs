@@ -69,6 +69,8 @@ pub(in crate::server) struct Run {
     pub(in crate::server) wishes: Vec<Wish>,
     /// What the user was told about its delivery already.
     pub(in crate::server) told: bool,
+    /// Whether it was told to stop: what it proposes from then on, or had proposed, is not delivered.
+    pub(in crate::server) is_stopped: bool,
 }
 
 /// A name for a run that starts now.
@@ -235,6 +237,7 @@ impl Session {
             steps: Vec::new(),
             wishes: Vec::new(),
             told: false,
+            is_stopped: false,
         };
         self.runs.working.insert(id.clone(), run);
         Ok(id)
@@ -321,7 +324,9 @@ impl Session {
         let Some(run) = self.runs.working.get_mut(id) else {
             return;
         };
+        run.is_stopped = true;
         let control = run.control.clone();
+        self.drop_questions(id);
         // What was sent cannot be called back; what was not sent is dropped, and what arrived can be taken back.
         self.break_off_delivery(id);
         match control {
