@@ -142,7 +142,7 @@ pub fn apply_steps_to_disk(
     witness: Witness<'_>,
 ) -> Result<Applied, ApplyError> {
     let images = Images::lock(host, workspace)?;
-    let mut notices = settle_interrupted(&images, host, workspace)?.told(witness);
+    let mut notices = settle_interrupted(&images, host, workspace, witness)?;
     let order = Order {
         run,
         consent: Consent::Policy,

@@ -3,6 +3,7 @@
 //! An intent that was never marked done says which files were about to change. When all of them did, only the mark is
 //! missing; otherwise those that changed get their old text back, and what the user typed since stays.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use super::disk::{self, Found};
@@ -31,7 +32,19 @@ pub fn recover(host: &Host, workspace: &Path) -> Result<Recovered, ApplyError> {
         return Ok(Recovered::default());
     }
     match Images::lock(host, workspace) {
-        Ok(images) => settle_interrupted(&images, host, workspace),
+        Ok(images) => {
+            let (mut recovered, open) = settle_each(&images, host, workspace)?;
+            // The program still works, and says why it changes no file.
+            let told = open.iter().map(|(run, error)| {
+                format!(
+                    "run {run} was interrupted while it changed files, and cannot be settled now ({}); no file is \
+                     changed here before it is, and every command tries it again",
+                    cause(error)
+                )
+            });
+            recovered.notices.extend(told);
+            Ok(recovered)
+        }
         // Without its state folder the program still works; it only cannot change files.
         Err(images::Error::Io { path, source }) => Ok(Recovered {
             notices: vec![format!(
@@ -44,44 +57,109 @@ pub fn recover(host: &Host, workspace: &Path) -> Result<Recovered, ApplyError> {
     }
 }
 
+/// [`recover`] for who is about to change files: that is refused while a run is open that cannot be settled. Tells the
+/// journal, and gives the sentences for people.
 pub(super) fn settle_interrupted(
     images: &Images,
     host: &Host,
     workspace: &Path,
-) -> Result<Recovered, ApplyError> {
+    witness: Witness<'_>,
+) -> Result<Vec<String>, ApplyError> {
+    let (recovered, open) = settle_each(images, host, workspace)?;
+    for (run, event) in &recovered.events {
+        witness(run, std::slice::from_ref(event));
+    }
+    match open.into_iter().next() {
+        Some((_, error)) => Err(error),
+        None => Ok(recovered.notices),
+    }
+}
+
+/// Settles every run that was interrupted. Gives those that cannot be settled now, and why.
+fn settle_each(
+    images: &Images,
+    host: &Host,
+    workspace: &Path,
+) -> Result<(Recovered, Vec<(RunId, ApplyError)>), ApplyError> {
     let mut config = Config::default();
     // What was written under a larger limit can be taken back as well.
     config.safety.max_file_size_mb = u64::MAX;
     let policy = Policy::new(host, &config, workspace);
     let mut recovered = Recovered::default();
-    for mut record in images.runs()? {
+    let mut open = Vec::new();
+    for record in images.runs()? {
         if record.stage == Stage::Done {
             continue;
         }
-        let Ok(complete) = is_complete(images, policy.workspace(), &record) else {
-            images.give_up(&record.run)?;
-            recovered.failed(
-                &record.run,
-                format!(
+        let settled = match settle_run(images, &policy, &record, &mut recovered) {
+            Err(error) if is_lost(&error) => {
+                let what = format!(
                     "was interrupted and its old texts are damaged: look at {}",
                     list(&record.paths())
-                ),
-            );
-            continue;
+                );
+                let given_up = images.give_up(&record.run);
+                given_up
+                    .map(|()| recovered.failed(&record.run, what))
+                    .map_err(ApplyError::from)
+            }
+            settled => settled,
         };
-        if complete {
-            record.stage = Stage::Done;
-            images.save(&record)?;
-            sweep(policy.workspace(), &record);
-            recovered.completed(&record);
-        } else {
-            let left = take_back(images, &policy, &record)?;
-            let what = "was interrupted while it changed files: its changes were taken back";
-            recovered.failed(&record.run, what.to_owned());
-            recovered.notices.extend(left);
+        if let Err(error) = settled {
+            open.push((record.run, error));
         }
     }
-    Ok(recovered)
+    Ok((recovered, open))
+}
+
+/// Finishes a run or takes it back.
+fn settle_run(
+    images: &Images,
+    policy: &Policy,
+    record: &RunRecord,
+    recovered: &mut Recovered,
+) -> Result<(), ApplyError> {
+    if is_complete(images, policy.workspace(), record)? {
+        let mut record = record.clone();
+        record.stage = Stage::Done;
+        images.save(&record)?;
+        sweep(policy.workspace(), &record);
+        recovered.completed(&record);
+        return Ok(());
+    }
+    // All of them are needed: no file is taken back when another one cannot be.
+    for file in &record.files {
+        text_of(images, file.before.as_ref())?;
+    }
+    let left = take_back(images, policy, record)?;
+    let what = "was interrupted while it changed files: its changes were taken back";
+    recovered.failed(&record.run, what.to_owned());
+    recovered.notices.extend(left);
+    Ok(())
+}
+
+/// Whether an old text is not there any more, which no later try changes.
+fn is_lost(error: &ApplyError) -> bool {
+    match error {
+        ApplyError::Images(images::Error::Damaged { .. }) => true,
+        ApplyError::Images(images::Error::Io { source, .. }) => {
+            matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidData)
+        }
+        ApplyError::Images(images::Error::Busy)
+        | ApplyError::Io { .. }
+        | ApplyError::Half { .. }
+        | ApplyError::Refused { .. } => false,
+    }
+}
+
+/// What the system said.
+fn cause(error: &ApplyError) -> String {
+    match error {
+        ApplyError::Io { path, source } | ApplyError::Half { path, source } => {
+            format!("{}: {source}", path.display())
+        }
+        ApplyError::Images(error) => error.to_string(),
+        ApplyError::Refused { .. } => error.to_string(),
+    }
 }
 
 impl Recovered {
@@ -109,27 +187,24 @@ impl Recovered {
         let events = [changed, RunEvent::Finished(outcome)];
         self.events.extend(events.map(|event| (run.clone(), event)));
     }
-
-    /// Tells the journal, and gives the sentences for people.
-    pub(super) fn told(self, witness: Witness<'_>) -> Vec<String> {
-        for (run, event) in &self.events {
-            witness(run, std::slice::from_ref(event));
-        }
-        self.notices
-    }
 }
 
 /// Whether every file is as the run meant to leave it.
 fn is_complete(images: &Images, root: &Path, record: &RunRecord) -> Result<bool, ApplyError> {
     for file in &record.files {
         let after = text_of(images, file.after.as_ref())?;
-        let is_after = locate(root, &file.path)
-            .and_then(|target| disk::look(root, &target).ok())
-            .is_some_and(|found| match found {
-                Found::Missing => after.is_none(),
-                Found::Text { text, .. } => after.as_ref() == Some(&text),
-                Found::Foreign(_) => false,
-            });
+        let Some(target) = locate(root, &file.path) else {
+            return Ok(false);
+        };
+        let found = disk::look(root, &target).map_err(|source| ApplyError::Io {
+            path: target.clone(),
+            source,
+        })?;
+        let is_after = match found {
+            Found::Missing => after.is_none(),
+            Found::Text { text, .. } => after.as_ref() == Some(&text),
+            Found::Foreign(_) => false,
+        };
         if !is_after {
             return Ok(false);
         }

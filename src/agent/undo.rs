@@ -147,7 +147,7 @@ pub fn revert(
 ) -> Result<Reverted, UndoError> {
     let workspace = policy.workspace();
     let images = Images::lock(host, workspace)?;
-    let notices = settle_interrupted(&images, host, workspace)?.told(witness);
+    let notices = settle_interrupted(&images, host, workspace, witness)?;
     let Choice {
         origin,
         target,

@@ -42,6 +42,7 @@ mod hands;
 mod hijack;
 #[cfg(unix)]
 mod http_tools;
+mod interrupted;
 #[cfg(target_os = "linux")]
 mod keyring;
 mod large_model;

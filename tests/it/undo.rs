@@ -28,18 +28,18 @@ use meliora::text::edit::EditSet;
 use crate::wire_peer::eventually;
 
 /// A workspace with a state folder of its own.
-struct Ground {
+pub(crate) struct Ground {
     _folder: Option<tempfile::TempDir>,
-    host: Host,
-    workspace: PathBuf,
+    pub(crate) host: Host,
+    pub(crate) workspace: PathBuf,
     policy: Policy,
 }
 
 /// Content and mode of every file and folder under a root; a link is shown by its target.
-type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
+pub(crate) type Tree = BTreeMap<PathBuf, (u32, Vec<u8>)>;
 
 impl Ground {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a temporary folder");
         let base = folder.path().canonicalize().expect("the folder exists");
         Self {
@@ -67,13 +67,13 @@ impl Ground {
         self.workspace.join(path)
     }
 
-    fn write(&self, path: &str, content: impl AsRef<[u8]>) {
+    pub(crate) fn write(&self, path: &str, content: impl AsRef<[u8]>) {
         let path = self.path(path);
         fs::create_dir_all(path.parent().expect("the path has a parent")).expect("made");
         fs::write(path, content).expect("written");
     }
 
-    fn read(&self, path: &str) -> String {
+    pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.path(path)).expect("readable")
     }
 
@@ -81,17 +81,22 @@ impl Ground {
         fs::set_permissions(self.path(path), fs::Permissions::from_mode(mode)).expect("changed");
     }
 
-    fn tree(&self) -> Tree {
+    pub(crate) fn tree(&self) -> Tree {
         let mut tree = Tree::new();
         add_to_tree(&mut tree, &self.workspace, Path::new(""));
         tree
     }
 
-    fn apply(&self, run: u16, edits: &EditSet) -> Result<Applied, ApplyError> {
+    pub(crate) fn apply(&self, run: u16, edits: &EditSet) -> Result<Applied, ApplyError> {
         apply_to_disk(&self.host, &self.workspace, &self.policy, &id(run), edits)
     }
 
-    fn revert(&self, run: u16, direction: Direction, which: Which) -> Result<Reverted, UndoError> {
+    pub(crate) fn revert(
+        &self,
+        run: u16,
+        direction: Direction,
+        which: Which,
+    ) -> Result<Reverted, UndoError> {
         self.revert_as(run, direction, which, Conflicts::Refuse)
     }
 
@@ -145,7 +150,7 @@ fn id(run: u16) -> RunId {
     RunId::new(1_700_000_000, run)
 }
 
-fn edits(files: &[(&str, Option<&str>, Option<&str>)]) -> EditSet {
+pub(crate) fn edits(files: &[(&str, Option<&str>, Option<&str>)]) -> EditSet {
     let mut set = EditSet::default();
     for (path, before, after) in files {
         set.record(
