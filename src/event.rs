@@ -90,6 +90,17 @@ pub struct CheckRecord {
     pub summary: String,
     /// Wall time in milliseconds.
     pub milliseconds: u64,
+    /// Whether it ran the project's tests, which may have failed before.
+    #[serde(default)]
+    pub is_tests: bool,
+}
+
+impl Proof {
+    /// Whether tests fail and nothing else does.
+    pub fn only_tests_fail(&self) -> bool {
+        let mut failed = self.checks.iter().filter(|check| !check.passed).peekable();
+        failed.peek().is_some() && failed.all(|check| check.is_tests)
+    }
 }
 
 /// How a run ended.

@@ -288,6 +288,7 @@ fn parsed(edits: &EditSet, reason: &str) -> Proof {
             proof.problems_after
         ),
         milliseconds: 0,
+        is_tests: false,
     });
     proof
 }
@@ -308,11 +309,6 @@ fn lost_tests(edits: &EditSet) -> Option<String> {
     });
     let lost: Vec<String> = lost.collect();
     (!lost.is_empty()).then(|| format!("tests are gone or switched off: {}", lost.join(", ")))
-}
-
-pub(super) fn only_tests_fail(proof: &Proof) -> bool {
-    let mut failed = proof.checks.iter().filter(|check| !check.passed).peekable();
-    failed.peek().is_some() && failed.all(|check| check.name.contains("test"))
 }
 
 pub(super) fn verdict(proof: &Proof) -> String {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 
-use super::bench::{Bench, only_tests_fail, verdict};
+use super::bench::{Bench, verdict};
 use super::fix::{cancelled, deliver, tell};
 use super::intent::{self, Intent};
 use super::plan::{Plan, plan};
@@ -154,7 +154,7 @@ impl<'run> Orchestrator<'run> {
             let proof = bench.prove(&edits).await?;
             tell(self.reports, RunEvent::Proved(proof.clone())).await;
             round += 1;
-            if proof.holds || (round >= PROOF_ROUNDS_MAX && only_tests_fail(&proof)) {
+            if proof.holds || (round >= PROOF_ROUNDS_MAX && proof.only_tests_fail()) {
                 return Ok(TaskResult::Proposal(Box::new(self.proposal(
                     instruction,
                     edits,

@@ -583,12 +583,11 @@ impl Verifier {
         }
         proof.holds &= !fails || !tools.fail_on_error;
         let checks = tested.reports.iter().map(|report| {
-            record(
-                &report.command,
-                report.success(),
-                report.summary(),
-                report.milliseconds,
-            )
+            let (passed, summary) = (report.success(), report.summary());
+            CheckRecord {
+                is_tests: true,
+                ..record(&report.command, passed, summary, report.milliseconds)
+            }
         });
         proof.checks.extend(checks);
         Ok(())
@@ -675,6 +674,7 @@ fn record(name: &str, passed: bool, summary: String, milliseconds: u64) -> Check
         passed,
         summary,
         milliseconds,
+        is_tests: false,
     }
 }
 

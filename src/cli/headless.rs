@@ -208,11 +208,22 @@ impl Wanted {
         if !self.apply {
             return Delivery::Shown;
         }
-        if !proposal.proof.holds && !self.despite_tests {
-            let advice = "nothing was changed; --despite-tests applies it when only tests fail";
-            return Delivery::Refused(format!("the proof fails, {advice}"));
+        if let Some(refusal) = self.refusal(&proposal.proof) {
+            return Delivery::Refused(refusal.to_owned());
         }
         session.apply(proposal, approver).await
+    }
+
+    /// Why a proposal with this proof is not applied.
+    fn refusal(&self, proof: &Proof) -> Option<&'static str> {
+        match (proof.holds, proof.only_tests_fail()) {
+            (true, _) => None,
+            (false, true) if self.despite_tests => None,
+            (false, true) => {
+                Some("tests fail, nothing was changed; --despite-tests applies it all the same")
+            }
+            (false, false) => Some("the proof fails, nothing was changed"),
+        }
     }
 }
 
@@ -400,5 +411,48 @@ pub fn show(event: &RunEvent, progress: Progress, mark: &ProgressBar) {
         | RunEvent::Pushed { .. }
         | RunEvent::Pruned { .. }
         | RunEvent::Finished(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::event::CheckRecord;
+
+    #[test]
+    fn what_fails_besides_tests_is_not_applied_despite_them() {
+        let check = |name: &str, passed, is_tests| CheckRecord {
+            name: name.to_owned(),
+            passed,
+            summary: String::new(),
+            milliseconds: 0,
+            is_tests,
+        };
+        let tests = || check("cargo test", false, true);
+        let compiler = |passed| check("cargo check", passed, false);
+        // What is called after tests need not run them.
+        let server = check("test-server", false, false);
+        for (checks, holds, is_applied, is_applied_despite) in [
+            (vec![compiler(true)], true, true, true),
+            (vec![compiler(true), tests()], false, false, true),
+            (vec![compiler(false), tests()], false, false, false),
+            (vec![compiler(false)], false, false, false),
+            (vec![compiler(true), server], false, false, false),
+            (vec![], false, false, false),
+        ] {
+            let proof = Proof {
+                checks,
+                holds,
+                ..Proof::default()
+            };
+            for (despite_tests, expected) in [(false, is_applied), (true, is_applied_despite)] {
+                let wanted = Wanted {
+                    apply: true,
+                    despite_tests,
+                };
+                let refusal = wanted.refusal(&proof);
+                assert_eq!(refusal.is_none(), expected, "{despite_tests} {proof:?}");
+            }
+        }
     }
 }
