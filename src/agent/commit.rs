@@ -310,12 +310,17 @@ impl Done {
         for (id, files) in record.commits.iter().rev() {
             let short = short(id);
             match undoing::uncommit(root, person, id, files) {
-                Ok(Uncommitted::Moved { branch, message }) => {
+                Ok(Uncommitted::Moved {
+                    branch,
+                    message,
+                    left,
+                }) => {
                     self.record.commits.retain(|(other, _)| other != id);
                     let files = files.clone();
                     taken_back.push(TakenBack::Commit { message, files });
                     self.notices
                         .push(format!("the commit {short} was taken back"));
+                    self.notices.extend(left);
                     self.events.push(RunEvent::Uncommitted {
                         commit: id.clone(),
                         branch,

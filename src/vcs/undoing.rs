@@ -32,6 +32,8 @@ pub enum Uncommitted {
         branch: String,
         /// The message of the commit; empty where it was none.
         message: String,
+        /// What could not follow it, as a sentence for people.
+        left: Option<String>,
     },
     /// It stays, for this reason.
     Kept(String),
@@ -82,14 +84,21 @@ pub fn uncommit(
         }
     }
     repository::edit(&repository, [edit], &person.signature())?;
-    index::change(&repository, |index| {
+    let followed = index::change(&repository, |index| {
         let staged = changes.iter().map(|(place, had)| {
             let (staged, back) = (index::entry(index, place), at_head(&repository, place)?);
             Ok((place.clone(), reversed(&repository, staged, *had, back)?))
         });
         staged.collect()
-    })?;
-    Ok(Uncommitted::Moved { branch, message })
+    });
+    let left = followed
+        .err()
+        .map(|error| format!("what is staged could not follow: {error}"));
+    Ok(Uncommitted::Moved {
+        branch,
+        message,
+        left,
+    })
 }
 
 /// What is staged without what a commit had changed from `back` to `had`.
@@ -287,6 +296,7 @@ pub fn unbranch(folder: &Path, person: &Person, made: &Branched) -> Result<Uncom
     Ok(Uncommitted::Moved {
         branch: made.from.clone(),
         message: String::new(),
+        left: None,
     })
 }
 

@@ -110,3 +110,27 @@ fn what_a_run_did_to_the_repository_is_made_again_with_it() {
     );
     assert_eq!(place.git(&["symbolic-ref", "HEAD"]), "refs/heads/main\n");
 }
+
+#[test]
+fn a_commit_that_was_taken_back_is_said_so_also_when_the_index_could_not_follow() {
+    let place = Place::new();
+    place.write("c.txt", "c\n");
+    let arguments = json!({ "message": "by hand", "files": "c.txt" });
+    place.call("git_commit", arguments);
+    // Another git is at work, or was killed.
+    let lock = place.root().join(".git/index.lock");
+    std::fs::write(&lock, "").expect("written");
+    let output = place.meliora(&["undo"]);
+    let told = said(&output);
+    assert!(output.status.success(), "{told}");
+    for part in ["was taken back", "what is staged could not follow"] {
+        assert!(told.contains(part), "{part}: {told}");
+    }
+    assert!(!told.contains("stays"), "{told}");
+    let log = || place.git(&["log", "-1", "--format=%s"]);
+    assert_eq!(log(), "first\n");
+    std::fs::remove_file(&lock).expect("removed");
+    let output = place.meliora(&["redo"]);
+    assert!(output.status.success(), "{}", said(&output));
+    assert_eq!(log(), "by hand\n");
+}
