@@ -1,7 +1,7 @@
 //! Looks at, replaces and removes single files of a workspace, by permit (spec: File Operations).
 //!
 //! A file is replaced by a scratch copy in its own folder that is complete, flushed and has the right owner and mode
-//! before it takes the name. So a reader sees the old file or the new one, and a kill leaves one of them. Until it has
+//! before it takes the name; its access list and its attributes go along. So a reader sees the old file or the new one, and a kill leaves one of them. Until it has
 //! its mode, a scratch copy is for its owner alone: what is in a private file is never open to others.
 //!
 //! Paths are absolute, below the root of the workspace, with their links followed; a link that is put in the way later
@@ -13,6 +13,7 @@ use std::io::{self, Read, Write};
 use std::path::Path;
 use std::sync::Arc;
 
+use super::attributes;
 use crate::permit::{Action, Permit};
 use crate::text::place::{Place, Readers};
 
@@ -57,11 +58,11 @@ pub(super) fn look(root: &Path, path: &Path) -> io::Result<Found> {
         return Ok(Found::Foreign("is too large"));
     }
     let mut bytes = Vec::new();
-    file.take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
+    (&file).take(READ_BYTES_MAX).read_to_end(&mut bytes)?;
     Ok(match String::from_utf8(bytes) {
         Ok(text) => Found::Text {
             text: text.into(),
-            mode: mode(&metadata),
+            mode: mode(&metadata).map(|mode| attributes::mode_without_list(&file, mode)),
         },
         Err(_) => Found::Foreign("is not UTF-8 text"),
     })
@@ -69,12 +70,13 @@ pub(super) fn look(root: &Path, path: &Path) -> io::Result<Found> {
 
 /// Whether nobody may write a file: its owner protected it.
 pub(super) fn is_read_only(root: &Path, path: &Path) -> bool {
-    metadata(root, path).is_some_and(|metadata| metadata.permissions().readonly())
+    opened(root, path).is_some_and(|(_, metadata)| metadata.permissions().readonly())
 }
 
 /// The permissions of what is at a path.
 pub(super) fn mode_at(path: &Path) -> Option<u32> {
-    mode(&path.metadata().ok()?).map(|mode| mode & 0o777)
+    let mode = mode(&path.metadata().ok()?)?;
+    Some(attributes::mode_without_list_at(path, mode) & 0o777)
 }
 
 /// How many other names the file at a path has.
@@ -96,6 +98,15 @@ pub(super) fn mode_of_programs(path: &Path) -> Option<u32> {
     mode_at(folder).map(|mode| mode & 0o755)
 }
 
+/// What of a file came along with its new text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Kept {
+    /// All of it.
+    Everything,
+    /// Not its access list, or not its attributes.
+    NotAttributes,
+}
+
 /// Writes the text that shall replace the permitted file into a scratch file beside it.
 pub(super) fn stage(
     root: &Path,
@@ -103,17 +114,22 @@ pub(super) fn stage(
     scratch: &str,
     text: &str,
     mode: Option<u32>,
-) -> io::Result<()> {
+) -> io::Result<Kept> {
     let target = written(permit)?;
     let mut file = create(&place(root, target)?, scratch, mode)?;
     file.write_all(text.as_bytes())?;
-    if let Some(metadata) = metadata(root, target) {
+    let mut kept = Kept::Everything;
+    if let Some((replaced, metadata)) = opened(root, target) {
         keep_owner(&file, &metadata)?;
+        if attributes::copy(&replaced, &file).is_err() {
+            kept = Kept::NotAttributes;
+        }
     }
     if let Some(mode) = mode {
-        set_mode(&file, mode)?;
+        set_mode(&file, attributes::mode_with_list(&file, mode)?)?;
     }
-    file.sync_all()
+    file.sync_all()?;
+    Ok(kept)
 }
 
 /// Puts the scratch file in the place of the permitted file.
@@ -154,9 +170,9 @@ fn place(root: &Path, path: &Path) -> io::Result<Place> {
     Place::find(root, relative)
 }
 
-fn metadata(root: &Path, path: &Path) -> Option<Metadata> {
+fn opened(root: &Path, path: &Path) -> Option<(File, Metadata)> {
     let opened = place(root, path).and_then(|place| place.open());
-    opened.ok().flatten().map(|(_, metadata)| metadata)
+    opened.ok().flatten()
 }
 
 /// Makes the scratch file. One that gets a mode is for its owner alone until then.
@@ -266,5 +282,86 @@ mod tests {
             swap_in(&root, &permit, "scratch").expect("swapped");
             assert_eq!(mode_of(&target), expected);
         }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    #[expect(clippy::print_stderr, reason = "what a test leaves out it says")]
+    fn an_access_list_and_attributes_stay_and_a_mode_without_the_list_is_no_wider() {
+        use rustix::fs::{XattrFlags, getxattr, removexattr, setxattr};
+
+        const LIST: &str = "system.posix_acl_access";
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path().canonicalize().expect("it exists");
+        let target = root.join("shared");
+        std::fs::write(&target, "old").expect("written");
+        // For the owner, for user 4321, and for nobody else, which shows as a mode of 0660.
+        let mut list = 2_u32.to_le_bytes().to_vec();
+        for (kind, allowed, whom) in [
+            (1_u16, 6_u16, u32::MAX),
+            (2, 6, 4321),
+            (4, 0, u32::MAX),
+            (16, 6, u32::MAX),
+            (32, 0, u32::MAX),
+        ] {
+            list.extend(kind.to_le_bytes());
+            list.extend(allowed.to_le_bytes());
+            list.extend(whom.to_le_bytes());
+        }
+        let set = |name: &str, value: &[u8]| setxattr(&target, name, value, XattrFlags::empty());
+        if let Err(error) = set(LIST, &list).and_then(|()| set("user.origin", b"here")) {
+            eprintln!("left out: no access lists or attributes here: {error}");
+            return;
+        }
+        let get = |name: &str| {
+            let mut value = [0; 256];
+            let length = getxattr(&target, name, &mut value[..]).ok()?;
+            value.get(..length).map(<[u8]>::to_vec)
+        };
+        let host = Host::from_environment("/nowhere/meliora".into(), [].into());
+        let policy = Policy::new(&host, &Config::default(), &root);
+        let replace = |text: &str, mode| {
+            let action = Action::WriteFile {
+                path: target.clone(),
+                bytes: 3,
+            };
+            let permit = safety::permit(&policy, action).expect("it is in the workspace");
+            let kept = stage(&root, &permit, "scratch", text, mode).expect("staged");
+            assert_eq!(kept, Kept::Everything);
+            swap_in(&root, &permit, "scratch").expect("swapped");
+        };
+        let found = |mode| Found::Text {
+            text: "new".into(),
+            mode: Some(mode),
+        };
+
+        assert_eq!(mode_at(&target), Some(0o600));
+        replace("new", mode_at(&target));
+        assert_eq!(look(&root, &target).expect("read"), found(0o600));
+        assert_eq!((get(LIST), mode_of(&target)), (Some(list), 0o660));
+        assert_eq!(get("user.origin").as_deref(), Some(b"here".as_slice()));
+        // Another mode is another word about all that the list allows.
+        replace("new", Some(0o700));
+        assert_eq!(mode_of(&target), 0o700);
+
+        // What a folder gives new files is not for one that had no list.
+        removexattr(&target, LIST).expect("removed");
+        std::fs::set_permissions(&target, PermissionsExt::from_mode(0o640)).expect("changed");
+        let mut given = 2_u32.to_le_bytes().to_vec();
+        for (kind, whom) in [
+            (1_u16, u32::MAX),
+            (2, 4321),
+            (4, u32::MAX),
+            (16, u32::MAX),
+            (32, u32::MAX),
+        ] {
+            given.extend(kind.to_le_bytes());
+            given.extend(6_u16.to_le_bytes());
+            given.extend(whom.to_le_bytes());
+        }
+        let name = "system.posix_acl_default";
+        setxattr(&root, name, &given, XattrFlags::empty()).expect("set");
+        replace("new", Some(0o640));
+        assert_eq!((get(LIST), mode_of(&target)), (None, 0o640));
     }
 }

@@ -9,7 +9,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
-use super::disk::{self, Found};
+use super::disk::{self, Found, Kept};
 pub use super::interrupted::{Recovered, recover};
 use super::interrupted::{settle_interrupted, take_back};
 use super::steps;
@@ -247,13 +247,15 @@ pub(super) fn deliver(
     record.folders = missing_folders(root, &changes);
     images.save(&record)?;
     witness(order.run, &applied.decisions);
-    let written = carry_out(root, &record, &changes).and_then(|()| {
+    let written = carry_out(root, &record, &changes).and_then(|bared| {
         remove_empty(root, &order.folders);
-        Ok(mark_done(images, &record)?)
+        mark_done(images, &record)?;
+        Ok(bared)
     });
-    if let Err(error) = written {
-        return Err(failed(take_back(images, policy, &record), error));
-    }
+    let bared = match written {
+        Ok(bared) => bared,
+        Err(error) => return Err(failed(take_back(images, policy, &record), error)),
+    };
     applied.files = record.paths();
     applied.merged = changes
         .iter()
@@ -261,6 +263,7 @@ pub(super) fn deliver(
         .map(|change| change.record.path.clone())
         .collect();
     applied.notices.extend(parted);
+    applied.notices.extend(bared);
     applied.notices.extend(make_room(images));
     Ok(applied)
 }
@@ -556,8 +559,13 @@ fn missing_folders(root: &Path, changes: &[Change]) -> Vec<PathBuf> {
     folders.into_iter().collect()
 }
 
-/// Makes the folders and all scratch copies, then lets each take its place.
-fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), ApplyError> {
+/// Makes the folders and all scratch copies, then lets each take its place. Gives what should be said.
+fn carry_out(
+    root: &Path,
+    record: &RunRecord,
+    changes: &[Change],
+) -> Result<Vec<String>, ApplyError> {
+    let mut bared = Vec::new();
     let at = |path: &Path| {
         let path = path.to_owned();
         move |source| ApplyError::Io { path, source }
@@ -568,8 +576,14 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
     for change in changes {
         if let Some(text) = &change.text {
             let mode = change.record.after.as_ref().and_then(|image| image.mode);
-            disk::stage(root, &change.permit, &change.scratch, text, mode)
+            let kept = disk::stage(root, &change.permit, &change.scratch, text, mode)
                 .map_err(at(&change.target))?;
+            if kept == Kept::NotAttributes {
+                let path = change.record.path.display();
+                bared.push(format!(
+                    "{path} lost its access list or its attributes, which could not be copied"
+                ));
+            }
         }
     }
     for change in changes {
@@ -601,7 +615,7 @@ fn carry_out(root: &Path, record: &RunRecord, changes: &[Change]) -> Result<(), 
     for target in folders.into_values() {
         disk::sync_folder(root, target).map_err(at(target))?;
     }
-    Ok(())
+    Ok(bared)
 }
 
 pub(super) fn remove_empty(root: &Path, folders: &[PathBuf]) {

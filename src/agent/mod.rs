@@ -5,6 +5,7 @@
 //! the server or the command line, delivers the proposal and tells the run by [`task::Control`] how that went.
 
 pub mod analyzer;
+mod attributes;
 mod bench;
 pub mod commit;
 mod continuation;
