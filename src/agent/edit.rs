@@ -313,12 +313,14 @@ fn mark_done(images: &Images, record: &RunRecord) -> Result<(), images::Error> {
 
 /// What comes of a wish, given the text that is there.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Settled {
+pub enum Settled {
     /// The goal is reached already.
     Already,
-    /// This is the text to write; `None` removes the file.
+    /// The file has to be written or removed.
     Write {
+        /// The text to write; `None` removes the file.
         text: Option<Arc<str>>,
+        /// Whether it keeps other changes beside.
         is_merged: bool,
     },
     /// It cannot be done, as the end of a sentence about the file.
@@ -326,7 +328,7 @@ pub(super) enum Settled {
 }
 
 /// Carries the change from `base` to `goal` over to the text that is there.
-pub(super) fn settle(
+pub fn settle(
     base: Option<&Arc<str>>,
     goal: Option<&Arc<str>>,
     current: Option<&Arc<str>>,

@@ -12,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
+use crate::agent::edit::{Settled, settle};
 use crate::server::profile::Profile;
 use crate::text::documents::{Document, Documents};
-use crate::text::edit::{EditSet, FileEdit, Merge, merge};
+use crate::text::edit::{EditSet, FileEdit};
 use crate::text::location;
 use crate::text::position::{Encoding, Lines};
 
@@ -335,19 +336,10 @@ fn current(root: &Path, path: &Path, documents: &Documents) -> Option<Arc<str>> 
 
 /// The text that a file shall have, given what it has now: what the user changed meanwhile is kept.
 fn target(edit: &FileEdit, now: Option<&Arc<str>>) -> Result<Option<Arc<str>>, String> {
-    const MOVED: &str =
-        "changed meanwhile where the edit changes it; run it again on the text as it is";
-    if now == edit.before.as_ref() || now == edit.after.as_ref() {
-        return Ok(edit.after.clone());
-    }
-    match (&edit.before, &edit.after, now) {
-        (Some(before), Some(after), Some(now)) => match merge(before, after, now) {
-            Merge::Clean(text) => Ok(Some(Arc::from(text))),
-            Merge::Conflict => Err(MOVED.to_owned()),
-        },
-        (None, _, Some(_)) => Err("exists meanwhile".to_owned()),
-        (_, None, Some(_)) => Err("should be deleted, but changed meanwhile".to_owned()),
-        (_, _, None) => Err("is gone".to_owned()),
+    match settle(edit.before.as_ref(), edit.after.as_ref(), now) {
+        Settled::Already => Ok(now.cloned()),
+        Settled::Write { text, .. } => Ok(text),
+        Settled::Conflict(what) => Err(format!("{what}; run it again on the text as it is")),
     }
 }
 
