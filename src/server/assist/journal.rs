@@ -108,11 +108,34 @@ impl Journal {
         Self { sender, thread }
     }
 
-    /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor.
-    pub fn add(&self, entry: Entry) {
-        if let Err(TrySendError::Full(entry)) = self.sender.try_send(entry) {
-            tracing::warn!(?entry, "the journal cannot keep up; an entry is lost");
-        }
+    /// Sends an entry. A disk that cannot keep up loses entries rather than holding the editor; gives what people should
+    /// know of one that is lost.
+    pub fn add(&self, entry: Entry) -> Option<String> {
+        let (TrySendError::Full(entry) | TrySendError::Disconnected(entry)) =
+            self.sender.try_send(entry).err()?;
+        // The kind alone: an entry has the texts of files.
+        let (kind, said) = match entry {
+            Entry::Event(..) => ("event", None),
+            // Whoever waits for it is refused by its end.
+            Entry::Keep(..) => ("decision", None),
+            Entry::CaughtUp(_) => ("reader", None),
+            Entry::Applied(applied) => {
+                let files = applied.edits.files.len();
+                let files = if files == 1 {
+                    "1 file".to_owned()
+                } else {
+                    format!("{files} files")
+                };
+                let said = format!(
+                    "the journal cannot keep up: that run {} changed {files} is not kept, so that only the editor's \
+                     own undo takes it back",
+                    applied.run
+                );
+                ("edit", Some(said))
+            }
+        };
+        tracing::warn!(kind, "the journal cannot keep up; an entry is lost");
+        said
     }
 
     /// Writes what is left and ends the thread. Blocks.
@@ -252,4 +275,37 @@ fn change_repository(
         title: delivered.title,
     };
     commit::take_back(host, config, policy, reversed, &mut witness)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_edit_that_could_not_be_kept_is_said_without_its_text() {
+        // Nobody takes what is sent.
+        let (sender, _receiver) = sync_channel(0);
+        let thread = std::thread::spawn(|| {});
+        let journal = Journal { sender, thread };
+        let run = RunId::new(1, 1);
+        let (caught_up, _written) = sync_channel(1);
+        assert_eq!(journal.add(Entry::CaughtUp(caught_up)), None);
+        let mut edits = EditSet::default();
+        let text = |text: &str| Some(Arc::from(text));
+        edits.record("a".into(), text("before"), text("after"));
+        let applied = Applied {
+            run: run.clone(),
+            title: "a title".to_owned(),
+            edits,
+            steps: Vec::new(),
+            extent: Extent::Part,
+            config: Arc::default(),
+        };
+        let said = journal.add(Entry::Applied(Box::new(applied)));
+        let said = said.expect("a person has to know it");
+        assert!(
+            said.contains(&run.0) && said.contains("1 file is not kept"),
+            "{said}"
+        );
+    }
 }

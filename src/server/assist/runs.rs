@@ -375,9 +375,10 @@ impl Session {
         }
     }
 
-    pub(in crate::server) fn note(&self, entry: Entry) {
-        if let Some(journal) = &self.runs.journal {
-            journal.add(entry);
+    pub(in crate::server) fn note(&mut self, entry: Entry) {
+        let journal = self.runs.journal.as_ref();
+        if let Some(lost) = journal.and_then(|journal| journal.add(entry)) {
+            self.say(Loudness::Error, &lost);
         }
     }
 

@@ -191,7 +191,7 @@ impl Session {
     }
 
     /// Writes into the journal which settings count from now on.
-    fn journal_settings(&self, after: &Config) {
+    fn journal_settings(&mut self, after: &Config) {
         let changed = shown::changes(&self.config, after);
         if changed.is_empty() {
             return;
