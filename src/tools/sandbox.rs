@@ -47,6 +47,18 @@ const PASSED_ON_PREFIXES: [&str; 4] = ["LC_", "CARGO_PROFILE_", "CARGO_BUILD_", 
 /// Bytes of output that are read; a project with more errors than fit has other worries.
 const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 
+/// Memory of each process of a proof: compilers, linkers and language servers of large projects take far more than other
+/// programs.
+const PROOF_MEMORY_BYTES: u64 = 16 << 30;
+
+/// What each program of a proof may use up, with all the code of the project that it runs.
+const CAPS: Caps = Caps {
+    cpu_seconds: Some(3600),
+    memory_bytes: Some(PROOF_MEMORY_BYTES),
+    processes: Some(4096),
+    file_bytes: Some(4 << 30),
+};
+
 /// An address where nothing listens: a toolchain manager that wants to download asks there, and fails at once.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
@@ -95,7 +107,8 @@ pub struct Room {
 pub const OWN: [&str; 3] = ["home", "tmp", "run"];
 
 impl Room {
-    /// A command that runs in this room.
+    /// A command that runs in this room. Its processor time is not limited: a language server lives as long as the
+    /// session that it works for.
     pub fn command(&self, host: &Host, program: PathBuf, arguments: &[&str]) -> Command {
         let readable = self.readable(host);
         let temporary = self.temporary(host, &readable);
@@ -113,7 +126,10 @@ impl Room {
                 hidden: self.hidden(host),
                 network: false,
                 required: self.confined,
-                caps: Caps::default(),
+                caps: Caps {
+                    cpu_seconds: None,
+                    ..CAPS
+                },
                 world: false,
                 local_sockets: self.local_sockets,
                 temporary,
@@ -250,6 +266,7 @@ impl Bench<'_> {
         let mut command = self.room.command(self.host, program, arguments);
         if let Some(confinement) = &mut command.confinement {
             confinement.world = true;
+            confinement.caps = CAPS;
         }
         let action = Action::Spawn {
             purpose,

@@ -263,6 +263,28 @@ async fn nobody_is_granted_what_a_link_leads_to() {
     }
 }
 
+#[tokio::test]
+async fn code_of_a_project_in_a_proof_has_limits_beside_the_clock() {
+    let manifest = "[package]\nname = \"a\"\nedition = \"2021\"\n";
+    let build = "fn main() {\n    for name in [\"cpu time\", \"data size\", \"file size\"] {\n        \
+                 let limits = std::fs::read_to_string(\"/proc/self/limits\").unwrap();\n        \
+                 let line = limits.lines().find(|line| line.starts_with(&format!(\"Max {name}\")));\n        \
+                 assert!(!line.unwrap().contains(\"unlimited\"), \"{line:?}\");\n    }\n}\n";
+    let mut config = Config::default();
+    config.proof.diagnostics = Diagnostics::Check;
+    let files = [
+        ("Cargo.toml", manifest),
+        ("build.rs", build),
+        ("src/lib.rs", ""),
+    ];
+    let mut scene = Scene::with(config, &files);
+    let report = scene.verifier.check().await;
+    assert!(
+        report.failure.is_none() && report.findings.is_empty(),
+        "{report:?}"
+    );
+}
+
 /// Makes everything in the build folders look newer than any text to come.
 const FORGE: &str = "find $CARGO_TARGET_DIR/.. -exec touch -h -d 2100-01-01 {} + 2>/dev/null";
 
