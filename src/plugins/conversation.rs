@@ -261,11 +261,10 @@ impl Talk {
             match frame.kind {
                 Kind::Answer => return Ok(frame.bytes),
                 Kind::Question => {
-                    let asked = Instant::now();
-                    let told = questions.solve(&frame.bytes).await;
+                    let (told, waited) = questions.solve(&frame.bytes, self.deadline).await;
                     let told = serde_json::to_vec(&told).map_err(|error| error.to_string())?;
                     // A person who thinks about it is not the plugin's delay.
-                    self.deadline += asked.elapsed();
+                    self.deadline += waited;
                     self.say(Kind::Told, &told).await?;
                 }
                 _ => return Err("it said what a plugin does not say".to_owned()),

@@ -17,6 +17,7 @@ use meliora_sdk::wire::{Call, Question, Ran, Response, Solved, Told};
 use meliora_sdk::{Answer, wire};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
+use tokio::time::Instant;
 
 use super::conversation::Errand;
 use super::manifest::{Permissions, ToolEntry};
@@ -305,20 +306,26 @@ pub struct Questions<'call> {
 }
 
 impl Questions<'_> {
-    /// Solves a question, or says why not.
-    pub async fn solve(&self, question: &[u8]) -> Told {
+    /// Solves a question, or says why not, and tells how long a person was waited for. A command ends when the call
+    /// has to.
+    pub async fn solve(&self, question: &[u8], deadline: Instant) -> (Told, Duration) {
+        let mut waited = Duration::ZERO;
         let solved = match serde_json::from_slice(question) {
-            Ok(Question::Request(request)) => self.request(request).await,
-            Ok(Question::Shell { command }) => self.shell(command).await,
+            Ok(Question::Request(request)) => self.request(request, &mut waited).await,
+            Ok(Question::Shell { command }) => self.shell(command, deadline, &mut waited).await,
             Err(error) => Err(format!("the question cannot be read: {error}")),
         };
         if let Some(inquiry) = self.context.inquiry {
             inquiry.settle();
         }
-        solved.map_or_else(Told::Refused, Told::Solved)
+        (solved.map_or_else(Told::Refused, Told::Solved), waited)
     }
 
-    async fn request(&self, request: wire::Request) -> Result<Solved, String> {
+    async fn request(
+        &self,
+        request: wire::Request,
+        waited: &mut Duration,
+    ) -> Result<Solved, String> {
         if !self.permissions.network {
             return Err("the manifest does not have `network = true`".to_owned());
         }
@@ -334,7 +341,7 @@ impl Questions<'_> {
         let said = |error: egress::Error| error.to_string();
         outgoing.check(redactor).map_err(said)?;
         let shown = outgoing.shown();
-        let permit = self.judged(outgoing.action(), Some(&shown)).await?;
+        let permit = self.judged(outgoing.action(), Some(&shown), waited).await?;
         let judge = |action| -> BoxFuture<'_, _> { Box::pin(http::follow(self.context, action)) };
         let ways = (policy, &judge as Judge<'_>);
         let incoming = egress::send(&permit, ways, redactor, outgoing).await;
@@ -347,7 +354,12 @@ impl Questions<'_> {
     }
 
     /// Runs a command line in the copy of the workspace, beside the plugin.
-    async fn shell(&self, command: String) -> Result<Solved, String> {
+    async fn shell(
+        &self,
+        command: String,
+        deadline: Instant,
+        waited: &mut Duration,
+    ) -> Result<Solved, String> {
         if !self.permissions.shell {
             return Err("the manifest does not have `shell = true`".to_owned());
         }
@@ -355,7 +367,9 @@ impl Questions<'_> {
             command: command.clone(),
             directory: self.context.staging.root().to_owned(),
         };
-        self.judged(action, None).await?;
+        self.judged(action, None, waited).await?;
+        let rest = (deadline + *waited).saturating_duration_since(Instant::now());
+        let timeout = rest.min(Duration::from_secs(COMMAND_SECONDS));
         let line = format!("exec 2>&1\n{command}");
         let options = ["--noprofile", "--norc", "-c"].map(str::to_owned);
         let job = Job {
@@ -364,7 +378,7 @@ impl Questions<'_> {
             arguments: options.into_iter().chain([line]).collect(),
             folder: PathBuf::new(),
             variables: BTreeMap::new(),
-            timeout: Duration::from_secs(COMMAND_SECONDS),
+            timeout,
             output_bytes_max: TOLD_BYTES_MAX,
             caps: COMMAND_CAPS,
             traces: Traces::Kept,
@@ -373,7 +387,8 @@ impl Questions<'_> {
         let finished = self.room.run(self.host, self.context.policy, &job).await;
         let finished = finished.map_err(|error| error.to_string())?;
         if finished.timed_out {
-            return Err(format!("the command was ended after {COMMAND_SECONDS} s"));
+            let seconds = timeout.as_secs();
+            return Err(format!("the command was ended after {seconds} s"));
         }
         Ok(Solved::Ran(Ran {
             code: finished.code,
@@ -381,10 +396,18 @@ impl Questions<'_> {
         }))
     }
 
-    async fn judged(&self, action: Action, preview: Option<&str>) -> Result<Permit, String> {
+    /// Judges an action. That takes time only where a person is asked.
+    async fn judged(
+        &self,
+        action: Action,
+        preview: Option<&str>,
+        waited: &mut Duration,
+    ) -> Result<Permit, String> {
         let nobody = "nothing here can judge it";
         let inquiry = self.context.inquiry.ok_or(nobody)?;
+        let asked = Instant::now();
         let permit = inquiry.judge(action, preview).await;
+        *waited += asked.elapsed();
         permit.map_err(|error| error.to_string())
     }
 }

@@ -243,8 +243,8 @@ int meliora_plugin_call(const unsigned char *request, size_t length, Ask ask, vo
         for (char *quote = both; (quote = strchr(quote, '"'));) *quote = '\'';
         return told(answer, both);
     }
-    if (IS("asks_request") || IS("asks_shell")) {
-        const char *question = IS("asks_request") ? "{\"request\":{\"method\":\"POST\",\"url\":\"https://example.com/\",\"body\":\"x\"}}"
+    if (IS("asks_request") || IS("asks_shell") || IS("asks_long")) {
+        const char *question = IS("asks_long") ? "{\"shell\":{\"command\":\"sleep 100; echo said\"}}" : IS("asks_request") ? "{\"request\":{\"method\":\"POST\",\"url\":\"https://example.com/\",\"body\":\"x\"}}"
                                                   : "{\"shell\":{\"command\":\"echo from the shell > made.txt; echo said\"}}";
         Bytes heard = {0};
         ask(context, (const unsigned char *)question, strlen(question), &heard);

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::Scene;
 
 /// Its tools.
-const TOOLS: [&str; 31] = [
+const TOOLS: [&str; 32] = [
     "attempts",
     "hang",
     "sleep",
@@ -40,6 +40,7 @@ const TOOLS: [&str; 31] = [
     "asks_wrong",
     "asks_request",
     "asks_shell",
+    "asks_long",
     "injects",
     "writes",
     "writes_git",
@@ -491,6 +492,12 @@ async fn what_a_plugin_asks_for_is_judged_when_it_asks() {
     assert!(shell.text.contains("'output':'said"), "{}", shell.text);
     assert_eq!(shell.result.data["changed"], json!("made.txt"));
     assert!(!scene.root.join("made.txt").exists());
+    // Its five seconds are those of the commands as well.
+    let begun = Instant::now();
+    let long = scene.call(&full("asks_long"), json!({})).await;
+    assert!(!long.result.success, "{}", long.text);
+    assert!(long.text.contains("longer than 5 s"), "{}", long.text);
+    assert!(begun.elapsed() < Duration::from_secs(60), "{}", long.text);
 }
 
 #[tokio::test]
