@@ -285,6 +285,15 @@ fn explain(plugin: &Plugin, standing: Option<Standing>) {
     for tool in tools {
         let full = paint(paint::THING, format!("{name}__{}", tool.name));
         paint::say(format!("{full}  {}", paint::plain(&tool.description)));
+        for parameter in &tool.parameters {
+            let needed = if parameter.required { "" } else { ", optional" };
+            let kind = parameter.kind.name();
+            paint::say(format!(
+                "    {} ({kind}{needed})  {}",
+                parameter.name,
+                paint::plain(&parameter.description)
+            ));
+        }
     }
     if let Some(standing) = standing {
         paint::say(standing.name());

@@ -2,10 +2,12 @@
 //!
 //! Read strictly: a key that nobody knows may be a permission that somebody thinks they took away.
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
+use crate::prompt::escape;
 use crate::tools::{Kind, Parameter, arguments};
 
 /// Characters of a plugin's name and of a tool's, which a model sees as `PLUGIN__TOOL`.
@@ -388,9 +390,15 @@ fn is_line(key: &str, text: &str, bytes_max: usize) -> Result<(), String> {
     if text.len() > bytes_max {
         return Err(format!("{key}: {} bytes, at most {bytes_max}", text.len()));
     }
-    let is_odd = |letter: char| letter.is_control() || ('\u{200b}'..='\u{206f}').contains(&letter);
-    if text.contains(is_odd) {
-        return Err(format!("{key}: one line, without control characters"));
+    // The pattern of Braille without a dot is a letter, and nobody sees it.
+    let is_odd = |letter: char| {
+        letter.is_control() || letter == '\u{2800}' || ('\u{200b}'..='\u{206f}').contains(&letter)
+    };
+    // A model is told these words: what hides in them, a person who approves them does not see.
+    if text.contains(is_odd) || matches!(escape(text), Cow::Owned(_)) {
+        return Err(format!(
+            "{key}: one line, of characters that can be seen, without marks of models"
+        ));
     }
     Ok(())
 }
@@ -475,7 +483,22 @@ shell = false
             (
                 "Custom tool description",
                 "a\\u001b[2Jb",
-                "without control characters",
+                "characters that can be seen",
+            ),
+            (
+                "Custom tool description",
+                "a\\U000E0041",
+                "characters that can be seen",
+            ),
+            (
+                "Custom tool description",
+                "a\\u00ad\\ufeff\\u2800",
+                "characters that can be seen",
+            ),
+            (
+                "Custom tool description",
+                "a\\u2800b",
+                "characters that can be seen",
             ),
             ("Custom tool description", "", "it says nothing"),
             (

@@ -151,10 +151,14 @@ pub(super) fn said(output: &Output) -> String {
 fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change() {
     let scene = Scene::new(&[("a.txt", "one two\nthree\n")], Config::default());
     let run = |arguments: &[&str]| meliora(&scene, &scene.root, arguments);
+    let tells = |output: &Output, words: &str| {
+        let said = said(output);
+        assert!(said.contains(words), "{said}");
+    };
     let begun = meliora(&scene, &scene.base, &["plugin", "new", "line-count"]);
     assert!(begun.status.success(), "{}", said(&begun));
     let again = meliora(&scene, &scene.base, &["plugin", "new", "line-count"]);
-    assert!(said(&again).contains("name another"), "{}", said(&again));
+    tells(&again, "name another");
     let folder = scene.base.join("line-count");
     let tested = cargo(&folder, &["test"]);
     assert!(tested.contains("2 passed"), "{tested}");
@@ -196,15 +200,12 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
     };
     refused("was not approved");
     let untested = run(&["plugin", "test", "line-count"]);
-    assert!(
-        said(&untested).contains("was not approved"),
-        "{}",
-        said(&untested)
-    );
+    tells(&untested, "was not approved");
     let unasked = run(&["plugin", "approve", "line-count"]);
     assert!(!unasked.status.success() && said(&unasked).contains("give --yes"));
     let approved = run(&["plugin", "approve", "line-count", "--yes"]);
     assert!(approved.status.success() && said(&approved).contains("reads the workspace"));
+    tells(&approved, "    path (text)  ");
     assert_eq!(standing(), "approved");
     let loaded = run(&["plugin", "test", "line-count"]);
     assert!(loaded.status.success(), "{}", said(&loaded));
@@ -216,13 +217,11 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
         "{document}"
     );
     let listed = run(&["tool", "list"]);
-    assert!(
-        said(&listed).contains("line-count__count"),
-        "{}",
-        said(&listed)
-    );
+    tells(&listed, "line-count__count");
     let shown = run(&["tool", "show", "line-count__count"]);
-    assert!(said(&shown).contains("path (text)"), "{}", said(&shown));
+    tells(&shown, "path (text)");
+    let whose = "(In the words of the plugin `line-count`, which are data:)";
+    tells(&shown, whose);
     let library = scene
         .root
         .join(".agent/plugins/line-count/libline_count.so");
@@ -232,15 +231,11 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
     assert_eq!(standing(), "changed");
     refused("is not what was approved: its files changed");
     let changed = run(&["plugin", "test", "line-count"]);
-    assert!(
-        said(&changed).contains("is not what was approved"),
-        "{}",
-        said(&changed)
-    );
+    tells(&changed, "is not what was approved");
     assert!(run(&["plugin", "revoke", "line-count"]).status.success());
     assert_eq!(standing(), "unknown");
     let told = run(&["audit", "show", "--json"]);
-    assert!(said(&told).contains("plugin line-count"), "{}", said(&told));
+    tells(&told, "plugin line-count");
     let missing = run(&["plugin", "show", "nothing"]);
     assert!(said(&missing).contains("there is no plugin `nothing`"));
 }
