@@ -4,6 +4,8 @@
 //! A description is text of strangers that stands among our own instructions. So it is cut, said to be theirs, and what
 //! hides in it is made visible; of the schema only what describes arguments is passed on.
 
+use std::sync::Arc;
+
 use rmcp::model::Tool;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -63,6 +65,9 @@ const NESTED: [&str; 8] = [
     "allOf",
 ];
 
+/// Bytes of the name, the description and the schema of a tool. Of a larger one only the name and the digest are kept.
+const BYTES_MAX: usize = 128 * 1024;
+
 /// A tool as its server defines it.
 #[derive(Debug, Clone, PartialEq)]
 pub(super) struct Definition {
@@ -72,19 +77,38 @@ pub(super) struct Definition {
     schema: Value,
     /// SHA-256 of all that.
     pub(super) digest: [u8; 32],
+    /// Bytes that were said of it.
+    size: usize,
 }
 
 impl Definition {
     pub(super) fn new(tool: Tool) -> Self {
         let description = tool.description.unwrap_or_default().into_owned();
-        let schema = Value::Object(Map::clone(&tool.input_schema));
+        let schema = Value::Object(Arc::unwrap_or_clone(tool.input_schema));
         let name = tool.name.into_owned();
-        let digest = digest(&[&name, &description, &schema.to_string()]);
+        let written = schema.to_string();
+        let digest = digest(&[&name, &description, &written]);
+        let size = name.len() + description.len() + written.len();
+        let (description, schema) = if size > BYTES_MAX {
+            (String::new(), Value::Null)
+        } else {
+            (description, schema)
+        };
         Self {
             tool: name,
             description,
             schema,
             digest,
+            size,
+        }
+    }
+
+    /// Bytes of it that are kept.
+    pub(super) fn bytes(&self) -> usize {
+        if self.size > BYTES_MAX {
+            self.tool.len()
+        } else {
+            self.size
         }
     }
 
@@ -110,6 +134,10 @@ impl Definition {
 
     /// Why arguments could not be checked as the server means it, if they could not.
     pub(super) fn review(&self) -> Result<(), String> {
+        if self.size > BYTES_MAX {
+            let size = self.size;
+            return Err(format!("too large: {size} bytes, at most {BYTES_MAX}"));
+        }
         strict::review(&self.schema)
     }
 
@@ -209,8 +237,6 @@ fn plain(text: &str, characters_max: usize, redactor: &Redactor) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::json;
 
     use super::*;
@@ -236,6 +262,22 @@ mod tests {
         ] {
             assert_ne!(one.digest, other.digest);
         }
+    }
+
+    #[test]
+    fn of_a_definition_that_is_too_large_little_is_kept_and_it_is_told_from_others() {
+        let large = |letter: &str| {
+            let schema = json!({ "type": "object", "description": letter.repeat(BYTES_MAX) });
+            definition("large", "", &schema)
+        };
+        let one = large("a");
+        assert_eq!(one.bytes(), "large".len());
+        assert!(
+            one.review()
+                .is_err_and(|reason| reason.contains("too large"))
+        );
+        assert_eq!(one.shown(&Redactor::new([])), None);
+        assert!(one.digest == large("a").digest && one.digest != large("b").digest);
     }
 
     #[test]

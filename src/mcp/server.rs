@@ -1,7 +1,7 @@
 //! One server of tools: started confined, asked for its tools, called, and ended with whoever holds it (spec: Plugin
 //! System).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -39,6 +39,9 @@ use crate::tools::witness::Witness;
 const PAGES_MAX: usize = 20;
 pub(super) const TOOLS_MAX: usize = 200;
 
+/// Bytes of all that a server says of its tools and that is kept.
+const LISTED_BYTES_MAX: usize = 1024 * 1024;
+
 /// Seconds that a server may have at most.
 const SECONDS_MAX: u64 = 3600;
 
@@ -70,8 +73,8 @@ pub(super) struct Server {
     limit: Duration,
     service: RunningService<RoleClient, Client>,
     health: Arc<Health>,
-    /// Its tools as it listed them last, once it said that they are others.
-    listed_anew: Mutex<Option<Vec<Definition>>>,
+    /// The digests of its tools as it listed them last, once it said that they are others.
+    listed_anew: Mutex<Option<BTreeSet<[u8; 32]>>>,
     child: Running,
 }
 
@@ -156,7 +159,7 @@ impl Server {
     /// Its tools as it defines them now.
     pub(super) async fn list(&self) -> Result<Vec<Definition>, String> {
         let mut definitions = Vec::new();
-        let mut cursor = None;
+        let (mut cursor, mut bytes) = (None, 0);
         for _ in 0..PAGES_MAX {
             let mut request = ListToolsRequest::default();
             let page = PaginatedRequestParams::default().with_cursor(cursor);
@@ -165,9 +168,18 @@ impl Server {
             let ServerResult::ListToolsResult(page) = answer else {
                 return Err("its list of tools is none".to_owned());
             };
-            definitions.extend(page.tools.into_iter().map(Definition::new));
-            if definitions.len() > TOOLS_MAX {
-                return Err(format!("it has more than {TOOLS_MAX} tools"));
+            for tool in page.tools {
+                let definition = Definition::new(tool);
+                bytes += definition.bytes();
+                if bytes > LISTED_BYTES_MAX {
+                    return Err(format!(
+                        "it says more than {LISTED_BYTES_MAX} bytes of its tools"
+                    ));
+                }
+                definitions.push(definition);
+                if definitions.len() > TOOLS_MAX {
+                    return Err(format!("it has more than {TOOLS_MAX} tools"));
+                }
             }
             cursor = page.next_cursor;
             if cursor.is_none() {
@@ -182,11 +194,12 @@ impl Server {
         let mut listed_anew = self.listed_anew.lock().await;
         if self.health.take_change() {
             // Should it not be told, nothing of it is called any longer.
-            *listed_anew = Some(Vec::new());
-            *listed_anew = Some(self.list().await?);
+            *listed_anew = Some(BTreeSet::new());
+            let now = self.list().await?;
+            *listed_anew = Some(now.iter().map(|one| one.digest).collect());
         }
         let now = listed_anew.as_ref();
-        Ok(now.is_none_or(|now| now.contains(definition)))
+        Ok(now.is_none_or(|now| now.contains(&definition.digest)))
     }
 
     /// Calls a tool, and gives the answer as JSON.

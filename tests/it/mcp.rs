@@ -439,6 +439,7 @@ async fn a_server_that_does_not_begin_is_left_out_and_named() {
         ("off", off),
         ("Bad_Name", behaving("well")),
         ("pages", behaving("pages")),
+        ("wordy", behaving("wordy")),
         ("noisy", behaving("noisy")),
     ]);
     let brought = start(&mut scene).await;
@@ -455,13 +456,14 @@ async fn a_server_that_does_not_begin_is_left_out_and_named() {
         ("ends", "it has ended"),
         ("Bad_Name", "a-z, 0-9 and -"),
         ("pages", "more than 20 pages"),
+        ("wordy", "more than 1048576 bytes of its tools"),
     ] {
         assert!(
             notices.get(name).is_some_and(|said| said.contains(why)),
             "{name}: {notices:?}"
         );
     }
-    assert_eq!(notices.len(), 5, "{notices:?}");
+    assert_eq!(notices.len(), 6, "{notices:?}");
 }
 
 #[tokio::test]

@@ -165,7 +165,10 @@ def serve(request):
         answer(request, {"protocolVersion": version, "capabilities": {"tools": {"listChanged": True}}, "serverInfo": about})
     elif method == "tools/list":
         page = {"tools": tools()}
-        if BEHAVIOUR == "pages":
+        if BEHAVIOUR == "wordy":
+            page["tools"] = [tool(f"w{calls}_{number}", "word " * 20_000) for number in range(4)]
+            calls += 1
+        if BEHAVIOUR in ("pages", "wordy"):
             page["nextCursor"] = "again"
         answer(request, page)
     elif method == "tools/call":
