@@ -20,7 +20,7 @@ use super::{EXIT_DONE, EXIT_PROBLEMS};
 use crate::agent::copy::Copy;
 use crate::agent::task::{Kind, Task};
 use crate::config::host::Host;
-use crate::event::{Configuring, RunEvent};
+use crate::event::{Configuring, Outcome, RunEvent};
 use crate::plugins::manifest::{Code, Manifest, is_name};
 use crate::plugins::pin::{self, Standing};
 use crate::plugins::template::{self, Sdk};
@@ -383,9 +383,31 @@ fn test(name: &str, arguments: &Arguments) -> anyhow::Result<u8> {
     let place = place.with_context(|| {
         format!("there is no plugin `{name}`; `meliora plugin list` shows them")
     })?;
+    session.store.kept()?;
+    session.record(vec![RunEvent::Started {
+        kind: "tool".to_owned(),
+        title: format!("load plugin {name}"),
+        workspace: root.clone(),
+    }]);
     let started = Instant::now();
     let loaded = session::block_on(load(&session, &place, &host, &root))?;
     let milliseconds = started.elapsed().as_millis();
+    let outcome = match &loaded {
+        Ok(()) => Outcome::Nothing {
+            reason: "it was loaded".to_owned(),
+        },
+        Err(error) => Outcome::Failed {
+            message: session
+                .services
+                .redactor
+                .clean(&error.to_string())
+                .into_owned(),
+        },
+    };
+    session.record(vec![RunEvent::Finished(outcome)]);
+    if let Err(error) = session.store.flush() {
+        paint::remark(format!("the journal could not be written: {error}"));
+    }
     if arguments.json {
         let error = loaded.as_ref().err().map(ToString::to_string);
         let document = serde_json::json!({
@@ -426,7 +448,8 @@ async fn load(
     let policy = Policy::new(host, &services.config, root);
     let (checker, questions) = Checker::new();
     let mut copy = Copy::new(&task, services);
-    let working = Box::pin(guest::try_loading(place, host, &policy, &checker));
+    let witness = session.witness_of_tools();
+    let working = Box::pin(guest::try_loading(place, host, &policy, &checker, &witness));
     copy.attend(working, questions).await
 }
 

@@ -24,6 +24,7 @@ use super::manifest::{Permissions, ToolEntry};
 use super::{Place, pin};
 use crate::config::host::Host;
 use crate::egress::{self, Judge, Outgoing};
+use crate::event::RunEvent;
 use crate::permit::{Action, Permit, Purpose};
 use crate::process::launch::Caps;
 use crate::safety::{self, Policy, guests};
@@ -32,6 +33,7 @@ use crate::tools::http;
 use crate::tools::job::{Job, Traces};
 use crate::tools::registry::BETWEEN;
 use crate::tools::sandbox::Room;
+use crate::tools::witness::Witness;
 use crate::tools::{Checker, Context, Error, Output, Parameter, ReturnType, Tool};
 
 /// Times that a plugin may fail in one run before it is not started again.
@@ -130,12 +132,13 @@ pub fn absence(host: &Host, workspace: &Path, called: &str) -> Option<String> {
     }
 }
 
-/// Loads a plugin that is approved where it would be called, and calls nothing.
+/// Loads a plugin that is approved where it would be called, and calls nothing. The decision is written down before.
 pub async fn try_loading(
     place: &Place,
     host: &Host,
     policy: &Policy,
     checker: &Checker,
+    witness: &Witness,
 ) -> Result<(), super::Error> {
     let failed = |reason: String| super::Error::Failed {
         name: place.name.clone(),
@@ -148,6 +151,11 @@ pub async fn try_loading(
         digest: guests::digest_of_call(&plugin.digest, ""),
         reaches_out: false,
     };
+    let decided = RunEvent::Decided {
+        decision: safety::decide(policy, &action),
+        action: action.clone(),
+    };
+    witness.keep(vec![decided]).await.map_err(failed)?;
     let permit = safety::permit(policy, action).map_err(|error| failed(error.to_string()))?;
     let loan = checker.lend(EditSet::default()).await.map_err(failed)?;
     let errand = Errand {

@@ -209,6 +209,9 @@ fn a_new_plugin_passes_its_test_and_counts_from_its_approval_to_its_next_change(
     assert_eq!(standing(), "approved");
     let loaded = run(&["plugin", "test", "line-count"]);
     assert!(loaded.status.success(), "{}", said(&loaded));
+    let journal = said(&run(&["audit", "show", "--json"]));
+    let decided = |line: &str| line.contains("approved-plugin") && line.contains("line-count");
+    assert!(journal.lines().any(decided), "{journal}");
     let called = call();
     let document: Value = serde_json::from_slice(&called.stdout).expect("JSON");
     assert_eq!(
