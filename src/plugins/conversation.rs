@@ -17,7 +17,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use super::frame::{self, BYTES_MAX, Frame, Kind, Order};
 use super::guest::Questions;
 use super::manifest::Code;
-use super::{Error, LIBRARY_BYTES_MAX, Plugin};
+use super::{Error, Plugin};
 use crate::config::host::Host;
 use crate::permit::{Action, Permit, Purpose};
 use crate::process::launch::{Caps, Confinement};
@@ -30,6 +30,9 @@ const PRINTED_BYTES_MAX: usize = 16 * 1024;
 
 /// Bytes of its last words in an error.
 const LAST_WORDS_MAX: usize = 400;
+
+/// Bytes of each file that it writes.
+const FILE_BYTES_MAX: u64 = 64 << 20;
 
 /// Files that it may have open.
 const OPEN_FILES: u64 = 64;
@@ -61,6 +64,26 @@ pub struct Errand<'call> {
     pub host: &'call Host,
     /// The permit for this very call.
     pub permit: &'call Permit,
+}
+
+/// Why a conversation went no further.
+enum Break {
+    /// The process is gone.
+    Gone,
+    /// It is there, and this is wrong.
+    Wrong(String),
+}
+
+impl From<String> for Break {
+    fn from(reason: String) -> Self {
+        Self::Wrong(reason)
+    }
+}
+
+impl Break {
+    fn wrong(reason: impl ToString) -> Self {
+        Self::Wrong(reason.to_string())
+    }
 }
 
 /// A process in which the plugin is loaded.
@@ -203,7 +226,7 @@ impl Errand<'_> {
                     cpu_seconds: Some(limits.seconds.saturating_add(loading)),
                     memory_bytes: Some(self.space().0),
                     processes: None,
-                    file_bytes: Some(LIBRARY_BYTES_MAX),
+                    file_bytes: Some(FILE_BYTES_MAX),
                 },
                 world: true,
                 local_sockets: false,
@@ -229,8 +252,8 @@ impl Errand<'_> {
 }
 
 impl Talk {
-    async fn load(&mut self, plugin: &Plugin, order: &Order) -> Result<(), String> {
-        let order = serde_json::to_vec(order).map_err(|error| error.to_string())?;
+    async fn load(&mut self, plugin: &Plugin, order: &Order) -> Result<(), Break> {
+        let order = serde_json::to_vec(order).map_err(Break::wrong)?;
         let sending = async {
             frame::send(&mut self.input, Kind::Order, &order).await?;
             frame::send(&mut self.input, Kind::Library, &plugin.library).await
@@ -242,9 +265,9 @@ impl Talk {
             Frame {
                 kind: Kind::Ready, ..
             } => sent
-                .map_err(|_| "it took too long to load".to_owned())?
-                .map_err(|error| error.to_string()),
-            _ => Err("it answered before it was asked".to_owned()),
+                .map_err(|_| Break::wrong("it took too long to load"))?
+                .map_err(Break::wrong),
+            _ => Err(Break::wrong("it answered before it was asked")),
         }
     }
 
@@ -253,8 +276,8 @@ impl Talk {
         &mut self,
         call: &Call,
         questions: &Questions<'_>,
-    ) -> Result<Vec<u8>, String> {
-        let call = serde_json::to_vec(call).map_err(|error| error.to_string())?;
+    ) -> Result<Vec<u8>, Break> {
+        let call = serde_json::to_vec(call).map_err(Break::wrong)?;
         self.say(Kind::Call, &call).await?;
         for _ in 0..=QUESTIONS_MAX {
             let frame = self.hear().await?;
@@ -262,26 +285,26 @@ impl Talk {
                 Kind::Answer => return Ok(frame.bytes),
                 Kind::Question => {
                     let (told, waited) = questions.solve(&frame.bytes, self.deadline).await;
-                    let told = serde_json::to_vec(&told).map_err(|error| error.to_string())?;
+                    let told = serde_json::to_vec(&told).map_err(Break::wrong)?;
                     // A person who thinks about it is not the plugin's delay.
                     self.deadline += waited;
                     self.say(Kind::Told, &told).await?;
                 }
-                _ => return Err("it said what a plugin does not say".to_owned()),
+                _ => return Err(Break::wrong("it said what a plugin does not say")),
             }
         }
-        Err(format!(
+        Err(Break::Wrong(format!(
             "it asked more than {QUESTIONS_MAX} questions in one call"
-        ))
+        )))
     }
 
-    async fn say(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), String> {
+    async fn say(&mut self, kind: Kind, bytes: &[u8]) -> Result<(), Break> {
         let sent = timeout_at(self.deadline, frame::send(&mut self.input, kind, bytes)).await;
         let sent = sent.map_err(|_| self.too_long())?;
-        sent.map_err(|_| "it ended before it answered".to_owned())
+        sent.map_err(|_| Break::Gone)
     }
 
-    async fn hear(&mut self) -> Result<Frame, String> {
+    async fn hear(&mut self) -> Result<Frame, Break> {
         let received = timeout_at(self.deadline, frame::receive(&mut self.output, BYTES_MAX)).await;
         match received.map_err(|_| self.too_long())? {
             Ok(Frame {
@@ -290,11 +313,11 @@ impl Talk {
             }) => {
                 // The plugin could say this as well.
                 let words = shortened(&String::from_utf8_lossy(&bytes));
-                Err(format!("its process says:\n{words}"))
+                Err(Break::Wrong(format!("its process says:\n{words}")))
             }
             Ok(frame) => Ok(frame),
-            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(error.to_string()),
-            Err(_) => Err("it ended before it answered".to_owned()),
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => Err(Break::wrong(error)),
+            Err(_) => Err(Break::Gone),
         }
     }
 
@@ -329,18 +352,20 @@ impl Talk {
     }
 
     /// The reason with what is known of the end of the process.
-    async fn explain(mut self, reason: String) -> String {
-        let has_ended = reason.contains("ended before");
-        if !has_ended {
+    async fn explain(mut self, reason: Break) -> String {
+        if let Break::Wrong(_) = reason {
             self.running.terminate_now();
         }
         let code = self.end().await;
         let printed = timeout(ENDING, &mut self.printed).await;
         let printed = printed.ok().and_then(Result::ok).unwrap_or_default();
-        let mut said = reason;
-        if let (true, Some(code)) = (has_ended, code) {
-            said = format!("{said} ({})", ended_with(code));
-        }
+        let mut said = match (reason, code) {
+            (Break::Wrong(reason), _) => reason,
+            (Break::Gone, None) => "it ended before it answered".to_owned(),
+            (Break::Gone, Some(code)) => {
+                format!("it ended before it answered ({})", ended_with(code))
+            }
+        };
         let printed = shortened(String::from_utf8_lossy(&printed).trim());
         if !printed.is_empty() {
             said = format!("{said}; it printed:\n{printed}");
