@@ -17,7 +17,7 @@ const FILES: [(&str, &str); 5] = [
 ];
 
 /// The SDK, which is small: a plugin can have it beside itself and needs nobody to fetch it from.
-const SDK: [(&str, &[u8]); 9] = [
+const SDK: [(&str, &[u8]); 10] = [
     ("Cargo.toml", include_bytes!("../sdk/Cargo.toml")),
     ("README.md", include_bytes!("../sdk/README.md")),
     ("src/lib.rs", include_bytes!("../sdk/src/lib.rs")),
@@ -29,6 +29,7 @@ const SDK: [(&str, &[u8]); 9] = [
     ("src/testing.rs", include_bytes!("../sdk/src/testing.rs")),
     ("src/wire.rs", include_bytes!("../sdk/src/wire.rs")),
     ("wit/plugin.bin", include_bytes!("../sdk/wit/plugin.bin")),
+    ("wit/plugin.h", include_bytes!("../sdk/wit/plugin.h")),
     ("wit/plugin.wit", include_bytes!("../sdk/wit/plugin.wit")),
 ];
 
