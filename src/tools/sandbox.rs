@@ -193,14 +193,18 @@ impl Room {
         Ok((command, action))
     }
 
-    /// Where a job's program is. What a project keeps of its own counts for its tools and tests, never for shells.
+    /// Where a job's program is. What a project keeps of its own, in its folder or in one above it, counts for its tools
+    /// and tests, never for shells.
     fn program(&self, host: &Host, job: &Job) -> Option<PathBuf> {
         if job.program.is_absolute() {
             return Some(job.program.clone());
         }
-        let own = OWN_PROGRAMS.map(|folder| self.tree.join(folder).join(&job.program));
         let is_own = matches!(job.purpose, Purpose::Tool | Purpose::Test);
-        let own = own.into_iter().find(|path| is_own && path.is_file());
+        let mut own = job.folder.ancestors().flat_map(|folder| {
+            let folder = self.tree.join(folder);
+            OWN_PROGRAMS.map(|programs| folder.join(programs).join(&job.program))
+        });
+        let own = own.find(|path| is_own && path.is_file());
         own.or_else(|| program(host, &job.program.to_string_lossy()))
     }
 

@@ -309,3 +309,29 @@ async fn limits_of_a_program_hold() {
     assert_eq!(stdout(&ran), "1000000\n137\n", "{ran:?}");
     assert!(String::from_utf8_lossy(&ran.finished.stderr).contains("MemoryError"));
 }
+
+#[tokio::test]
+async fn the_nearest_of_a_projects_own_programs_is_taken() {
+    let mut scene = Scene::new(&[
+        ("web/part/a.txt", ""),
+        ("web/venv/bin/greet", "#!/bin/sh\necho of the part\n"),
+        ("venv/bin/greet", "#!/bin/sh\necho of all\n"),
+    ]);
+    for path in ["web/venv/bin/greet", "venv/bin/greet"] {
+        let path = scene.base.join("work").join(path);
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(path, mode).expect("set");
+    }
+    scene = scene.again().await;
+    for (folder, said) in [
+        ("web/part", "of the part\n"),
+        ("web", "of the part\n"),
+        ("", "of all\n"),
+    ] {
+        let mut job = shell("");
+        job.program = "greet".into();
+        job.folder = folder.into();
+        let ran = scene.run(&EditSet::default(), &job).await;
+        assert_eq!(stdout(&ran), said, "{folder}");
+    }
+}
