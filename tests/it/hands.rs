@@ -187,7 +187,7 @@ async fn what_is_listed_can_be_run_and_what_matches_nothing_is_said() {
     let python = "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        pass\n    def test_b(self):\n        \
                   self.fail()\n";
     let node = "const { test } = require('node:test');\nconst assert = require('assert');\ntest('works', () => {});\n\
-                test('fails here', () => assert.equal(1, 2));\n";
+                test('fails here (now)', () => assert.equal(1, 2));\n";
     let go = "package g\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) {}\n\nfunc TestAB(t *testing.T) { t.Fatal(1) }\n";
     let scenes = [
         (
@@ -197,7 +197,7 @@ async fn what_is_listed_can_be_run_and_what_matches_nothing_is_said() {
         ),
         (
             vec![("package.json", "{}"), ("a.test.js", node)],
-            "a.test.js fails here",
+            "a.test.js fails here (now)",
             "failed",
         ),
         (
@@ -222,6 +222,30 @@ async fn what_is_listed_can_be_run_and_what_matches_nothing_is_said() {
             .call("run_tests", json!({ "name": "nothing_like" }))
             .await;
         assert!(nothing.text.contains("no test matches"), "{}", nothing.text);
+    }
+}
+
+#[tokio::test]
+async fn a_test_can_be_run_again_by_the_name_that_its_result_has() {
+    let node = "const { describe, it } = require('node:test');\nconst assert = require('assert');\n\
+                describe('sums', () => {\n  it('adds', () => {});\n  it('fails (hard)', () => assert.equal(1, 3));\n});\n";
+    let mut nextest = Config::default();
+    nextest.tools.test.framework = "nextest".to_owned();
+    let scenes = [
+        (
+            vec![("package.json", "{}"), ("sums.test.js", node)],
+            Config::default(),
+        ),
+        (CARGO.to_vec(), nextest),
+    ];
+    for (files, config) in scenes {
+        let mut scene = Scene::with(&files, config);
+        let tests = scene.tests(json!({})).await;
+        let failed = tests.into_iter().find(|(_, outcome)| outcome == "failed");
+        let (name, _) = failed.expect("one that fails");
+        let ran = scene.call("run_tests", json!({ "name": name })).await;
+        let counts = [&ran.result.data["failed"], &ran.result.data["passed"]];
+        assert_eq!(counts, [&json!(1), &json!(0)], "{name}: {}", ran.text);
     }
 }
 

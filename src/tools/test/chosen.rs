@@ -40,6 +40,21 @@ impl<'given> Chosen<'given> {
         }
     }
 
+    /// The name of the test itself, without those of its suites, as a pattern: exact where they were given, else any that
+    /// holds it.
+    pub fn last(&self) -> String {
+        match self.name.rsplit_once(" > ") {
+            Some((_, last)) => format!("^{}$", regex::escape(last)),
+            None if self.place.is_some() => format!("^{}$", regex::escape(self.name)),
+            None => regex::escape(self.name),
+        }
+    }
+
+    /// The name with those of its suites before it, as a pattern for what holds it.
+    pub fn full(&self) -> String {
+        regex::escape(&self.name.replace(" > ", " "))
+    }
+
     /// The name as a pattern: exact where it was listed so, else as it was given.
     pub fn pattern(&self) -> String {
         match self.place {
@@ -77,5 +92,17 @@ mod tests {
         }
         let listed = Chosen::read("example.com/g TestAdd/two_(2)", "");
         assert_eq!(listed.pattern(), r"^TestAdd$/^two_\(2\)$");
+        for (given, last, full) in [
+            ("fails (hard)", r"fails \(hard\)", r"fails \(hard\)"),
+            ("sums > a/b", "^a/b$", "sums a/b"),
+            ("a.test.js a|b", r"^a\|b$", r"a\|b"),
+            ("", "", ""),
+        ] {
+            let chosen = Chosen::read(given, "");
+            assert_eq!(
+                (chosen.last().as_str(), chosen.full().as_str()),
+                (last, full)
+            );
+        }
     }
 }

@@ -105,7 +105,6 @@ impl Framework {
             both.into_iter().filter(move |_| is_any)
         };
         let file = || chosen.place.map(str::to_owned);
-        let suites = || name.replace(" > ", " ");
         match self {
             Self::Cargo => {
                 let line = line("cargo", "test --offline --no-fail-fast");
@@ -115,7 +114,10 @@ impl Framework {
                 let fixed = "nextest run --offline --no-fail-fast --status-level all --final-status-level none \
                              --no-tests pass";
                 let line = line("cargo", fixed);
-                with(line, Some(name.to_owned()).filter(|name| !name.is_empty()))
+                match name.split_once(' ') {
+                    Some((binary, test)) => with(line, ["-E".to_owned(), filterset(binary, test)]),
+                    None => with(line, Some(name.to_owned()).filter(|name| !name.is_empty())),
+                }
             }
             Self::Pytest => {
                 let fixed =
@@ -140,15 +142,15 @@ impl Framework {
             }
             Self::Vitest => {
                 let line = with(line("vitest", "run --reporter=json"), file());
-                with(line, named("-t", &suites()))
+                with(line, named("-t", &chosen.full()))
             }
             Self::Jest => {
                 let line = with(line("jest", "--json --ci"), file());
-                with(line, named("-t", &suites()))
+                with(line, named("-t", &chosen.full()))
             }
             Self::Node => {
                 let line = line("node", "--test --test-reporter=tap");
-                let pattern = named("--test-name-pattern", &chosen.pattern());
+                let pattern = named("--test-name-pattern", &chosen.last());
                 with(with(line, pattern), file())
             }
             Self::Npm => {
@@ -222,7 +224,11 @@ impl Framework {
                 let fixed = "-m pytest --benchmark-only --color=no -p no:cacheprovider";
                 Some(with(line("python3", fixed), option))
             }
-            Self::Vitest => Some(with(line("vitest", "bench --run"), given)),
+            Self::Vitest => {
+                let option = given.map(|name| ["-t".to_owned(), regex::escape(&name)]);
+                let option = option.into_iter().flatten();
+                Some(with(line("vitest", "bench --run"), option))
+            }
             Self::Unittest | Self::Jest | Self::Node | Self::Npm => None,
         }
     }
@@ -337,6 +343,18 @@ fn packages(chosen: &Chosen<'_>) -> String {
     }
 }
 
+/// The expression of nextest for a test as it names it, `BINARY NAME`.
+fn filterset(binary: &str, name: &str) -> String {
+    let plain = |text: &str| {
+        let mark = |one: &char| matches!(one, '\\' | '(' | ')' | ',').then_some('\\');
+        let all = text
+            .chars()
+            .flat_map(|one| mark(&one).into_iter().chain([one]));
+        all.collect::<String>()
+    };
+    format!("binary_id(={}) & test(={})", plain(binary), plain(name))
+}
+
 fn line(program: &str, arguments: &str) -> Line {
     let arguments = arguments.split_whitespace().map(str::to_owned);
     (Path::new(program).to_owned(), arguments.collect())
@@ -345,4 +363,43 @@ fn line(program: &str, arguments: &str) -> Line {
 fn with((program, mut arguments): Line, more: impl IntoIterator<Item = String>) -> Line {
     arguments.extend(more);
     (program, arguments)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_that_results_have_are_names_that_can_be_given() {
+        for (runner, given, expected) in [
+            (
+                Framework::Nextest,
+                "p::it sums::adds",
+                "-E binary_id(=p::it) & test(=sums::adds)",
+            ),
+            (Framework::Nextest, "adds", "--no-tests pass adds"),
+            (
+                Framework::Vitest,
+                "sums adds (all)",
+                r"-t sums adds \(all\)",
+            ),
+            (
+                Framework::Vitest,
+                "a.test.ts > sums > adds (all)",
+                r"a.test.ts -t sums adds \(all\)",
+            ),
+            (Framework::Jest, "adds 1 + 1?", r"-t adds 1 \+ 1\?"),
+            (
+                Framework::Node,
+                "sums > fails (all)",
+                r"--test-name-pattern ^fails \(all\)$",
+            ),
+        ] {
+            let (_, words) = runner.run(&Chosen::read(given, ""));
+            let words = words.join(" ");
+            assert!(words.ends_with(expected), "{given}: {words}");
+        }
+        let (_, words) = Framework::Vitest.benchmark("adds").expect("it has some");
+        assert_eq!(words, ["bench", "--run", "-t", "adds"]);
+    }
 }

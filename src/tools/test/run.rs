@@ -421,9 +421,10 @@ fn members(project: &Project<'_>, runner: Framework, (program, mut line): Line) 
 
 /// Whether any test ran that was named: some runners tell of all others as skipped.
 fn has_run(runner: Framework, finished: &Finished, cases: &[Case], name: &str) -> bool {
+    let plain = |name: &str| name.replace(" > ", " ");
     let is_meant = |case: &Case| {
         let is_other = runner.tells_of_others() && case.outcome == Outcome::Skipped;
-        !is_other || case.name.contains(name)
+        !is_other || plain(&case.name).contains(&plain(name))
     };
     cases.iter().any(is_meant) || !(finished.success() || has_none(finished, cases))
 }
