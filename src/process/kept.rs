@@ -64,7 +64,8 @@ impl Kept {
         if !self.is_cut() {
             return [self.head.as_slice(), &tail].concat();
         }
-        let few = |bytes: &usize| *bytes <= PART_OF_A_LINE_MAX;
+        let part_max = PART_OF_A_LINE_MAX.min(self.tail_max / 4);
+        let few = |bytes: &usize| *bytes <= part_max;
         let last_feed = memchr::memrchr(b'\n', &self.head);
         let begun = last_feed.map(|feed| self.head.len() - feed - 1);
         let begun = begun.filter(few).unwrap_or(0);

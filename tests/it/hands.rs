@@ -250,13 +250,29 @@ async fn a_test_can_be_run_again_by_the_name_that_its_result_has() {
 }
 
 #[tokio::test]
+async fn what_tests_that_fail_do_not_explain_is_told_beside_them() {
+    let fails = "package g\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fatal(1) }\n";
+    let broken = "package n\n\nimport \"testing\"\n\nfunc TestN(t *testing.T) { a() }\n";
+    let mut scene = Scene::new(&[
+        ("go.mod", "module example.com/g\n\ngo 1.19\n"),
+        ("g_test.go", fails),
+        ("n/n_test.go", broken),
+    ]);
+    let ran = scene.call("run_tests", json!({})).await;
+    for expected in ["FAILED example.com/g TestA", "undefined: a"] {
+        assert!(ran.text.contains(expected), "{expected}: {}", ran.text);
+    }
+}
+
+#[tokio::test]
 async fn a_script_that_is_no_known_runner_is_run_and_a_broken_manifest_is_said() {
     let manifest = "{\"scripts\": {\"test\": \"node spec/run.js\"}}";
-    let script = "console.log('3 of 4');\nprocess.exit(1);\n";
+    let script = "for (let i = 0; i < 9000; i++) console.log('line', i);\nconsole.log('3 of 4');\nprocess.exitCode = 1;\n";
     let mut scene = Scene::new(&[("package.json", manifest), ("spec/run.js", script)]);
     let ran = scene.call("run_tests", json!({})).await;
     assert_eq!(ran.result.holds, Some(false), "{}", ran.text);
     assert!(ran.text.contains("3 of 4"), "{}", ran.text);
+    assert!(ran.text.contains("output = o1"), "{}", ran.text);
     let mut scene = Scene::new(&[("package.json", "{\"scripts\": {"), ("a.js", "")]);
     let ran = scene.call("run_tests", json!({})).await;
     assert!(

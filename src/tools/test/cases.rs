@@ -2,6 +2,8 @@
 
 use serde::Serialize;
 
+use crate::process::kept::Kept;
+
 /// Bytes of a message that are kept of one test.
 const MESSAGE_BYTES_MAX: usize = 4_000;
 
@@ -44,13 +46,10 @@ impl Case {
 
     /// The same, with what the test said.
     pub(super) fn saying(mut self, message: &str) -> Self {
-        let message = message.trim_matches('\n');
-        let mut end = message.len().min(MESSAGE_BYTES_MAX);
-        while !message.is_char_boundary(end) {
-            end -= 1;
-        }
-        let message = message.get(..end).unwrap_or_default();
-        message.clone_into(&mut self.message);
+        // Runners begin with what was done and end with what went wrong.
+        let mut kept = Kept::new(MESSAGE_BYTES_MAX);
+        kept.push(message.trim_matches('\n').as_bytes());
+        self.message = String::from_utf8_lossy(&kept.into_bytes()).into_owned();
         self
     }
 
@@ -64,4 +63,17 @@ impl Case {
 /// How many of the tests ended so.
 pub fn count(cases: &[Case], outcome: Outcome) -> usize {
     cases.iter().filter(|case| case.outcome == outcome).count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_a_long_message_the_end_is_there_too() {
+        let said = format!("begin\n{}\nthe error\n", "captured\n".repeat(5_000));
+        let case = Case::new("a", Outcome::Failed).saying(&said);
+        assert!(case.message.starts_with("begin\n") && case.message.ends_with("\nthe error"));
+        assert!(case.message.contains("not kept") && case.message.len() < MESSAGE_BYTES_MAX + 100);
+    }
 }

@@ -36,6 +36,9 @@ pub enum Framework {
 /// A program and its arguments.
 pub type Line = (PathBuf, Vec<String>);
 
+/// The name of a script that is told of as one test.
+const SCRIPT: &str = "npm test";
+
 /// Every runner by the name that `tools.test.framework` has for it.
 const NAMES: [(&str, Framework); 9] = [
     ("cargo", Framework::Cargo),
@@ -280,6 +283,27 @@ impl Framework {
         }
     }
 
+    /// What was printed beside tests that failed and is not explained by them: packages that could not be built, programs
+    /// that broke off.
+    pub fn unexplained(self, finished: &Finished) -> String {
+        let stdout = String::from_utf8_lossy(&finished.stdout);
+        let stderr = String::from_utf8_lossy(&finished.stderr);
+        match self {
+            Self::Go => format!("{}{stderr}", golang::unusual(&stdout)),
+            Self::Cargo if libtest::breaks_off(&stdout) => stderr.into_owned(),
+            // By these codes it says that it could not go on, whatever the tests came to.
+            Self::Pytest if finished.code.is_none_or(|code| code > 2) => self.remarks(finished),
+            Self::Cargo
+            | Self::Nextest
+            | Self::Pytest
+            | Self::Unittest
+            | Self::Vitest
+            | Self::Jest
+            | Self::Node
+            | Self::Npm => String::new(),
+        }
+    }
+
     /// What was printed beside results of tests, to say why there are none.
     pub fn remarks(self, finished: &Finished) -> String {
         let stdout = String::from_utf8_lossy(&finished.stdout);
@@ -331,7 +355,12 @@ fn of_script(finished: &Finished, output: &str) -> Case {
     } else {
         Outcome::Failed
     };
-    Case::new("npm test", outcome).saying(output)
+    Case::new(SCRIPT, outcome).saying(output)
+}
+
+/// Whether a script is all that is known of the tests.
+pub fn is_of_script(cases: &[Case]) -> bool {
+    matches!(cases, [case] if case.name == SCRIPT)
 }
 
 /// The packages of Go whose tests are meant.

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use super::cases::{Case, Outcome, count};
 use super::chosen::Chosen;
-use super::framework::{Framework, Line};
+use super::framework::{self, Framework, Line};
 use crate::permit::{Action, Purpose};
 use crate::process::Finished;
 use crate::syntax;
@@ -119,11 +119,7 @@ impl Tool for RunTests {
             "skipped": counts(Outcome::Skipped),
             "exit_code": ran.finished.code,
         });
-        let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
-        let mut listing: String = failed.map(told).collect();
-        if listing.is_empty() && (!ran.finished.success() || cases.is_empty()) {
-            listing = runner.remarks(&ran.finished);
-        }
+        let listing = listing(runner, &ran.finished, &cases);
         if let Some(facts) = data.as_object_mut() {
             if ran.finished.timed_out {
                 facts.insert("timed_out".to_owned(), true.into());
@@ -417,6 +413,20 @@ fn members(project: &Project<'_>, runner: Framework, (program, mut line): Line) 
         );
     }
     (program, line)
+}
+
+/// What failed, with what else there is to say about it.
+fn listing(runner: Framework, finished: &Finished, cases: &[Case]) -> String {
+    let failed = cases.iter().filter(|case| case.outcome == Outcome::Failed);
+    let mut listing: String = failed.map(told).collect();
+    let success = finished.success();
+    if cases.is_empty() || (!success && (listing.is_empty() || framework::is_of_script(cases))) {
+        return runner.remarks(finished);
+    }
+    if !success {
+        listing.push_str(&runner.unexplained(finished));
+    }
+    listing
 }
 
 /// Whether any test ran that was named: some runners tell of all others as skipped.

@@ -24,14 +24,27 @@ struct Event {
 pub(in crate::tools::test) fn read(stdout: &str) -> Vec<Case> {
     let mut said: HashMap<String, String> = HashMap::new();
     let mut cases = Vec::new();
+    // The tests that have not ended, with their packages: one that breaks off takes all of its package with it.
+    let mut running: Vec<(String, String)> = Vec::new();
     for line in stdout.lines() {
         let Ok(event) = serde_json::from_str::<Event>(line) else {
             continue;
         };
         if event.test.is_empty() {
+            if event.action == "fail" {
+                let is_of_it = |(package, _): &mut (String, String)| *package == event.package;
+                for (_, name) in running.extract_if(.., is_of_it) {
+                    let said = said.remove(&name).unwrap_or_default();
+                    cases.push(Case::new(name, Outcome::Failed).saying(&said));
+                }
+            }
             continue;
         }
         let name = format!("{} {}", event.package, event.test);
+        if event.action == "run" {
+            running.push((event.package, name));
+            continue;
+        }
         let outcome = match event.action.as_str() {
             "pass" => Outcome::Passed,
             "fail" => Outcome::Failed,
@@ -45,6 +58,7 @@ pub(in crate::tools::test) fn read(stdout: &str) -> Vec<Case> {
             }
             _ => continue,
         };
+        running.retain(|(_, begun)| *begun != name);
         let said = said.remove(&name).unwrap_or_default();
         let case = Case::new(name, outcome).lasting(Some(event.elapsed * 1000.0));
         cases.push(match outcome {
@@ -69,6 +83,20 @@ pub(in crate::tools::test) fn remarks(stdout: &str) -> String {
         }
     }
     remarks
+}
+
+/// What of it says more than how each package ended.
+pub(in crate::tools::test) fn unusual(stdout: &str) -> String {
+    let usual = ["ok  ", "?   ", "FAIL", "PASS", "coverage: "];
+    let is_usual = |line: &str| {
+        let is_broken = line.contains("[build failed]") || line.contains("[setup failed]");
+        usual.iter().any(|word| line.starts_with(word)) && !is_broken
+    };
+    let all = remarks(stdout);
+    let lines = all
+        .lines()
+        .filter(|line| !is_usual(line) && !line.trim().is_empty());
+    lines.fold(String::new(), |unusual, line| unusual + line + "\n")
 }
 
 /// The names that `go test -list .` prints, each with its package, which comes after them.
@@ -101,9 +129,31 @@ mod tests {
              FAIL m [build failed]\n{\"Action\":\"fail\",\"Package\":\"m\",\"Elapsed\":1}\n",
         );
         assert_eq!(cases.len(), 2);
+        let unusual = unusual(
+            "{\"Action\":\"output\",\"Package\":\"m\",\"Output\":\"FAIL\\n\"}\n\
+             {\"Action\":\"output\",\"Package\":\"m\",\"Output\":\"FAIL\\tm\\t0.1s\\n\"}\n\
+             # n\nn/n.go:3:1: undefined: a\nFAIL n [build failed]\n",
+        );
+        assert_eq!(
+            unusual,
+            "# n\nn/n.go:3:1: undefined: a\nFAIL n [build failed]\n"
+        );
         assert_eq!(cases[0].name, "m TestA");
         assert_eq!(cases[0].message, "    a_test.go:5: bad");
         assert_eq!(cases[0].milliseconds, Some(250.0));
         assert_eq!(cases[1].outcome, Outcome::Passed);
+    }
+    #[test]
+    fn a_test_that_takes_its_package_with_it_has_failed() {
+        let cases = read(
+            "{\"Action\":\"run\",\"Package\":\"m\",\"Test\":\"TestA\"}\n\
+             {\"Action\":\"output\",\"Package\":\"m\",\"Test\":\"TestA\",\"Output\":\"panic: no\\n\"}\n\
+             {\"Action\":\"fail\",\"Package\":\"m\",\"Elapsed\":1}\n",
+        );
+        let shown: Vec<_> = cases
+            .iter()
+            .map(|case| (case.outcome, case.message.as_str()))
+            .collect();
+        assert_eq!(shown, [(Outcome::Failed, "panic: no")]);
     }
 }

@@ -22,6 +22,16 @@ fn binaries(stdout: &str) -> Vec<&str> {
     binaries
 }
 
+/// Whether a program of tests did not get to its result.
+pub(in crate::tools::test) fn breaks_off(stdout: &str) -> bool {
+    let begins = |line: &&str| {
+        let count = line.strip_prefix("running ");
+        count.is_some_and(|count| count.ends_with(" tests") || count.ends_with(" test"))
+    };
+    let ends = |line: &&str| line.starts_with("test result: ");
+    stdout.lines().filter(begins).count() > stdout.lines().filter(ends).count()
+}
+
 fn of_binary(stdout: &str) -> Vec<Case> {
     let said = said(stdout);
     let lines = stdout.lines().filter_map(|line| {
