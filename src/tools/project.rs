@@ -1,13 +1,34 @@
 //! What kind of project a folder holds, by its files as they are with the edits so far (spec: Build Tool, Test Tool).
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use serde_json::Value;
 
 use super::{Context, Error, shell};
 use crate::text::staging::Staging;
 
 /// Files of a folder that are looked at to find Python without a manifest.
 const ENTRIES_MAX: usize = 500;
+
+/// Files that are looked at to find tests of Node.
+const FILES_MAX: usize = 5_000;
+
+/// Packages that run tests of Node.
+const RUNNERS_OF_NODE: [&str; 8] = [
+    "vitest",
+    "jest",
+    "mocha",
+    "ava",
+    "tap",
+    "jasmine",
+    "uvu",
+    "@playwright/test",
+];
+
+/// Ends of names of files that Node runs.
+const ENDINGS_OF_NODE: [&str; 8] = ["js", "mjs", "cjs", "jsx", "ts", "mts", "cts", "tsx"];
 
 /// A family of tools that belong together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -129,9 +150,17 @@ pub(super) fn is_any(staging: &Staging) -> bool {
 }
 
 fn by_manifest(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
-    let mut manifests = MANIFESTS.iter();
-    let found = manifests.find(|(name, _)| has(staging, &folder.join(name)));
-    found.map(|(_, ecosystem)| *ecosystem)
+    let is_there = |(name, _): &&(&str, Ecosystem)| has(staging, &folder.join(name));
+    let mut manifests = MANIFESTS.iter().filter(is_there);
+    let (_, first) = manifests.next()?;
+    // Many projects of Python have a `package.json` for a tool that lays out their texts.
+    let next = manifests.next().map(|(_, next)| *next);
+    let is_beside = *first == Ecosystem::Node && next == Some(Ecosystem::Python);
+    if is_beside && !has_tests_of_node(staging, folder) {
+        next
+    } else {
+        Some(*first)
+    }
 }
 
 fn kind(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
@@ -145,6 +174,44 @@ fn kind(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
     let mut entries = entries.flatten().take(ENTRIES_MAX).flatten();
     (proposed.any(|path| is_python(path)) || entries.any(|entry| is_python(&entry.path())))
         .then_some(Ecosystem::Python)
+}
+
+/// Whether something in a folder is tested by Node.
+fn has_tests_of_node(staging: &Staging, folder: &Path) -> bool {
+    let manifest = staging.read(&folder.join("package.json"));
+    let manifest = manifest
+        .ok()
+        .and_then(|text| serde_json::from_str(&text).ok());
+    let manifest: Value = manifest.unwrap_or_default();
+    let script = manifest.pointer("/scripts/test").and_then(Value::as_str);
+    let depends = |name: &&str| {
+        let kinds = ["devDependencies", "dependencies"];
+        let has = |kind: &&str| {
+            manifest
+                .get(*kind)
+                .is_some_and(|all| all.get(*name).is_some())
+        };
+        kinds.iter().any(has)
+    };
+    let is_test = |path: &Path| {
+        let name = path.file_name().and_then(OsStr::to_str).unwrap_or_default();
+        let ending = name
+            .split_once(".test.")
+            .or_else(|| name.split_once(".spec."));
+        ending.is_some_and(|(_, ending)| ENDINGS_OF_NODE.contains(&ending))
+    };
+    let walk = ignore::WalkBuilder::new(staging.root().join(folder))
+        .filter_entry(|entry| entry.file_name() != "node_modules")
+        .build();
+    let mut files = walk.flatten().take(FILES_MAX);
+    script.is_some_and(|script| !script.contains("no test specified"))
+        || RUNNERS_OF_NODE.iter().any(|name| depends(&name))
+        || staging
+            .proposed()
+            .files
+            .keys()
+            .any(|path| path.starts_with(folder) && is_test(path))
+        || files.any(|entry| is_test(entry.path()))
 }
 
 fn has(staging: &Staging, path: &Path) -> bool {

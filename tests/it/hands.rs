@@ -250,6 +250,27 @@ async fn a_test_can_be_run_again_by_the_name_that_its_result_has() {
 }
 
 #[tokio::test]
+async fn where_no_test_ran_nothing_holds_and_settings_of_a_formatter_make_no_project_of_node() {
+    let mut scene = Scene::new(&[("package.json", "{}")]);
+    let ran = scene.call("run_tests", json!({})).await;
+    assert_eq!(ran.result.holds, None, "{}", ran.text);
+    let python = "import unittest\n\nclass T(unittest.TestCase):\n    def test_a(self):\n        self.fail()\n";
+    let mut scene = Scene::new(&[
+        (
+            "package.json",
+            "{\"devDependencies\": {\"prettier\": \"3\"}}",
+        ),
+        (
+            "pyproject.toml",
+            "[project]\nname = \"p\"\nversion = \"1\"\n",
+        ),
+        ("test_a.py", python),
+    ]);
+    let ran = scene.call("run_tests", json!({})).await;
+    assert_eq!(ran.result.data["failed"], 1, "{}", ran.text);
+}
+
+#[tokio::test]
 async fn what_tests_that_fail_do_not_explain_is_told_beside_them() {
     let fails = "package g\n\nimport \"testing\"\n\nfunc TestA(t *testing.T) { t.Fatal(1) }\n";
     let broken = "package n\n\nimport \"testing\"\n\nfunc TestN(t *testing.T) { a() }\n";

@@ -2,10 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use serde_json::Value;
-
 use super::cases::{Case, Outcome};
 use super::chosen::Chosen;
+use super::package;
 use super::reading::{golang, jest, libtest, nextest, pytest, tap, unittest};
 use crate::process::Finished;
 use crate::tools::project::{Ecosystem, Project};
@@ -74,7 +73,7 @@ impl Framework {
             Ecosystem::Cargo if project.has(".config/nextest.toml") => Some(Self::Nextest),
             Ecosystem::Cargo => Some(Self::Cargo),
             Ecosystem::Go => Some(Self::Go),
-            Ecosystem::Node => Some(of_package(project)),
+            Ecosystem::Node => Some(package::framework(project)),
             Ecosystem::Python => {
                 let mentions = |file: &str| {
                     let text = project.text(file);
@@ -319,32 +318,6 @@ impl Framework {
             | Self::Node
             | Self::Npm => format!("{stdout}{stderr}"),
         }
-    }
-}
-
-fn of_package(project: &Project<'_>) -> Framework {
-    let manifest = project.text("package.json").unwrap_or_default();
-    let manifest: Value = serde_json::from_str(&manifest).unwrap_or_default();
-    let depends = |name: &str| {
-        let kinds = ["devDependencies", "dependencies"];
-        kinds.iter().any(|kind| {
-            let all = manifest.get(*kind);
-            all.is_some_and(|all| all.get(name).is_some())
-        })
-    };
-    let script = manifest.pointer("/scripts/test").and_then(Value::as_str);
-    let script = script.unwrap_or_default();
-    if script.contains("vitest") || depends("vitest") {
-        Framework::Vitest
-    } else if script.contains("jest") || depends("jest") {
-        Framework::Jest
-    } else if script.is_empty()
-        || script.contains("no test specified")
-        || script.contains("node --test")
-    {
-        Framework::Node
-    } else {
-        Framework::Npm
     }
 }
 

@@ -4,6 +4,7 @@ mod affected;
 pub mod cases;
 mod chosen;
 pub mod framework;
+mod package;
 pub mod proving;
 mod reading;
 pub mod run;

@@ -10,6 +10,7 @@ use super::affected;
 use super::cases::{Case, Outcome, count};
 use super::chosen::Chosen;
 use super::framework::{Framework, Line};
+use super::package;
 use crate::config::tools::Test as Settings;
 use crate::permit::Purpose;
 use crate::process::Finished;
@@ -183,7 +184,9 @@ async fn run_with(
     changed: &[PathBuf],
 ) -> Ran {
     let started = Instant::now();
-    let (program, mut arguments) = runner.run(&Chosen::default());
+    let line = runner.run(&Chosen::default());
+    let line = package::by_script(project, runner, &line).unwrap_or(line);
+    let (program, mut arguments) = line;
     if matches!(runner, Framework::Cargo | Framework::Nextest) {
         arguments.extend(of_packages(bench, project, changed).await);
     }

@@ -11,13 +11,14 @@ use serde_json::{Value, json};
 use super::cases::{Case, Outcome, count};
 use super::chosen::Chosen;
 use super::framework::{self, Framework, Line};
+use super::package;
 use crate::permit::{Action, Purpose};
 use crate::process::Finished;
 use crate::syntax;
 use crate::tools::arguments::{number, text};
 use crate::tools::fs::parameter;
 use crate::tools::job::{Job, Ran, Traces};
-use crate::tools::project::{self, Project};
+use crate::tools::project::{self, Ecosystem, Project};
 use crate::tools::reach;
 use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
 
@@ -87,8 +88,8 @@ impl Tool for RunTests {
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         planned(context, arguments, |project, runner| {
             let within = project.within.to_str().unwrap_or_default();
-            let line = runner.run(&Chosen::read(text(arguments, "name"), within));
-            Some(members(project, runner, line))
+            let chosen = Chosen::read(text(arguments, "name"), within);
+            Some(line(project, runner, &chosen))
         })
     }
 
@@ -97,7 +98,7 @@ impl Tool for RunTests {
         let name = text(arguments, "name");
         let within = project.within.to_str().unwrap_or_default();
         let chosen = Chosen::read(name, within);
-        let line = members(&project, runner, runner.run(&chosen));
+        let line = line(&project, runner, &chosen);
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         if ran.finished.truncated && runner.tells_in_one_document() {
@@ -110,7 +111,6 @@ impl Tool for RunTests {
             let reason = format!("no test matches `{name}`; discover_tests lists them");
             return Err(Error::Arguments(reason));
         }
-        let failures = count(&cases, Outcome::Failed);
         let counts = |outcome| count(&cases, outcome);
         let mut data = json!({
             "command": shown,
@@ -140,9 +140,7 @@ impl Tool for RunTests {
         }
         Ok(Output {
             data,
-            holds: Some(
-                failures == 0 && (ran.finished.success() || has_none(&ran.finished, &cases)),
-            ),
+            holds: holds(&ran.finished, &cases),
             text: (!listing.is_empty()).then(|| ("tests".to_owned(), listing)),
             ..Output::default()
         })
@@ -331,7 +329,8 @@ fn runner<'run>(
         return Err(Error::Arguments(reason.to_owned()));
     }
     let project = Project::find(context, text(arguments, "folder"))?;
-    if let Some(manifest) = project.text("package.json")
+    if project.ecosystem == Ecosystem::Node
+        && let Some(manifest) = project.text("package.json")
         && let Err(error) = serde_json::from_str::<Value>(&manifest)
     {
         let reason = format!("package.json cannot be read: {error}");
@@ -399,6 +398,12 @@ async fn start(
     shell::run(context, job).await
 }
 
+/// How the tests are run that were chosen.
+fn line(project: &Project<'_>, runner: Framework, chosen: &Chosen<'_>) -> Line {
+    let line = members(project, runner, runner.run(chosen));
+    package::by_script(project, runner, &line).unwrap_or(line)
+}
+
 /// The line for all members of a workspace of Cargo where the project is one: Cargo itself takes the package at the root
 /// for all.
 fn members(project: &Project<'_>, runner: Framework, (program, mut line): Line) -> Line {
@@ -427,6 +432,14 @@ fn listing(runner: Framework, finished: &Finished, cases: &[Case]) -> String {
         listing.push_str(&runner.unexplained(finished));
     }
     listing
+}
+
+/// Whether the tests hold; nothing is known where none ran.
+fn holds(finished: &Finished, cases: &[Case]) -> Option<bool> {
+    if cases.is_empty() && (finished.success() || has_none(finished, cases)) {
+        return None;
+    }
+    Some(finished.success() && count(cases, Outcome::Failed) == 0)
 }
 
 /// Whether any test ran that was named: some runners tell of all others as skipped.
