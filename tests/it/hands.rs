@@ -327,12 +327,14 @@ async fn a_folder_is_that_folder() {
 
 #[tokio::test]
 async fn tests_of_cargo_are_listed_and_its_benchmarks_run() {
-    let mut scene = Scene::new(&CARGO);
+    let manifest = format!("{}\n[workspace]\n", CARGO[0].1);
+    let mut scene = Scene::new(&[(CARGO[0].0, &manifest), CARGO[1]]);
     let listed = scene.call("discover_tests", json!({})).await;
     assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
     assert!(listed.text.contains("tests::adds"), "{}", listed.text);
     let bench = scene.call("benchmark", json!({ "name": "zero" })).await;
     assert_eq!(bench.result.data["exit_code"], 0, "{}", bench.text);
+    assert!(bench.text.contains("--workspace zero"), "{}", bench.text);
 }
 
 #[tokio::test]
@@ -370,18 +372,30 @@ async fn tests_of_python_run_by_either_runner() {
     let listed = scene.call("discover_tests", json!({})).await;
     assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
 
-    let own = "import pytest\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_n(n):\n    assert n == 1, 'no'\n\n\
+    let coverage = "import sys\nprint('coverage', *sys.argv[1:])\nsys.exit(3 if sys.argv[1] == 'run' else 0)\n";
+    let mut scene = Scene::new(&[("test_sums.py", plain), ("coverage/__main__.py", coverage)]);
+    let covered = scene.call("test_coverage", json!({})).await;
+    assert!(
+        covered.text.contains("coverage report -m"),
+        "{}",
+        covered.text
+    );
+    assert_eq!(covered.result.data["exit_code"], 3, "{}", covered.text);
+
+    let own = "import logging, pytest\n\ndef test_loud():\n    logging.error('no')\n    logging.warning('ERROR no.py')\n\n@pytest.mark.parametrize('n', [1, 2])\ndef test_n(n):\n    assert n == 1, 'no'\n\n\
                @pytest.mark.skip(reason='not yet')\ndef test_later():\n    pass\n";
-    let mut scene = Scene::new(&[("pytest.ini", "[pytest]\n"), ("tests/test_n.py", own)]);
+    let settings = "[pytest]\naddopts = -ra -q\nlog_cli = true\n";
+    let mut scene = Scene::new(&[("pytest.ini", settings), ("tests/test_n.py", own)]);
     let tests = scene.tests(json!({})).await;
     let all = [
         ("tests/test_n.py::test_later", "skipped"),
+        ("tests/test_n.py::test_loud", "passed"),
         ("tests/test_n.py::test_n[1]", "passed"),
         ("tests/test_n.py::test_n[2]", "failed"),
     ];
     assert_eq!(tests, expected(&all));
     let listed = scene.call("discover_tests", json!({})).await;
-    assert_eq!(listed.result.data["count"], 3, "{}", listed.text);
+    assert_eq!(listed.result.data["count"], 4, "{}", listed.text);
     let covered = scene.call("test_coverage", json!({})).await;
     assert!(
         covered.text.contains("pip install pytest-cov"),

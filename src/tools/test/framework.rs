@@ -35,6 +35,12 @@ pub enum Framework {
 /// A program and its arguments.
 pub type Line = (PathBuf, Vec<String>);
 
+/// Runs the tests of unittest and tells which lines they reached; what the tests came to is what it ends with.
+const UNITTEST_COVERAGE: &str = "import subprocess, sys\n\
+    coverage = lambda *words: subprocess.call([sys.executable, '-m', 'coverage', *words])\n\
+    code = coverage('run', '-m', 'unittest', 'discover')\n\
+    sys.exit(coverage('report', '-m') or code)";
+
 /// The name of a script that is told of as one test.
 const SCRIPT: &str = "npm test";
 
@@ -199,7 +205,11 @@ impl Framework {
                     "-m pytest -q --cov --cov-report=term-missing --color=no -p no:cacheprovider";
                 line("python3", fixed)
             }
-            Self::Unittest => line("python3", "-m coverage run -m unittest discover"),
+            Self::Unittest => with(
+                line("python3", "-c"),
+                // Two commands of one Python, which may be the project's own.
+                [UNITTEST_COVERAGE.to_owned()],
+            ),
             Self::Vitest => line("vitest", "run --coverage"),
             Self::Jest => line("jest", "--coverage --ci"),
             Self::Node => line(

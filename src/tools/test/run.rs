@@ -287,8 +287,9 @@ impl Tool for Benchmark {
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
-        planned(context, arguments, |_, runner| {
-            runner.benchmark(text(arguments, "name"))
+        planned(context, arguments, |project, runner| {
+            let line = runner.benchmark(text(arguments, "name"))?;
+            Some(members(project, runner, line))
         })
     }
 
@@ -297,6 +298,7 @@ impl Tool for Benchmark {
         let line = runner
             .benchmark(text(arguments, "name"))
             .ok_or_else(|| Error::Unavailable(format!("{} has no benchmarks", runner.name())))?;
+        let line = members(&project, runner, line);
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
         let output = both(&ran.finished);
