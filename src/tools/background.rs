@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::job::{Job, Ran};
+use super::outputs::{Wanted, read_end};
 use super::reach;
 use super::{Change, Context, Error, Output};
 use crate::process::Watch;
@@ -145,9 +146,14 @@ impl Background {
         context: &Context<'_>,
         name: &str,
         stop: bool,
+        wanted: Wanted<'_>,
     ) -> Result<Output, Error> {
         let unknown = || Error::Arguments(format!("there is no output `{name}`"));
         let index = index(name).ok_or_else(unknown)?;
+        let told = |data, changes| {
+            let said = context.redactor.clean(&self.said(index)).into_owned();
+            told(&said, wanted, data, changes)
+        };
         let state = self.with(index, |program| {
             std::mem::replace(&mut program.state, State::Awaited)
         });
@@ -157,7 +163,7 @@ impl Background {
                 self.with(index, |program| {
                     program.state = State::Collected(data.clone());
                 });
-                return Ok(self.told(index, data, Vec::new()));
+                return Ok(told(data, Vec::new()));
             }
             State::Ended(ended) => *ended,
             // Dropping its end of the channel ends the program.
@@ -170,7 +176,7 @@ impl Background {
                 };
                 match waiting.end().await {
                     Some(ended) => ended,
-                    None => return Ok(self.told(index, json!({ "state": "running" }), Vec::new())),
+                    None => return Ok(told(json!({ "state": "running" }), Vec::new())),
                 }
             }
         };
@@ -188,7 +194,7 @@ impl Background {
         };
         Ok(Output {
             collects: Some(name.to_owned()),
-            ..self.told(index, data, changes)
+            ..told(data, changes)
         })
     }
 
@@ -202,23 +208,13 @@ impl Background {
         });
     }
 
-    fn told(&self, index: usize, data: Value, changes: Vec<Change>) -> Output {
+    /// What a program has said so far.
+    fn said(&self, index: usize) -> String {
         let said = self.with(index, |program| {
             let said = program.said.lock().unwrap_or_else(PoisonError::into_inner);
             String::from_utf8_lossy(&said.bytes()).into_owned()
         });
-        let said = said.unwrap_or_default();
-        let label = "output of the command in the background".to_owned();
-        let code = data.get("exit_code");
-        let holds = code.map(|code| code.as_i64() == Some(0));
-        Output {
-            data,
-            holds,
-            text: (!said.is_empty()).then_some((label, said)),
-            changes,
-            stand_alone: true,
-            ..Output::default()
-        }
+        said.unwrap_or_default()
     }
 
     /// Ends all that still run, and tells what they were.
@@ -247,6 +243,27 @@ impl State {
             Self::Running(_) | Self::Awaited => true,
             Self::Ended(_) | Self::Collected(_) => false,
         }
+    }
+}
+
+/// The state of a program, with the part of what it said that is wanted.
+fn told(said: &str, wanted: Wanted<'_>, mut data: Value, changes: Vec<Change>) -> Output {
+    let code = data.get("exit_code");
+    let holds = code.map(|code| code.as_i64() == Some(0));
+    let page = read_end(said, wanted);
+    if let (Some(facts), Some(lines)) = (data.as_object_mut(), page.data.get("lines")) {
+        facts.insert("lines".to_owned(), lines.clone());
+    }
+    let label = "output of the command in the background";
+    let text = page.text.filter(|_| !said.is_empty());
+    Output {
+        data,
+        holds,
+        text: text.map(|(_, shown)| (label.to_owned(), shown)),
+        more: page.more,
+        changes,
+        stand_alone: true,
+        ..Output::default()
     }
 }
 

@@ -18,9 +18,6 @@ use crate::semantics::{Answer, Basis, Code, Found, Location, Question, Symbol, W
 use crate::syntax;
 use crate::text::edit::EditSet;
 
-/// Lines that one answer has.
-pub(super) const LINES_MAX: usize = 100;
-
 /// Finds what a name means.
 #[derive(Debug, Clone, Copy)]
 pub struct FindCode;
@@ -96,7 +93,7 @@ async fn unseen(
     let places = code.references(file, offset).await.found.into_iter();
     let rest = places.filter(|place| !known.contains(place));
     let rest: BTreeSet<String> = rest.map(|place| line_at(context, &place)).collect();
-    rest.into_iter().take(LINES_MAX).collect()
+    rest.into_iter().collect()
 }
 
 /// An answer of a server with lines that only syntax found.
@@ -282,16 +279,6 @@ pub(super) fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) ->
         }
         Found::Edits(edits) => return changed(edits),
     };
-    let more = format!(
-        "{} more lines are not shown",
-        lines.len().saturating_sub(LINES_MAX)
-    );
-    let shown = lines.iter().take(LINES_MAX);
-    let listed = shown.fold(String::new(), |mut listed, line| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(listed, "{line}");
-        listed
-    });
     let mut data = json!({ "found": lines.len(), "by": basis });
     if let Some(facts) = data.as_object_mut()
         && !answer.caveat.is_empty()
@@ -300,8 +287,7 @@ pub(super) fn told(context: &Context<'_>, file: &Path, answer: Answer<Found>) ->
     }
     Output {
         data,
-        text: (!lines.is_empty()).then(|| ("code found".to_owned(), listed)),
-        more: (lines.len() > LINES_MAX).then_some(more),
+        text: (!lines.is_empty()).then(|| ("code found".to_owned(), lines.join("\n") + "\n")),
         ..Output::default()
     }
 }

@@ -20,9 +20,6 @@ use crate::vcs::{self, Change, Tracked};
 const COMMITS: usize = 20;
 const COMMITS_MAX: usize = 500;
 
-/// Files that are neither tracked nor ignored and are named.
-const UNTRACKED_MAX: usize = 200;
-
 /// Reads of version control.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum GitRead {
@@ -52,7 +49,7 @@ impl Tool for GitRead {
             Self::Status => "Lists files that differ from the last commit.",
             Self::Diff => "Shows what differs from the last commit, with your edits.",
             Self::Log => "Lists the last commits.",
-            Self::Branch => "Lists the branches, or makes one.",
+            Self::Branch => "Lists the branches, or makes one and goes to it.",
         }
     }
 
@@ -160,7 +157,7 @@ fn status(context: &Context<'_>) -> Found {
         tell(word(*change), path);
     }
     let untracked = untracked(context)?;
-    for path in untracked.iter().take(UNTRACKED_MAX) {
+    for path in &untracked {
         tell("not tracked:", path);
     }
     for path in context.staging.proposed().files.keys() {

@@ -11,7 +11,7 @@ use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::text::problem::{Problem, Severity};
 
-/// Problems that are listed.
+/// Problems that are listed where nobody can ask for the rest.
 const PROBLEMS_MAX: usize = 50;
 
 /// Checks the proposed text.
@@ -80,24 +80,30 @@ impl Tool for Diagnostics {
                 .filter(|problem| problem.severity == severity)
                 .count()
         };
-        let more = format!(
-            "{} more are not shown",
-            problems.len().saturating_sub(PROBLEMS_MAX)
-        );
         Ok(Output {
             data: json!({ "errors": count(Severity::Error), "warnings": count(Severity::Warning) }),
             holds: Some(count(Severity::Error) == 0),
-            text: (!problems.is_empty()).then(|| ("problems".to_owned(), listed(&problems))),
-            more: (problems.len() > PROBLEMS_MAX).then_some(more),
+            text: (!problems.is_empty()).then(|| ("problems".to_owned(), lines(&problems))),
             ..Output::default()
         })
     }
 }
 
-/// Problems for a model: one line each, with the rest of long messages indented below.
+/// Problems for a model, as many as a prompt has room for.
 pub fn listed(problems: &[Problem]) -> String {
+    let (shown, rest) = problems.split_at(problems.len().min(PROBLEMS_MAX));
+    let mut text = lines(shown);
+    if !rest.is_empty() {
+        // Writing to a string cannot fail.
+        let _ = writeln!(text, "and {} more", rest.len());
+    }
+    text
+}
+
+/// One line for each, with the rest of long messages indented below.
+fn lines(problems: &[Problem]) -> String {
     let mut text = String::new();
-    for problem in problems.iter().take(PROBLEMS_MAX) {
+    for problem in problems {
         let severity = match problem.severity {
             Severity::Error => "error",
             Severity::Warning => "warning",

@@ -128,7 +128,12 @@ impl Tool for ReadOutput {
     fn parameters(&self) -> Vec<Parameter> {
         vec![
             parameter("output", Kind::Text, true, "Its name, such as o1 or j1."),
-            parameter("start_line", Kind::Integer, false, "First line, from 1."),
+            parameter(
+                "start_line",
+                Kind::Integer,
+                false,
+                "First line, from 1. Default: 1, of a background command its last lines.",
+            ),
             parameter("search", Kind::Text, false, "Only lines with this text."),
             parameter("stop", Kind::Flag, false, ""),
         ]
@@ -149,37 +154,76 @@ impl Tool for ReadOutput {
 
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let name = text(arguments, "output");
+        let wanted = Wanted {
+            start_line: number(arguments, "start_line"),
+            search: text(arguments, "search"),
+        };
         if name.starts_with('j') {
             let stop = flag(arguments, "stop");
-            return context.outputs.background.look(context, name, stop).await;
+            let background = &context.outputs.background;
+            return background.look(context, name, stop, wanted).await;
         }
         let whole = context.outputs.find(name)?;
-        let first = number(arguments, "start_line").unwrap_or(1).max(1);
-        let search = text(arguments, "search");
-        let lines = whole.lines().enumerate().skip(first - 1);
-        let mut found = lines.filter(|(_, line)| line.contains(search));
-        let (mut shown, mut count) = (String::new(), 0);
-        let next = loop {
-            let Some((index, line)) = found.next() else {
-                break None;
-            };
-            if count == LINES_MAX || (count > 0 && shown.len() + line.len() > PAGE_BYTES_MAX) {
-                break Some(index + 1);
-            }
-            count += 1;
-            // Writing to a string cannot fail.
-            let _ = if search.is_empty() {
-                writeln!(shown, "{line}")
-            } else {
-                writeln!(shown, "{}: {line}", index + 1)
-            };
+        Ok(read(&whole, wanted))
+    }
+}
+
+/// What of a text is to be read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Wanted<'given> {
+    start_line: Option<usize>,
+    search: &'given str,
+}
+
+/// A page of a text.
+fn read(whole: &str, wanted: Wanted<'_>) -> Output {
+    let first = wanted.start_line.unwrap_or(1).max(1);
+    let lines = whole.lines().enumerate().skip(first - 1);
+    let mut found = lines.filter(|(_, line)| line.contains(wanted.search));
+    let (mut shown, mut count) = (String::new(), 0);
+    let next = loop {
+        let Some((index, line)) = found.next() else {
+            break None;
         };
-        Ok(Output {
-            data: json!({ "lines": whole.lines().count() }),
-            text: Some((format!("output from line {first}"), shown)),
-            more: next.map(|next| format!("read on with start_line = {next}")),
-            ..Output::default()
-        })
+        if count == LINES_MAX || (count > 0 && shown.len() + line.len() > PAGE_BYTES_MAX) {
+            break Some(index + 1);
+        }
+        count += 1;
+        // Writing to a string cannot fail.
+        let _ = if wanted.search.is_empty() {
+            writeln!(shown, "{line}")
+        } else {
+            writeln!(shown, "{}: {line}", index + 1)
+        };
+    };
+    Output {
+        data: json!({ "lines": whole.lines().count() }),
+        text: Some((format!("output from line {first}"), shown)),
+        more: next.map(|next| format!("read on with start_line = {next}")),
+        ..Output::default()
+    }
+}
+
+/// The same of what goes on, of which the end is read when nothing else is asked for.
+pub(super) fn read_end(whole: &str, wanted: Wanted<'_>) -> Output {
+    let rows = folded(whole);
+    if wanted.start_line.is_some() || !wanted.search.is_empty() {
+        return read(&rows, wanted);
+    }
+    let mut bytes = 0;
+    let last = rows.lines().rev().take(LINES_MAX).take_while(|line| {
+        bytes += line.len() + 1;
+        bytes <= PAGE_BYTES_MAX
+    });
+    let before = rows.lines().count() - last.count();
+    let end = Wanted {
+        start_line: Some(before + 1),
+        ..wanted
+    };
+    let more = format!("{before} lines are before these: read them with start_line = 1");
+    Output {
+        more: (before > 0).then_some(more),
+        ..read(&rows, end)
     }
 }
 

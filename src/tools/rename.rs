@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 
 use super::arguments::text;
-use super::code::{LINES_MAX, ask, line_number, place, place_parameters, reading, told};
+use super::code::{ask, line_number, place, place_parameters, reading, told};
 use super::edit::parses_worse;
 use super::fs::parameter;
 use super::{Change, Context, Error, Kind, Output, Parameter, ReturnType, Tool};
@@ -177,9 +177,8 @@ async fn with_rest(
         if lines.is_empty() {
             continue;
         }
-        let shown: Vec<&str> = lines.iter().take(LINES_MAX).map(String::as_str).collect();
         // Writing to a string cannot fail.
-        let _ = writeln!(listing, "{what}:\n{}", shown.join("\n"));
+        let _ = writeln!(listing, "{what}:\n{}", lines.join("\n"));
         if let Some(facts) = renamed.data.as_object_mut() {
             facts.insert(count.to_owned(), lines.len().into());
         }

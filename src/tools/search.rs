@@ -144,9 +144,11 @@ impl Tool for Find {
         };
         let (staging, policy) = (context.staging.clone(), context.policy.clone());
         let listing = tokio::task::spawn_blocking(move || {
-            listing::list(&staging, &Listing::default(), |path| {
-                policy.is_readable(path)
-            })
+            let all = Listing {
+                hidden: true,
+                ..Listing::default()
+            };
+            listing::list(&staging, &all, |path| policy.is_readable(path))
         });
         let entries = listing
             .await

@@ -588,62 +588,6 @@ async fn calls_that_only_look_run_side_by_side_and_stay_in_order() {
 }
 
 #[tokio::test]
-async fn a_long_result_is_cut_in_the_middle_and_can_be_read_on() {
-    let script = "for i in range(20000): print('line', i)\n";
-    let makefile = "all:\n\t@python3 many.py\n";
-    let mut scene = Scene::new(&[("Makefile", makefile), ("many.py", script)]);
-    let built = scene.call("build", json!({})).await;
-    let has = |executed: &Executed, text: &str| executed.text.contains(text);
-    assert!(has(&built, "line 0\n") && has(&built, "line 19999\n") && !has(&built, "line 10000\n"));
-    assert!(
-        has(&built, "read_output with output = o1"),
-        "{:.300}",
-        built.text
-    );
-    assert!(built.text.len() < 30_000);
-    let on = json!({ "output": "o1", "start_line": 10_001 });
-    let read = scene.call("read_output", on).await;
-    assert!(has(&read, "line 10000\nline 10001\n"), "{:.300}", read.text);
-    let found = json!({ "output": "o1", "search": "line 1234" });
-    let found = scene.call("read_output", found).await;
-    assert!(has(&found, "12346: line 12345\n"), "{:.300}", found.text);
-    let unknown = scene.call("read_output", json!({ "output": "o2" })).await;
-    assert!(!unknown.result.success);
-}
-
-#[tokio::test]
-async fn a_result_that_is_one_long_line_is_shown_and_can_be_read_on() {
-    let script = "print('begin', *range(30000), 'end')\n";
-    let makefile = "all:\n\t@python3 many.py\n";
-    let mut scene = Scene::new(&[("Makefile", makefile), ("many.py", script)]);
-    let built = scene.call("build", json!({})).await;
-    let has = |executed: &Executed, text: &str| executed.text.contains(text);
-    assert!(
-        has(&built, "\nbegin 0 1 2 ") && has(&built, " 29999 end\n"),
-        "{}",
-        built.text
-    );
-    assert!(has(
-        &built,
-        "output = o1 shows the rest; long lines are folded"
-    ));
-    let (mut line, mut all) = (1, String::new());
-    loop {
-        let on = json!({ "output": "o1", "start_line": line });
-        let read = scene.call("read_output", on).await;
-        assert!(!has(&read, "output = o2"), "{}", read.text);
-        all.push_str(read.result.data["text"].as_str().expect("a text"));
-        let more = read.text.rsplit_once("read on with start_line = ");
-        let Some((_, next)) = more else { break };
-        line = next.trim().parse().expect("a number");
-    }
-    let rows = all.replace('\n', "");
-    let numbers = rows.trim_start_matches("begin ").split(' ');
-    let numbers = numbers.map_while(|number| number.parse::<usize>().ok());
-    assert!(numbers.eq(0..30_000));
-}
-
-#[tokio::test]
 async fn tools_without_work_are_neither_told_of_nor_run() {
     let offered = |scene: &Scene| {
         let Services {

@@ -47,6 +47,7 @@ mod interrupted;
 mod keyring;
 mod large_model;
 mod late;
+mod long_results;
 #[cfg(target_os = "linux")]
 mod mcp;
 #[cfg(target_os = "linux")]

@@ -76,7 +76,7 @@ impl Tool for RunTests {
     fn returns(&self) -> ReturnType {
         ReturnType {
             description:
-                "passed, failed, skipped, tests (name, outcome, message, milliseconds each)"
+                "passed, failed, skipped, tests (name, outcome, message each, and milliseconds where the runner tells them)"
                     .to_owned(),
         }
     }
