@@ -11,6 +11,7 @@ use crate::process::Environment;
 use crate::safety::{self, Policy};
 use crate::semantics::{Client, CodeAction, Error, Setup};
 use crate::text::problem::{Place, Problem, Severity};
+use crate::text::walk::{Dotted, walk};
 use crate::tools::build::{Finding, Report};
 use crate::tools::sandbox::Room;
 
@@ -161,8 +162,7 @@ impl Analyzer {
                 .and_then(|ending| ending.to_str())
                 .is_some_and(|ending| self.endings.iter().any(|known| known == ending))
         };
-        let mut files: Vec<PathBuf> = ignore::WalkBuilder::new(root)
-            .require_git(false)
+        let mut files: Vec<PathBuf> = walk(root, root, Dotted::LeftOut, |_| true)
             .build()
             .flatten()
             .filter(|entry| {

@@ -18,7 +18,16 @@ pub fn read(path: &Path) -> Result<Option<Vec<u8>>> {
 
 /// The same for a file that may have so many bytes.
 pub fn read_at_most(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
-    let file = match open(path) {
+    read_opened(open(path, Links::Followed), bytes_max)
+}
+
+/// The same for a file that is itself no link; the folders above it may be.
+pub fn read_unlinked(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    read_opened(open(path, Links::Refused), bytes_max)
+}
+
+fn read_opened(opened: Result<File>, bytes_max: u64) -> Result<Option<Vec<u8>>> {
+    let file = match opened {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(error),
@@ -66,19 +75,34 @@ pub fn private() -> OpenOptions {
     OpenOptions::new()
 }
 
+/// What becomes of a link under the name of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Links {
+    Followed,
+    Refused,
+}
+
 /// Opens a file without waiting for anybody at its other end.
-fn open(path: &Path) -> Result<File> {
+#[cfg(unix)]
+fn open(path: &Path, links: Links) -> Result<File> {
+    use std::os::unix::fs::OpenOptionsExt;
+
+    use rustix::fs::OFlags;
+    let mut flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    flags.set(OFlags::NOFOLLOW, links == Links::Refused);
     let mut options = OpenOptions::new();
     options.read(true);
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::OpenOptionsExt;
-
-        use rustix::fs::OFlags;
-        let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-        options.custom_flags(flags.bits().cast_signed());
-    }
+    options.custom_flags(flags.bits().cast_signed());
     options.open(path)
+}
+
+/// Opens a file.
+#[cfg(not(unix))]
+fn open(path: &Path, links: Links) -> Result<File> {
+    if links == Links::Refused && path.symlink_metadata()?.is_symlink() {
+        return Err(Error::other("it is a link; put a file in its place"));
+    }
+    File::open(path)
 }
 
 #[cfg(all(test, target_os = "linux"))]
@@ -99,6 +123,9 @@ mod tests {
         symlink("/dev/zero", at("zero")).expect("linked");
         symlink(at("loop"), at("loop")).expect("linked");
         rustix::fs::mkfifoat(rustix::fs::CWD, at("pipe"), rustix::fs::Mode::RWXU).expect("made");
+        assert!(read_unlinked(&at("link"), BYTES_MAX).is_err());
+        let whole = read_unlinked(&at("small"), BYTES_MAX).expect("readable");
+        assert_eq!(whole, Some(small));
         for (name, expected) in [
             ("small", Ok(true)),
             ("link", Ok(true)),

@@ -6,14 +6,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ignore::WalkBuilder;
-
 use super::Piece;
 use crate::safety::Policy;
 use crate::syntax::{self, Symbol, SymbolKind};
 use crate::text::problem::Problem;
 use crate::text::search::{Found, Query, search};
 use crate::text::staging::Staging;
+use crate::text::walk::{Dotted, walk};
 
 /// Lines around a place where no definition is around it.
 const LINES_AROUND: usize = 12;
@@ -235,8 +234,8 @@ fn find(staging: &Staging, policy: &Policy, name: &str) -> Found {
 }
 
 fn structure(staging: &Staging, policy: &Policy) -> Option<Piece> {
-    let walk = WalkBuilder::new(staging.root())
-        .require_git(false)
+    let root = staging.root();
+    let walk = walk(root, root, Dotted::LeftOut, |_| true)
         .max_depth(Some(4))
         .sort_by_file_path(Path::cmp)
         .build();

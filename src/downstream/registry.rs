@@ -7,7 +7,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use bytes::Bytes;
-use ignore::WalkBuilder;
 use serde_json::Value;
 
 use super::builtin;
@@ -16,6 +15,7 @@ use crate::config::features::{self, Feature};
 use crate::config::host::Host;
 use crate::config::{self, RootStrategy, names};
 use crate::text::json;
+use crate::text::walk::{DirEntry, Dotted, walk};
 
 pub use builtin::built_in;
 
@@ -417,13 +417,11 @@ fn count_below(servers: &[Server], root: &Path) -> BTreeMap<String, usize> {
 }
 
 /// The upper files and folders of a workspace, without what tools made.
-pub(super) fn files_below(root: &Path) -> impl Iterator<Item = ignore::DirEntry> {
-    let is_ours = |entry: &ignore::DirEntry| {
-        entry.file_name() != "node_modules" && entry.file_name() != "target"
-    };
-    let mut walk = WalkBuilder::new(root);
+pub(super) fn files_below(root: &Path) -> impl Iterator<Item = DirEntry> {
+    let is_ours =
+        |entry: &DirEntry| entry.file_name() != "node_modules" && entry.file_name() != "target";
+    let mut walk = walk(root, root, Dotted::LeftOut, is_ours);
     walk.max_depth(Some(DEPTH_MAX));
-    walk.require_git(false).filter_entry(is_ours);
     walk.build().flatten().take(FILES_LOOKED_AT_MAX)
 }
 

@@ -3,9 +3,8 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use ignore::WalkBuilder;
-
 use super::staging::Staging;
+use super::walk::{DirEntry, Dotted, walk};
 
 /// Entries after which a listing ends.
 const ENTRIES_MAX: usize = 200_000;
@@ -59,14 +58,16 @@ pub fn list(
             });
         }
     }
-    let walk = WalkBuilder::new(&top)
-        .require_git(false)
-        .hidden(!listing.hidden)
+    let dotted = match listing.hidden {
+        true => Dotted::Met,
+        false => Dotted::LeftOut,
+    };
+    let is_text = |entry: &DirEntry| {
+        let name = entry.file_name().to_string_lossy();
+        !VERSION_CONTROL.contains(&name.as_ref())
+    };
+    let walk = walk(staging.root(), &top, dotted, is_text)
         .max_depth(listing.depth)
-        .filter_entry(|entry| {
-            let name = entry.file_name().to_string_lossy();
-            !VERSION_CONTROL.contains(&name.as_ref())
-        })
         .build();
     for entry in walk.filter_map(Result::ok) {
         let Ok(path) = entry.path().strip_prefix(staging.root()) else {

@@ -18,10 +18,11 @@ use grep_regex::{RegexMatcher, RegexMatcherBuilder};
 use grep_searcher::{
     BinaryDetection, Searcher, SearcherBuilder, Sink, SinkContext, SinkContextKind, SinkMatch,
 };
-use ignore::{WalkBuilder, WalkState};
+use ignore::WalkState;
 
 use super::beneath::Folder;
 use super::staging::Staging;
+use super::walk::{Dotted, walk};
 
 /// Characters of one line that are kept.
 const LINE_CHARACTERS_MAX: usize = 300;
@@ -132,8 +133,8 @@ pub fn search(
         }
     }
     let folder = Folder::new(staging.root()).ok();
-    let walk = WalkBuilder::new(staging.root())
-        .require_git(false)
+    let root = staging.root();
+    let walk = walk(root, root, Dotted::LeftOut, |_| true)
         .threads(std::thread::available_parallelism().map_or(1, usize::from))
         .build_parallel();
     walk.run(|| {

@@ -14,6 +14,7 @@ use super::git_change::Wish;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::text::edit::EditSet;
+use crate::text::walk::{DirEntry, Dotted, walk};
 use crate::vcs::{self, Change, Tracked};
 
 /// Commits that a log shows when nothing else is asked for, and at most.
@@ -184,10 +185,8 @@ fn word(change: Change) -> &'static str {
 fn untracked(context: &Context<'_>) -> Result<Vec<PathBuf>, vcs::Error> {
     let root = context.staging.root();
     let tracked = Tracked::read(root)?;
-    let walk = ignore::WalkBuilder::new(root)
-        .hidden(false)
-        .filter_entry(|entry| entry.file_name() != ".git")
-        .build();
+    let is_own = |entry: &DirEntry| entry.file_name() != ".git";
+    let walk = walk(root, root, Dotted::Met, is_own).build();
     let files = walk.flatten().filter(|entry| entry.path().is_file());
     let files = files.filter_map(|entry| entry.path().strip_prefix(root).ok().map(Path::to_owned));
     Ok(files.filter(|path| !tracked.contains(path)).collect())

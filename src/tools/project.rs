@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{Context, Error, shell};
 use crate::text::staging::Staging;
+use crate::text::walk::{DirEntry, Dotted, walk};
 
 /// Files of a folder that are looked at to find Python without a manifest.
 const ENTRIES_MAX: usize = 500;
@@ -200,9 +201,9 @@ fn has_tests_of_node(staging: &Staging, folder: &Path) -> bool {
             .or_else(|| name.split_once(".spec."));
         ending.is_some_and(|(_, ending)| ENDINGS_OF_NODE.contains(&ending))
     };
-    let walk = ignore::WalkBuilder::new(staging.root().join(folder))
-        .filter_entry(|entry| entry.file_name() != "node_modules")
-        .build();
+    let (root, within) = (staging.root(), staging.root().join(folder));
+    let is_own = |entry: &DirEntry| entry.file_name() != "node_modules";
+    let walk = walk(root, &within, Dotted::LeftOut, is_own).build();
     let mut files = walk.flatten().take(FILES_MAX);
     script.is_some_and(|script| !script.contains("no test specified"))
         || RUNNERS_OF_NODE.iter().any(|name| depends(&name))

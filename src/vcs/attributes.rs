@@ -12,9 +12,9 @@ use gix::bstr::BStr;
 use gix::glob::pattern::Case;
 use gix_attributes::search::{MetadataCollection, Outcome};
 use gix_attributes::{Search, StateRef};
-use ignore::gitignore::GitignoreBuilder;
 
 use super::index;
+use crate::text::ignored::{Rules, Whose};
 
 /// The name of a file of attributes.
 const NAME: &str = ".gitattributes";
@@ -150,25 +150,14 @@ impl<'repository> Attributes<'repository> {
     }
 
     fn is_ignored(&self, path: &Path) -> bool {
-        let file = self.root.join(path);
-        let folders: Vec<&Path> = path.ancestors().skip(1).collect();
-        let mut is_ignored = false;
-        for folder in folders.into_iter().rev() {
-            let folder = self.root.join(folder);
-            let mut builder = GitignoreBuilder::new(&folder);
-            // A line that cannot be read ignores nothing.
-            let _ = builder.add(folder.join(".gitignore"));
-            if folder == self.root {
-                let _ = builder.add(folder.join(".git/info/exclude"));
-            }
-            if let Ok(patterns) = builder.build() {
-                let found = patterns.matched_path_or_any_parents(&file, false);
-                if !found.is_none() {
-                    is_ignored = found.is_ignore();
-                }
-            }
-        }
-        is_ignored
+        let mut rules = Rules::around(&self.root, Whose::Gits);
+        let mut parts: Vec<&Path> = path.ancestors().collect();
+        parts.reverse();
+        // In a folder that is ignored git sees nothing, whatever is said of it.
+        parts.windows(2).any(|pair| {
+            rules = rules.within(&self.root.join(pair[0]));
+            rules.leave_out(&self.root.join(pair[1]), pair[1] != path) == Some(true)
+        })
     }
 }
 

@@ -21,7 +21,7 @@ const EMPTY_NAMES: [&str; 10] = [
 ];
 
 /// What only some places may use: the path, those places, and why.
-const BOUNDARIES: [(&str, &[&str], &str); 11] = [
+const BOUNDARIES: [(&str, &[&str], &str); 13] = [
     ("redb", &["src/store/"], "ask `store` for what you need"),
     (
         "reqwest",
@@ -29,6 +29,16 @@ const BOUNDARIES: [(&str, &[&str], &str); 11] = [
         "network calls belong to `llm` and `egress`",
     ),
     ("gix", &["src/vcs/"], "ask `vcs` for what you need"),
+    (
+        "ignore::WalkBuilder",
+        &["src/text/"],
+        "walk with `text::walk`: what lies under the name of an ignore file may have no end",
+    ),
+    (
+        "ignore::gitignore",
+        &["src/text/"],
+        "read rules with `text::ignored`: what lies under their names may have no end",
+    ),
     ("rmcp", &["src/mcp/"], "call tools of servers by `mcp`"),
     (
         "tree_sitter",
@@ -538,6 +548,7 @@ fn a_library_outside_its_boundary_is_found() {
     let file = "src/agent/a.rs";
     finds(boundaries, file, "use redb::Database;", 1);
     finds(boundaries, file, "use crate::store::redb;", 0);
+    finds(boundaries, file, "use ignore::WalkBuilder;", 1);
     finds(boundaries, file, "const A: &str = \"redb::\"; // redb::", 0);
     finds(boundaries, file, "fn f() { ::tree_sitter_rust::f(); }", 1);
     finds(

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::candidate::{Candidate, Kind};
 use crate::text::problem::Problem;
+use crate::text::walk::{Dotted, walk};
 
 /// Source files of a project that are asked what it imports.
 const FILES_MAX: usize = 5_000;
@@ -135,7 +136,7 @@ fn imported_path(candidate: &Candidate, name: &str) -> Option<String> {
 impl Sources<'_> {
     /// The Rust sources with their paths relative to the project.
     pub(super) fn texts(&self) -> Vec<(PathBuf, String)> {
-        ignore::WalkBuilder::new(self.tree)
+        walk(self.tree, self.tree, Dotted::LeftOut, |_| true)
             .build()
             .filter_map(Result::ok)
             .filter(|entry| {

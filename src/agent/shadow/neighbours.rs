@@ -7,7 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 
-use ignore::WalkBuilder;
+use crate::text::walk::{DirEntry, Dotted, walk};
 
 /// Files that say what a project needs, or how it is built.
 const MANIFESTS: [&str; 16] = [
@@ -121,14 +121,12 @@ fn is_manifest(path: &Path) -> bool {
 
 /// The manifests of a project that is beside the workspace.
 fn manifests(project: &Path) -> Vec<PathBuf> {
-    let walk = WalkBuilder::new(project)
-        .require_git(false)
-        .hidden(false)
+    let is_own = |entry: &DirEntry| {
+        let name = entry.file_name();
+        name != ".git" && name != "node_modules" && name != "target"
+    };
+    let walk = walk(project, project, Dotted::Met, is_own)
         .max_depth(Some(DEPTH_MAX))
-        .filter_entry(|entry| {
-            let name = entry.file_name();
-            name != ".git" && name != "node_modules" && name != "target"
-        })
         .build();
     let files = walk.filter_map(Result::ok).filter(|entry| {
         let is_file = entry.file_type().is_some_and(|kind| kind.is_file());

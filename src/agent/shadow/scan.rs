@@ -19,12 +19,10 @@ use std::fs::{DirEntry, FileType};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use ignore::Match;
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
-
 use super::manifest::Stamp;
 use crate::safety::paths::may_hold_secrets;
-use crate::vcs::{self, Tracked};
+use crate::text::ignored::{Rules, Whose};
+use crate::vcs::Tracked;
 
 /// Files above this size are linked where the file system cannot share their blocks.
 pub(super) const LARGE_BYTES: u64 = 16_000_000;
@@ -110,68 +108,18 @@ pub(super) fn scan(
         scan: Scan::default(),
         loose_bytes_left: IGNORED_BYTES_MAX,
     };
-    let rules = Rules {
-        own: base_rules(workspace),
-        above: None,
-    };
+    let rules = Rules::around(workspace, Whose::Gits);
     walk.folder(Path::new(""), &rules, &mut Status::Known);
     Ok(walk.scan)
-}
-
-/// Ignore rules of one folder and those above it.
-struct Rules<'above> {
-    /// In rising order of precedence.
-    own: Vec<Gitignore>,
-    above: Option<&'above Rules<'above>>,
-}
-
-impl Rules<'_> {
-    fn ignore(&self, path: &Path, is_folder: bool) -> bool {
-        for rules in self.own.iter().rev() {
-            match rules.matched(path, is_folder) {
-                Match::Ignore(_) => return true,
-                Match::Whitelist(_) => return false,
-                Match::None => {}
-            }
-        }
-        self.above
-            .is_some_and(|above| above.ignore(path, is_folder))
-    }
-}
-
-/// The user's own ignore rules, the repository's unshared ones, and those of folders above the workspace.
-fn base_rules(workspace: &Path) -> Vec<Gitignore> {
-    let root = vcs::root_of(workspace).unwrap_or(workspace);
-    let (global, _) = GitignoreBuilder::new(root).build_global();
-    let mut rules = vec![global];
-    rules.extend(read_rules(root, &root.join(".git/info/exclude")));
-    let above: Vec<&Path> = workspace
-        .ancestors()
-        .skip(1)
-        .take_while(|ancestor| ancestor.starts_with(root))
-        .collect();
-    for folder in above.into_iter().rev() {
-        rules.extend(read_rules(folder, &folder.join(".gitignore")));
-    }
-    rules
-}
-
-fn read_rules(folder: &Path, file: &Path) -> Option<Gitignore> {
-    let mut builder = GitignoreBuilder::new(folder);
-    // A line that cannot be read ignores nothing, as in git; the others count.
-    let error = builder.add(file);
-    if matches!(&error, Some(error) if error.is_io()) {
-        return None;
-    }
-    builder.build().ok().filter(|rules| !rules.is_empty())
 }
 
 /// Tells of single files whether git ignores them, or whether they are in a folder that only speeds up tools.
 pub(super) struct Ignored<'workspace> {
     workspace: &'workspace Path,
     tracked: &'workspace Tracked,
-    base: Vec<Gitignore>,
-    folders: BTreeMap<PathBuf, Option<Gitignore>>,
+    around: Arc<Rules>,
+    /// Those of the folders that were asked about, each with the ones above it.
+    folders: BTreeMap<PathBuf, Arc<Rules>>,
 }
 
 impl<'workspace> Ignored<'workspace> {
@@ -179,7 +127,7 @@ impl<'workspace> Ignored<'workspace> {
         Self {
             workspace,
             tracked,
-            base: base_rules(workspace),
+            around: Rules::around(workspace, Whose::Gits),
             folders: BTreeMap::new(),
         }
     }
@@ -202,26 +150,16 @@ impl<'workspace> Ignored<'workspace> {
     }
 
     fn by_rules(&mut self, path: &Path, is_folder: bool) -> bool {
-        let absolute = self.workspace.join(path);
-        for folder in path.ancestors().skip(1) {
-            let rules = self.folders.entry(folder.to_owned()).or_insert_with(|| {
-                let folder = self.workspace.join(folder);
-                read_rules(&folder, &folder.join(".gitignore"))
-            });
-            match rules
-                .as_ref()
-                .map(|rules| rules.matched(&absolute, is_folder))
-            {
-                Some(Match::Ignore(_)) => return true,
-                Some(Match::Whitelist(_)) => return false,
-                Some(Match::None) | None => {}
-            }
+        let mut folders: Vec<&Path> = path.ancestors().skip(1).collect();
+        folders.reverse();
+        let mut rules = Arc::clone(&self.around);
+        for folder in folders {
+            let within = || rules.within(&self.workspace.join(folder));
+            let known = self.folders.entry(folder.to_owned());
+            rules = Arc::clone(known.or_insert_with(within));
         }
-        let base = self.base.iter().rev();
-        let mut verdicts = base.map(|rules| rules.matched(&absolute, is_folder));
-        verdicts
-            .find(|verdict| !verdict.is_none())
-            .is_some_and(|verdict| verdict.is_ignore())
+        let path = self.workspace.join(path);
+        rules.leave_out(&path, is_folder) == Some(true)
     }
 }
 
@@ -244,7 +182,7 @@ struct Walk<'walk> {
 
 impl Walk<'_> {
     /// Walks one folder; `false` when the limits of an ignored folder are used up.
-    fn folder(&mut self, relative: &Path, above: &Rules, status: &mut Status) -> bool {
+    fn folder(&mut self, relative: &Path, above: &Arc<Rules>, status: &mut Status) -> bool {
         let absolute = self.workspace.join(relative);
         let entries = match std::fs::read_dir(&absolute) {
             Ok(entries) => entries.filter_map(Result::ok).collect::<Vec<_>>(),
@@ -268,15 +206,7 @@ impl Walk<'_> {
         if !is_root {
             self.want(relative, Wanted::Folder);
         }
-        let own = if holds(".gitignore") {
-            read_rules(&absolute, &absolute.join(".gitignore"))
-        } else {
-            None
-        };
-        let rules = Rules {
-            own: own.into_iter().collect(),
-            above: Some(above),
-        };
+        let rules = above.within(&absolute);
         entries
             .iter()
             .all(|entry| self.entry(relative, entry, &rules, status))
@@ -286,7 +216,7 @@ impl Walk<'_> {
         &mut self,
         folder: &Path,
         entry: &DirEntry,
-        rules: &Rules,
+        rules: &Arc<Rules>,
         status: &mut Status,
     ) -> bool {
         let name = entry.file_name();
@@ -319,12 +249,12 @@ impl Walk<'_> {
         &mut self,
         relative: &Path,
         absolute: &Path,
-        rules: &Rules,
+        rules: &Arc<Rules>,
         status: &mut Status,
     ) -> bool {
         let name = relative.file_name().unwrap_or_default().to_string_lossy();
         let inherited = matches!(status, Status::Ignored { .. });
-        let ignored = inherited || rules.ignore(absolute, true);
+        let ignored = inherited || rules.leave_out(absolute, true) == Some(true);
         let special = name == "node_modules" || CACHES_ALWAYS.contains(&&*name);
         if !(ignored || special) || self.tracked.any_in(relative) {
             return self.folder(relative, rules, &mut Status::Known);
@@ -360,7 +290,7 @@ impl Walk<'_> {
         &mut self,
         relative: &Path,
         entry: &DirEntry,
-        rules: &Rules,
+        rules: &Arc<Rules>,
         status: &mut Status,
     ) -> bool {
         let absolute = entry.path();
@@ -386,7 +316,9 @@ impl Walk<'_> {
             }
             *files_left -= 1;
             *bytes_left -= bytes;
-        } else if rules.ignore(&absolute, false) && !self.tracked.contains(relative) {
+        } else if rules.leave_out(&absolute, false) == Some(true)
+            && !self.tracked.contains(relative)
+        {
             if self.loose_bytes_left < bytes {
                 self.want(relative, Wanted::Link(absolute));
                 return true;

@@ -15,6 +15,7 @@ use super::package;
 use crate::permit::{Action, Purpose};
 use crate::process::Finished;
 use crate::syntax;
+use crate::text::walk::{Dotted, walk};
 use crate::tools::arguments::{number, text};
 use crate::tools::fs::parameter;
 use crate::tools::job::{Job, Ran, Traces};
@@ -473,7 +474,8 @@ fn told(case: &Case) -> String {
 /// Names of tests as the syntax shows them.
 fn by_syntax(context: &Context<'_>, project: &Project<'_>) -> Vec<String> {
     let root = context.staging.root();
-    let walk = ignore::WalkBuilder::new(root.join(&project.folder)).build();
+    let folder = root.join(&project.folder);
+    let walk = walk(root, &folder, Dotted::LeftOut, |_| true).build();
     let files = walk.flatten().take(FILES_MAX);
     let names = files.flat_map(|entry| {
         let path = entry
