@@ -14,6 +14,7 @@ use gix_attributes::search::{MetadataCollection, Outcome};
 use gix_attributes::{Search, StateRef};
 
 use super::index;
+use crate::config::file;
 use crate::text::ignored::{Rules, Whose};
 
 /// The name of a file of attributes.
@@ -215,5 +216,5 @@ fn content(file: &Path) -> Result<Option<Vec<u8>>, String> {
     if real.len() > FILE_BYTES_MAX {
         return Err(said(&"it is too large"));
     }
-    std::fs::read(file).map(Some).map_err(|error| said(&error))
+    file::read_at_most(file, FILE_BYTES_MAX).map_err(|error| said(&error))
 }

@@ -14,15 +14,21 @@ pub mod ssh;
 pub mod undoing;
 
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use gix::index::entry::Mode;
+
+use crate::text::beneath::{self, Folder};
 
 /// Submodules inside submodules that are looked into.
 const SUBMODULE_DEPTH_MAX: usize = 8;
 
 /// Folders of commits that are looked into for files of one kind.
 pub const TREES_MAX: usize = 20_000;
+
+/// Bytes of a file that is compared with what git has of it; a larger one is compared by its size and time.
+const COMPARED_BYTES_MAX: u64 = 64 << 20;
 
 /// Why a repository could not be read.
 #[derive(Debug, thiserror::Error)]
@@ -342,6 +348,7 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
         let path = root.join(unslashed(path));
         path.strip_prefix(folder).ok().map(Path::to_owned)
     };
+    let files = Folder::new(root).ok();
     for entry in index.entries() {
         let path: &[u8] = entry.path(&index);
         let before = committed.remove(path);
@@ -356,7 +363,7 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
             Some(_) => {}
         }
         if entry.mode != Mode::COMMIT
-            && let Some(change) = on_disk(&root.join(unslashed(path)), entry)
+            && let Some(change) = on_disk((root, files.as_ref()), unslashed(path).as_ref(), entry)
         {
             status.unstaged.insert(relative, change);
         }
@@ -369,15 +376,44 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
 }
 
 /// What became of a file since it was put into the index. Line ends that git writes differently on some systems are no
-/// difference.
-fn on_disk(path: &Path, entry: &gix::index::Entry) -> Option<Change> {
-    let Ok(metadata) = path.symlink_metadata() else {
+/// difference. What lies behind a link is no file of the repository, whatever the index says.
+fn on_disk(
+    (root, files): (&Path, Option<&Folder>),
+    path: &Path,
+    entry: &gix::index::Entry,
+) -> Option<Change> {
+    let Ok(metadata) = root.join(path).symlink_metadata() else {
         return Some(Change::Removed);
     };
     if metadata.is_symlink() {
         return None;
     }
-    let bytes = std::fs::read(path).ok()?;
+    let opened = match files {
+        Some(files) => files.open(path),
+        None => beneath::open(root, path),
+    };
+    let mut file = match opened {
+        Ok(file) => file,
+        Err(error) if error.kind() == std::io::ErrorKind::PermissionDenied => return None,
+        Err(_) => return Some(Change::Removed),
+    };
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file() {
+        return Some(Change::Changed);
+    }
+    if metadata.len() > COMPARED_BYTES_MAX {
+        let stat =
+            gix::index::entry::Stat::from_fs(&gix::index::fs::Metadata::from_file(&file).ok()?);
+        let is_same =
+            stat.is_ok_and(|now| now.size == entry.stat.size && now.mtime == entry.stat.mtime);
+        return (!is_same).then_some(Change::Changed);
+    }
+    let mut bytes = Vec::new();
+    let read = file
+        .by_ref()
+        .take(COMPARED_BYTES_MAX)
+        .read_to_end(&mut bytes);
+    read.ok()?;
     let is_same = |bytes: &[u8]| {
         let id = gix::objs::compute_hash(entry.id.kind(), gix::objs::Kind::Blob, bytes);
         id.is_ok_and(|id| id == entry.id)
@@ -518,6 +554,45 @@ mod tests {
         let below = Tracked::read(&outer.join("src")).expect("readable");
         assert!(below.contains(Path::new("kept.log")) && below.len() == 1);
         assert_eq!(head(&outer).expect("readable").map(|id| id.len()), Some(40));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn what_stands_in_place_of_a_file_is_compared_only_where_it_is_one() {
+        use std::os::unix::fs::symlink;
+
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path();
+        git(root, &["init", "-q"]);
+        std::fs::create_dir(root.join("dev")).expect("made");
+        for path in ["dev/zero", "pipe", "huge", "folder", "same", "other"] {
+            std::fs::write(root.join(path), "a\n").expect("written");
+        }
+        git(root, &["add", "."]);
+        git(root, &["commit", "-qm", "a"]);
+        assert_eq!(status(root).expect("readable"), Status::default());
+        std::fs::remove_dir_all(root.join("dev")).expect("removed");
+        symlink("/dev", root.join("dev")).expect("linked");
+        for path in ["pipe", "folder"] {
+            std::fs::remove_file(root.join(path)).expect("removed");
+        }
+        let mode = rustix::fs::Mode::RWXU;
+        rustix::fs::mkfifoat(rustix::fs::CWD, root.join("pipe"), mode).expect("made");
+        std::fs::create_dir(root.join("folder")).expect("made");
+        let huge = std::fs::File::create(root.join("huge")).expect("made");
+        huge.set_len(1 << 40).expect("grown");
+        std::fs::write(root.join("same"), "a\r\n").expect("written");
+        std::fs::write(root.join("other"), "b\n").expect("written");
+        let unstaged = status(root).expect("readable").unstaged;
+        let expected = [
+            ("dev/zero", Change::Removed),
+            ("folder", Change::Changed),
+            ("huge", Change::Changed),
+            ("other", Change::Changed),
+            ("pipe", Change::Changed),
+        ];
+        let expected = expected.map(|(path, change)| (PathBuf::from(path), change));
+        assert_eq!(unstaged, BTreeMap::from(expected));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use super::identity::{Person, Settings};
 use super::repository::{self, Error, failed};
 use super::ssh;
 use super::undoing::name_fault;
+use crate::config::file;
 use crate::config::host::Host;
 use crate::permit::Permit;
 use crate::process::{self, Command, Environment, Limits};
@@ -381,7 +382,7 @@ impl Scratch {
             b"[core]\n\trepositoryformatversion = 0\n\tbare = true\n",
         )?;
         // Where a history was cut off.
-        if let Ok(shallow) = std::fs::read(common.join("shallow")) {
+        if let Ok(Some(shallow)) = file::read(&common.join("shallow")) {
             write("shallow", &shallow)?;
         }
         Ok(made)

@@ -6,11 +6,15 @@
 use std::path::{Path, PathBuf};
 
 use super::candidate::{Candidate, Kind};
+use crate::config::file;
 use crate::text::problem::Problem;
 use crate::text::walk::{Dotted, walk};
 
 /// Source files of a project that are asked what it imports.
 const FILES_MAX: usize = 5_000;
+
+/// Bytes of one of them.
+const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Crates that share their items, in the order in which a project that says nothing prefers them.
 const ROOTS: [&str; 3] = ["std", "core", "alloc"];
@@ -147,7 +151,8 @@ impl Sources<'_> {
             })
             .filter_map(|entry| {
                 let relative = entry.path().strip_prefix(self.tree).ok()?.to_owned();
-                Some((relative, std::fs::read_to_string(entry.path()).ok()?))
+                let bytes = file::read_at_most(entry.path(), FILE_BYTES_MAX).ok()??;
+                Some((relative, String::from_utf8(bytes).ok()?))
             })
             .take(FILES_MAX)
             .collect()
@@ -184,6 +189,9 @@ mod tests {
             "src/b.rs",
             "use std::io;\nuse std::fs;\nuse std::rc::{Rc, Weak};\n",
         );
+        #[cfg(target_os = "linux")]
+        std::os::unix::fs::symlink("/dev/zero", folder.path().join("src/endless.rs"))
+            .expect("linked");
         let problem = |symbol: &str| Problem {
             severity: Severity::Error,
             code: "E0433".to_owned(),

@@ -7,6 +7,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Component, Path, PathBuf};
 
+use crate::config::file;
 use crate::text::walk::{DirEntry, Dotted, walk};
 
 /// Files that say what a project needs, or how it is built.
@@ -91,7 +92,7 @@ fn repository(workspace: &Path, home: &Path) -> Option<PathBuf> {
         return (!entry.starts_with(workspace)).then_some(entry);
     }
     // One of several folders that share a repository: `gitdir: /there/.git/worktrees/name`.
-    let text = std::fs::read_to_string(&entry).ok()?;
+    let text = file::read_text(&entry).ok()??;
     let named = entry.parent()?.join(text.strip_prefix("gitdir:")?.trim());
     let named = named.canonicalize().ok()?;
     let mut folders = named.ancestors();
@@ -140,11 +141,11 @@ fn manifests(project: &Path) -> Vec<PathBuf> {
 fn named_by(manifests: &[PathBuf]) -> BTreeSet<PathBuf> {
     let mut found = BTreeSet::new();
     for manifest in manifests.iter().take(MANIFESTS_MAX) {
-        let is_small = |metadata: std::fs::Metadata| metadata.len() <= MANIFEST_BYTES_MAX;
-        if !manifest.metadata().is_ok_and(is_small) {
+        let read = file::read_at_most(manifest, MANIFEST_BYTES_MAX);
+        let Ok(Some(text)) = read.map(|read| read.map(String::from_utf8)) else {
             continue;
-        }
-        let text = std::fs::read_to_string(manifest).unwrap_or_default();
+        };
+        let text = text.unwrap_or_default();
         let folder = manifest.parent().unwrap_or(manifest);
         let words = text.split(['"', '\'', '\n', ' ', '=', '`']).map(str::trim);
         let paths = words.map(|word| word.trim_start_matches("file:").trim_start_matches("link:"));
@@ -210,6 +211,22 @@ mod tests {
             "home/x/fuel",
         ];
         assert_eq!(found, expected.map(Path::new));
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn a_manifest_without_an_end_names_nothing() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path();
+        for name in ["Cargo.toml", ".git"] {
+            std::os::unix::fs::symlink("/dev/zero", base.join(name)).expect("linked");
+        }
+        let files = [Path::new("Cargo.toml")];
+        let found = of(base, files.into_iter(), Path::new("/home"));
+        assert!(
+            !found.iter().any(|path| path.starts_with(base)),
+            "{found:?}"
+        );
     }
 
     #[test]

@@ -8,6 +8,8 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::config::file::read_at_most;
+
 /// Bytes of one file of an environment that are looked at.
 const FILE_BYTES_MAX: u64 = 1_000_000;
 
@@ -19,10 +21,10 @@ pub(super) fn editable_sources(
 ) -> BTreeSet<PathBuf> {
     let mut sources = BTreeSet::new();
     for file in environments.flat_map(|environment| installed_files(&environment)) {
-        let is_small = file
-            .metadata()
-            .is_ok_and(|metadata| metadata.len() <= FILE_BYTES_MAX);
-        let Some(text) = is_small.then(|| fs::read_to_string(&file).ok()).flatten() else {
+        let Ok(Some(bytes)) = read_at_most(&file, FILE_BYTES_MAX) else {
+            continue;
+        };
+        let Ok(text) = String::from_utf8(bytes) else {
             continue;
         };
         let is_path_list = file.extension().is_some_and(|extension| extension == "pth");
@@ -68,4 +70,21 @@ fn mapped_folders(text: &str) -> Vec<PathBuf> {
         .filter(|path| path.is_absolute())
         .filter_map(|path| path.parent().map(Path::to_owned))
         .collect()
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_installed_editable_is_found_beside_files_without_an_end() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let packages = folder.path().join("lib/python3/site-packages");
+        fs::create_dir_all(&packages).expect("made");
+        fs::write(packages.join("own.pth"), "/work/src\n/elsewhere\n").expect("written");
+        std::os::unix::fs::symlink("/dev/zero", packages.join("endless.pth")).expect("linked");
+        let environments = [folder.path().to_owned()].into_iter();
+        let sources = editable_sources(environments, Path::new("/work"), Path::new("/tree"));
+        assert_eq!(sources, BTreeSet::from([PathBuf::from("/tree/src")]));
+    }
 }

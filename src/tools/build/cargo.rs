@@ -7,9 +7,13 @@ use std::time::Instant;
 
 use super::rustc::Line;
 use super::{Finding, Report};
+use crate::config::file;
 use crate::permit::Purpose;
 use crate::process::Finished;
 use crate::tools::sandbox::{self, Bench};
+
+/// Bytes of a source in which a place is looked up.
+const SOURCE_BYTES_MAX: u64 = 16 << 20;
 
 /// Checks all packages and targets of the workspace.
 pub async fn check(bench: Bench<'_>) -> Report {
@@ -64,7 +68,10 @@ pub(in crate::tools) async fn run(
 fn read(tree: &Path, finished: &Finished) -> Report {
     let mut reached = BTreeSet::new();
     let mut findings: Vec<Finding> = Vec::new();
-    let text = |file: &Path| std::fs::read_to_string(tree.join(file)).ok();
+    let text = |file: &Path| {
+        let bytes = file::read_at_most(&tree.join(file), SOURCE_BYTES_MAX).ok()??;
+        String::from_utf8(bytes).ok()
+    };
     for line in finished.stdout.split(|byte| *byte == b'\n') {
         match serde_json::from_slice(line) {
             Ok(Line::CompilerMessage(message)) => {
