@@ -3,9 +3,13 @@
 //! `.git` may be a file that names any folder. What is changed is the repository of this very folder: one that lies in
 //! it, or one elsewhere that names it in turn, as those of worktrees and submodules do.
 
+use std::fs::Metadata;
+use std::io::ErrorKind;
 use std::path::{Component, Path, PathBuf};
 
 use gix::refs::transaction::RefEdit;
+
+use crate::config::file;
 
 /// Why a repository was not changed.
 #[derive(Debug, thiserror::Error)]
@@ -19,6 +23,11 @@ pub enum Error {
     /// It is the repository of another folder.
     #[error("{0} is not the repository of this folder: nothing is changed in it")]
     Foreign(PathBuf),
+    /// What git would make a file or folder of its own is something else.
+    #[error(
+        "{0} is a link, or no file or folder of its own, so writing might end elsewhere: nothing is changed in this repository"
+    )]
+    NotPlain(PathBuf),
     /// A merge, a rebase or the like is under way.
     #[error("{0} is in progress: finish it or give it up with git first")]
     InProgress(&'static str),
@@ -55,6 +64,7 @@ pub(super) fn open_own(folder: &Path) -> Result<gix::Repository, Error> {
 pub(super) fn open_to_change(folder: &Path) -> Result<gix::Repository, Error> {
     use gix::state::InProgress;
     let repository = open_own(folder)?;
+    is_plain(&repository)?;
     let under_way = repository.state().map(|state| match state {
         InProgress::ApplyMailbox | InProgress::ApplyMailboxRebase => "an `am`",
         InProgress::Bisect => "a bisect",
@@ -83,7 +93,7 @@ fn is_own(root: &Path, repository: &gix::Repository) -> Result<(), Error> {
         };
     }
     // A worktree: its folder names this one, and lies in the repository whose objects it uses.
-    if let Ok(named) = std::fs::read_to_string(own.join("gitdir")) {
+    if let Ok(Some(named)) = file::read_text(&own.join("gitdir")) {
         let named = Path::new(named.trim());
         let is_named = named.parent().and_then(|folder| folder.canonicalize().ok()) == Some(root);
         let lies_in = own.parent() == Some(common.join("worktrees").as_path());
@@ -102,6 +112,71 @@ fn is_own(root: &Path, repository: &gix::Repository) -> Result<(), Error> {
     Err(foreign())
 }
 
+/// Refuses a repository in which something that is written to leads elsewhere. What lies in `.git` may be anything, where
+/// the folder came as an archive; the library follows links, and appends to what it finds under the name of a log.
+fn is_plain(repository: &gix::Repository) -> Result<(), Error> {
+    let (own, common) = (repository.git_dir(), repository.common_dir());
+    for name in ["HEAD", "index"] {
+        is_plain_way(own, name)?;
+    }
+    for name in ["packed-refs", "refs/heads", "objects", "objects/pack"] {
+        is_plain_way(common, name)?;
+    }
+    for entry in std::fs::read_dir(common.join("objects")).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_type().map_err(failed)?.is_symlink() {
+            return Err(Error::NotPlain(entry.path()));
+        }
+    }
+    is_plain_reference(repository, "HEAD")?;
+    match repository.head_name() {
+        Ok(Some(name)) => is_plain_reference(repository, name.as_bstr()),
+        Ok(None) => Ok(()),
+        Err(error) => Err(failed(error)),
+    }
+}
+
+/// The same of where a reference and its log are.
+fn is_plain_reference(repository: &gix::Repository, name: impl AsRef<[u8]>) -> Result<(), Error> {
+    let name = String::from_utf8_lossy(name.as_ref());
+    for folder in [repository.git_dir(), repository.common_dir()] {
+        is_plain_way(folder, &name)?;
+        let log = is_plain_way(folder, &format!("logs/{name}"))?;
+        if log.is_some_and(|log| !log.is_dir() && has_other_names(&log)) {
+            return Err(Error::NotPlain(folder.join("logs").join(&*name)));
+        }
+    }
+    Ok(())
+}
+
+/// Goes from a folder downwards, as far as there is something, and says what is at the end.
+fn is_plain_way(folder: &Path, way: &str) -> Result<Option<Metadata>, Error> {
+    let mut path = folder.to_owned();
+    let mut last = None;
+    for part in Path::new(way) {
+        path.push(part);
+        match path.symlink_metadata() {
+            Ok(entry) if entry.is_file() || entry.is_dir() => last = Some(entry),
+            Ok(_) => return Err(Error::NotPlain(path)),
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            Err(error) if error.kind() == ErrorKind::NotADirectory => return Ok(None),
+            Err(error) => return Err(failed(error)),
+        }
+    }
+    Ok(last)
+}
+
+/// Whether what is appended to a file is appended to one of another name too.
+#[cfg(unix)]
+fn has_other_names(file: &Metadata) -> bool {
+    std::os::unix::fs::MetadataExt::nlink(file) > 1
+}
+
+#[cfg(not(unix))]
+fn has_other_names(_: &Metadata) -> bool {
+    false
+}
+
 /// The branch that is worked on; empty when HEAD names a commit.
 pub(super) fn branch(repository: &gix::Repository) -> String {
     let name = repository.head_name().ok().flatten();
@@ -115,6 +190,10 @@ pub(super) fn edit(
     edits: impl IntoIterator<Item = RefEdit>,
     by: &gix::actor::Signature,
 ) -> Result<(), Error> {
+    let edits: Vec<RefEdit> = edits.into_iter().collect();
+    for edit in &edits {
+        is_plain_reference(repository, edit.name.as_bstr())?;
+    }
     let mut time = gix::date::parse::TimeBuf::default();
     let by = by.to_ref(&mut time);
     repository

@@ -126,7 +126,7 @@ impl Place {
         (answer["run"].as_str().expect("a name").to_owned(), said)
     }
 
-    fn refused(&self, name: &str, arguments: Value) -> String {
+    pub(crate) fn refused(&self, name: &str, arguments: Value) -> String {
         let output = self.meliora(&["tool", "call", name, &arguments.to_string(), "--json"]);
         assert!(!output.status.success(), "{}", said(&output));
         said(&output)

@@ -34,6 +34,7 @@ mod fuzz;
 mod git_again;
 #[cfg(unix)]
 mod git_attributes;
+mod git_hostile;
 mod git_ssh;
 mod git_writes;
 #[cfg(target_os = "linux")]
