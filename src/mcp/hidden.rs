@@ -90,7 +90,7 @@ impl<'run> Search<'run> {
 
     fn run(mut self) -> Hidden {
         while let Some(folder) = self.folders.pop_front().or_else(|| self.made.pop_front()) {
-            if self.look(&folder).is_none() {
+            if remembers_secrets(&folder) || self.look(&folder).is_none() {
                 self.whole.insert(folder);
             }
         }
@@ -110,7 +110,7 @@ impl<'run> Search<'run> {
                 if is_settings(&entry.path()) && self.holds_a_login(&entry.path()) {
                     self.found.insert(entry.path());
                 }
-            } else if is(&REPOSITORIES) && remembers_secrets(&entry.path()) {
+            } else if is(&REPOSITORIES) && !is_looked_into(&entry.path()) {
                 self.whole.insert(entry.path());
             } else if is(&MADE) || is_in_repository(&entry.path()) {
                 self.made.push_back(entry.path());
@@ -175,14 +175,21 @@ impl<'run> Search<'run> {
     }
 }
 
-/// Whether a repository has, or once had, files that may hold secrets, or cannot be looked into.
-fn remembers_secrets(repository: &Path) -> bool {
-    if !repository.ends_with(".git") {
+/// Whether it is known how a repository of this kind keeps what was in it.
+fn is_looked_into(repository: &Path) -> bool {
+    repository.ends_with(".git")
+}
+
+/// Whether a folder is a repository of git, wherever it lies, that has or once had files which may hold secrets, or is
+/// not known to have none.
+fn remembers_secrets(folder: &Path) -> bool {
+    let has = |name: &str| folder.join(name).symlink_metadata().is_ok();
+    let is_repository = folder.ends_with(".git") || has("HEAD") || has("refs");
+    if !is_repository || !has("objects") {
         return false;
     }
-    let around = repository.parent().unwrap_or(repository);
-    let kept = vcs::kept(around, paths::may_hold_secrets);
-    !kept.is_ok_and(|kept| kept.ever.is_empty())
+    let kept = vcs::kept_in(folder, paths::may_hold_secrets);
+    !kept.is_ok_and(|kept| kept.is_complete && kept.ever.is_empty())
 }
 
 fn is_in_repository(path: &Path) -> bool {
@@ -277,6 +284,57 @@ mod tests {
     }
 
     #[test]
+    fn a_repository_that_may_remember_secrets_is_hidden_wherever_it_lies() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path();
+        let git = |arguments: &[&str]| {
+            let status = std::process::Command::new("git")
+                .args(["-c", "user.name=A", "-c", "user.email=a@example.org"])
+                .args(["-c", "init.defaultBranch=main", "-C"])
+                .arg(root)
+                .args(arguments)
+                .status();
+            assert!(status.expect("git").success(), "{arguments:?}");
+        };
+        for repository in ["plain", "secret", "broken"] {
+            git(&["init", "-q", repository]);
+            let name = if repository == "secret" {
+                ".env"
+            } else {
+                "a.txt"
+            };
+            write(root, &format!("{repository}/{name}"), "x");
+            git(&["-C", repository, "add", "."]);
+            git(&["-C", repository, "commit", "-qm", "one"]);
+            git(&["-C", repository, "rm", "-q", name]);
+            git(&["-C", repository, "commit", "-qm", "two"]);
+            git(&[
+                "clone",
+                "-q",
+                "--bare",
+                repository,
+                &format!("bare/{repository}"),
+            ]);
+        }
+        for repository in ["broken/.git", "bare/broken"] {
+            write(root, &format!("{repository}/refs/heads/other"), "rubbish");
+        }
+        write(root, "mercurial/.hg/store/data/a.i", "");
+        let hidden = Hidden::of(root, &Redactor::default());
+        for (path, expected) in [
+            ("plain/.git/objects", false),
+            ("bare/plain/objects", false),
+            ("secret/.git/objects", true),
+            ("bare/secret/objects", true),
+            ("broken/.git/objects", true),
+            ("bare/broken/objects", true),
+            ("mercurial/.hg/store", true),
+        ] {
+            assert_eq!(is_hidden(&hidden, &root.join(path)), expected, "{path}");
+        }
+    }
+
+    #[test]
     fn more_than_can_be_told_is_hidden_by_its_folders() {
         use std::os::unix::ffi::OsStrExt;
 
@@ -337,12 +395,10 @@ mod tests {
             let folder = tempfile::tempdir().expect("a temporary folder");
             let root = folder.path();
             for repository in [".git", ".git/modules/inner"] {
-                write(
-                    root,
-                    &format!("{repository}/HEAD"),
-                    "ref: refs/heads/main\n",
-                );
-                write(root, &format!("{repository}/refs/heads/main"), "");
+                let head = "ref: refs/heads/main\n";
+                write(root, &format!("{repository}/HEAD"), head);
+                let heads = root.join(repository).join("refs/heads");
+                std::fs::create_dir_all(heads).expect("made");
                 write(root, &format!("{repository}/objects/info/packs"), "");
             }
             for settings in [

@@ -8,24 +8,24 @@ mod attributes;
 pub mod commit;
 pub mod identity;
 mod index;
+mod kept;
 pub mod push;
 pub mod repository;
 pub mod ssh;
 pub mod undoing;
 
-use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use gix::index::entry::Mode;
 
+pub use kept::{Kept, TREES_MAX, kept, kept_in};
+
 use crate::text::beneath::{self, Folder};
 
 /// Submodules inside submodules that are looked into.
 const SUBMODULE_DEPTH_MAX: usize = 8;
-
-/// Folders of commits that are looked into for files of one kind.
-pub const TREES_MAX: usize = 20_000;
 
 /// Bytes of a file that is compared with what git has of it; a larger one is compared by its size and time.
 const COMPARED_BYTES_MAX: u64 = 64 << 20;
@@ -220,107 +220,6 @@ pub fn at_head(folder: &Path, relative: &Path) -> Result<Option<Vec<u8>>, Error>
     };
     let object = entry.object().map_err(|error| unreadable(root, &error))?;
     Ok(Some(object.data.clone()))
-}
-
-/// Files of one kind that a repository has, relative to its root.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Kept {
-    /// Those of the last commit and of the next one.
-    pub now: Vec<PathBuf>,
-    /// Those, and the ones of every commit that a reference leads to.
-    pub ever: Vec<PathBuf>,
-}
-
-/// Looks for files of one kind in the repository around a folder. What lies beyond [`TREES_MAX`] folders of old commits
-/// is not found.
-pub fn kept(folder: &Path, is_wanted: fn(&Path) -> bool) -> Result<Kept, Error> {
-    let Some(root) = root_of(folder) else {
-        return Ok(Kept::default());
-    };
-    let repository = open(root)?;
-    let mut now = BTreeSet::new();
-    for path in Tracked::read(root)?.paths {
-        let path = PathBuf::from(unslashed(&path));
-        if is_wanted(&path) {
-            now.insert(path);
-        }
-    }
-    let mut seen = HashSet::new();
-    if let Ok(tree) = repository.head_tree_id() {
-        look_below(
-            &repository,
-            tree.detach(),
-            Path::new(""),
-            &mut seen,
-            &mut |path| {
-                if is_wanted(path) {
-                    now.insert(path.to_owned());
-                }
-            },
-        );
-    }
-    let mut ever = now.clone();
-    let references = repository.references();
-    let references = references.map_err(|error| unreadable(root, &error))?;
-    let all = references.all().map_err(|error| unreadable(root, &error))?;
-    let tips = all
-        .flatten()
-        .filter_map(|reference| reference.into_fully_peeled_id().ok())
-        .filter(|id| {
-            id.header()
-                .is_ok_and(|header| header.kind() == gix::objs::Kind::Commit)
-        })
-        .map(gix::Id::detach)
-        .chain(repository.head_id().ok().map(gix::Id::detach));
-    let tips: Vec<_> = tips.collect();
-    let walk = repository.rev_walk(tips).all();
-    for info in walk.map_err(|error| unreadable(root, &error))?.flatten() {
-        if seen.len() > TREES_MAX {
-            break;
-        }
-        let Some(tree) = info.object().ok().and_then(|commit| commit.tree_id().ok()) else {
-            continue;
-        };
-        look_below(
-            &repository,
-            tree.detach(),
-            Path::new(""),
-            &mut seen,
-            &mut |path| {
-                if is_wanted(path) {
-                    ever.insert(path.to_owned());
-                }
-            },
-        );
-    }
-    Ok(Kept {
-        now: now.into_iter().collect(),
-        ever: ever.into_iter().collect(),
-    })
-}
-
-/// Tells the files of a folder of a commit, and of those below it that were not seen yet.
-fn look_below(
-    repository: &gix::Repository,
-    tree: gix::ObjectId,
-    folder: &Path,
-    seen: &mut HashSet<gix::ObjectId>,
-    tell: &mut dyn FnMut(&Path),
-) {
-    if seen.len() > TREES_MAX || !seen.insert(tree) {
-        return;
-    }
-    let Ok(tree) = repository.find_tree(tree) else {
-        return;
-    };
-    for entry in tree.iter().flatten() {
-        let path = folder.join(unslashed(entry.filename()));
-        if entry.mode().is_tree() {
-            look_below(repository, entry.oid().to_owned(), &path, seen, tell);
-        } else {
-            tell(&path);
-        }
-    }
 }
 
 /// What differs between the last commit, the next one and the files below a folder.
