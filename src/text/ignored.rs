@@ -31,7 +31,8 @@ pub struct Rules {
     /// In falling order of precedence: of `.ignore`, `.gitignore`, `.git/info/exclude`, and of the user.
     own: [Gitignore; 4],
     above: Option<Arc<Rules>>,
-    rules_left: usize,
+    /// How many more rules a folder below may have.
+    left: usize,
 }
 
 impl Rules {
@@ -47,7 +48,7 @@ impl Rules {
             whose,
             own: [empty(), empty(), empty(), user],
             above: None,
-            rules_left: RULES_MAX,
+            left: RULES_MAX,
         });
         for above in above.into_iter().rev() {
             let is_gits = root.is_some_and(|root| above.starts_with(root));
@@ -67,7 +68,7 @@ impl Rules {
         for rank in 0..self.own.len() {
             let mut rules = Some(self);
             while let Some(here) = rules {
-                match here.own[rank].matched(path, is_folder) {
+                match here.own.get(rank)?.matched(path, is_folder) {
                     Match::Ignore(_) => return Some(true),
                     Match::Whitelist(_) => return Some(false),
                     Match::None => rules = here.above.as_deref(),
@@ -83,11 +84,11 @@ impl Rules {
     }
 
     fn with(self: &Arc<Self>, folder: &Path, is_gits: bool) -> Arc<Self> {
-        let mut rules_left = self.rules_left;
+        let mut left = self.left;
         let mut compiled = |text: Option<String>| {
             let text = text.unwrap_or_default();
-            let rules = compile(folder, &text, rules_left);
-            rules_left = rules_left.saturating_sub(rules.len());
+            let rules = compile(folder, &text, left);
+            left = left.saturating_sub(rules.len());
             rules
         };
         let bytes_max = file::BYTES_MAX;
@@ -107,7 +108,7 @@ impl Rules {
             whose: self.whose,
             own,
             above: Some(Arc::clone(self)),
-            rules_left,
+            left,
         })
     }
 }

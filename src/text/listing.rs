@@ -58,9 +58,10 @@ pub fn list(
             });
         }
     }
-    let dotted = match listing.hidden {
-        true => Dotted::Met,
-        false => Dotted::LeftOut,
+    let dotted = if listing.hidden {
+        Dotted::Met
+    } else {
+        Dotted::LeftOut
     };
     let is_text = |entry: &DirEntry| {
         let name = entry.file_name().to_string_lossy();

@@ -152,13 +152,17 @@ impl<'repository> Attributes<'repository> {
 
     fn is_ignored(&self, path: &Path) -> bool {
         let mut rules = Rules::around(&self.root, Whose::Gits);
-        let mut parts: Vec<&Path> = path.ancestors().collect();
-        parts.reverse();
+        let (mut folder, mut left) = (self.root.clone(), path.components());
         // In a folder that is ignored git sees nothing, whatever is said of it.
-        parts.windows(2).any(|pair| {
-            rules = rules.within(&self.root.join(pair[0]));
-            rules.leave_out(&self.root.join(pair[1]), pair[1] != path) == Some(true)
-        })
+        while let Some(name) = left.next() {
+            rules = rules.within(&folder);
+            folder.push(name);
+            let is_folder = !left.as_path().as_os_str().is_empty();
+            if rules.leave_out(&folder, is_folder) == Some(true) {
+                return true;
+            }
+        }
+        false
     }
 }
 

@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use gix::index::entry::Mode;
+use gix::index::entry::{Flags, Mode};
 
 pub use kept::{Kept, TREES_MAX, kept, kept_in};
 
@@ -250,6 +250,11 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
     let files = Folder::new(root).ok();
     for entry in index.entries() {
         let path: &[u8] = entry.path(&index);
+        // A sparse checkout leaves files out, and one of the index whole folders.
+        if entry.mode == Mode::DIR {
+            committed.retain(|committed, _| !committed.starts_with(path));
+            continue;
+        }
         let before = committed.remove(path);
         let Some(relative) = below(path) else {
             continue;
@@ -261,8 +266,10 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
             }
             Some(_) => {}
         }
+        let is_left_out = entry.flags.contains(Flags::SKIP_WORKTREE);
         if entry.mode != Mode::COMMIT
-            && let Some(change) = on_disk((root, files.as_ref()), unslashed(path).as_ref(), entry)
+            && !is_left_out
+            && let Some(change) = on_disk((root, files.as_ref()), unslashed(path), entry)
         {
             status.unstaged.insert(relative, change);
         }
@@ -492,6 +499,26 @@ mod tests {
         ];
         let expected = expected.map(|(path, change)| (PathBuf::from(path), change));
         assert_eq!(unstaged, BTreeMap::from(expected));
+    }
+
+    #[test]
+    fn what_a_sparse_checkout_leaves_out_is_not_removed() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let root = folder.path();
+        git(root, &["init", "-q"]);
+        for path in ["in/a", "out/a", "out/deep/a"] {
+            let path = root.join(path);
+            std::fs::create_dir_all(path.parent().expect("a parent")).expect("made");
+            std::fs::write(path, "a").expect("written");
+        }
+        git(root, &["add", "."]);
+        git(root, &["commit", "-qm", "a"]);
+        for index in ["--no-sparse-index", "--sparse-index"] {
+            git(root, &["sparse-checkout", "set", "--cone", index, "in"]);
+            assert!(!root.join("out").exists());
+            let status = status(root).expect("readable");
+            assert_eq!(status, Status::default(), "{index}");
+        }
     }
 
     #[test]
