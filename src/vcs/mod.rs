@@ -11,6 +11,7 @@ mod index;
 mod kept;
 pub mod push;
 pub mod repository;
+mod sound;
 pub mod ssh;
 pub mod undoing;
 
@@ -329,6 +330,7 @@ fn on_disk(
 }
 
 fn open(root: &Path) -> Result<gix::Repository, Error> {
+    sound::check(root).map_err(|reason| unreadable(root, &reason))?;
     gix::open_opts(root, gix::open::Options::isolated()).map_err(|error| unreadable(root, &error))
 }
 
