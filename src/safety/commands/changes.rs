@@ -216,7 +216,9 @@ fn modes(judge: &mut Judge<'_>, words: &[Word]) {
         }
         operands = files.unwrap_or_default();
     }
-    operands.iter().for_each(|file| judge.write(file));
+    for file in operands {
+        judge.write(file);
+    }
 }
 
 /// Whether a mode may let others write than do anyway, or let a program run with rights that are not its user's. One

@@ -307,7 +307,9 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
         Some(Decision::Allow { .. }) if all_sure => {
             // The program is trusted, not the files that it is given.
             refuse_named_secrets(judge, &name, rest);
-            rest.iter().for_each(|word| given(judge, word));
+            for word in rest {
+                given(judge, word);
+            }
             return;
         }
         Some(Decision::Allow { .. }) | None => {}
