@@ -85,7 +85,7 @@ fn result(line: &str) -> Option<(&str, Outcome, &str)> {
 
 /// The same of a line `FAILED FILE::NAME - REASON`; a file that cannot be imported has no tests.
 fn summed_up(line: &str) -> Option<(&str, Outcome, &str)> {
-    let (word, rest) = line.split_once(' ')?;
+    let (word, rest) = line.trim_end().split_once(' ')?;
     let (_, outcome) = WORDS.iter().find(|(known, _)| *known == word)?;
     // A name may hold what stands between it and the reason.
     let is_whole = |name: &str| name.matches('[').count() == name.matches(']').count();
