@@ -50,7 +50,7 @@ impl Tool for GitRead {
             Self::Status => "Lists files that differ from the last commit.",
             Self::Diff => "Shows what differs from the last commit, with your edits.",
             Self::Log => "Lists the last commits.",
-            Self::Branch => "Lists the branches, or makes one and goes to it.",
+            Self::Branch => "Lists branches, or goes to a new one.",
         }
     }
 

@@ -89,10 +89,10 @@ impl Outputs {
 
 /// A text in which no line is longer than a row.
 fn folded(text: &str) -> Cow<'_, str> {
-    let is_short = |line: &str| line.len() <= ROW_BYTES_MAX;
-    if text.lines().all(is_short) {
+    if has_rows_only(text.as_bytes()) {
         return Cow::Borrowed(text);
     }
+    let is_short = |line: &str| line.len() <= ROW_BYTES_MAX;
     let mut rows = String::with_capacity(text.len() + text.len() / ROW_BYTES_MAX + 1);
     for line in text.split_inclusive('\n') {
         let mut rest = line;
@@ -109,6 +109,17 @@ fn folded(text: &str) -> Cow<'_, str> {
         rows.push_str(rest);
     }
     Cow::Owned(rows)
+}
+
+/// Whether no line is longer than a row. It goes from row to row, not from line to line.
+fn has_rows_only(mut rest: &[u8]) -> bool {
+    while let Some(row) = rest.get(..=ROW_BYTES_MAX) {
+        let Some(feed) = memchr::memrchr(b'\n', row) else {
+            return false;
+        };
+        rest = rest.get(feed + 1..).unwrap_or_default();
+    }
+    true
 }
 
 /// Reads on in a result that was cut.
@@ -128,12 +139,7 @@ impl Tool for ReadOutput {
     fn parameters(&self) -> Vec<Parameter> {
         vec![
             parameter("output", Kind::Text, true, "Its name, such as o1 or j1."),
-            parameter(
-                "start_line",
-                Kind::Integer,
-                false,
-                "First line, from 1. Default: 1, of a background command its last lines.",
-            ),
+            parameter("start_line", Kind::Integer, false, "From 1."),
             parameter("search", Kind::Text, false, "Only lines with this text."),
             parameter("stop", Kind::Flag, false, ""),
         ]
@@ -141,8 +147,8 @@ impl Tool for ReadOutput {
 
     fn returns(&self) -> ReturnType {
         ReturnType {
-            description: "lines (how many there are) and those that are shown; of a command in the background its state, \
-                          exit_code and changed (files)"
+            description: "lines (how many there are) and those that are shown, from the first; of a command in the \
+                          background the last ones unless others are asked for, its state, exit_code and changed (files)"
                 .to_owned(),
         }
     }
@@ -248,10 +254,13 @@ mod tests {
         outputs.keep(&"x".repeat(2 * BYTES_MAX));
         assert!(outputs.find("o5001").is_ok() && outputs.find("o5000").is_err());
     }
+
     #[test]
     fn lines_are_folded_between_characters_and_nothing_of_them_is_lost() {
-        let short = "a\n\nb\n";
-        assert_eq!(folded(short), short);
+        let row = "x".repeat(ROW_BYTES_MAX);
+        for short in ["", "a\n\nb\n", &row, &format!("{row}\n{row}\na")] {
+            assert!(matches!(folded(short), Cow::Borrowed(_)));
+        }
         for text in [
             "ä".repeat(5_000),
             format!("a\n{}\r\nb", "x".repeat(ROW_BYTES_MAX + 1)),
