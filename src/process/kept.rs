@@ -87,7 +87,8 @@ mod tests {
 
     #[test]
     fn the_beginning_and_the_end_are_kept_however_the_pieces_come() {
-        let text: String = (0..1000).map(|number| format!("line {number}\n")).collect();
+        let lines = (0..1000).map(|number| format!("line {number}\n"));
+        let text = lines.collect::<Vec<_>>().concat();
         for size in [1, 7, 100, 4096, text.len()] {
             let mut kept = Kept::new(200);
             for piece in text.as_bytes().chunks(size) {

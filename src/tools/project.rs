@@ -206,7 +206,7 @@ fn has_tests_of_node(staging: &Staging, folder: &Path) -> bool {
     let walk = walk(root, &within, Dotted::LeftOut, is_own).build();
     let mut files = walk.flatten().take(FILES_MAX);
     script.is_some_and(|script| !script.contains("no test specified"))
-        || RUNNERS_OF_NODE.iter().any(|name| depends(&name))
+        || RUNNERS_OF_NODE.iter().any(depends)
         || staging
             .proposed()
             .files

@@ -98,9 +98,8 @@ async fn what_goes_on_is_read_in_pages_from_its_end() {
 
 #[tokio::test]
 async fn lists_are_whole_or_can_be_read_on() {
-    let code: String = (0..3000)
-        .map(|number| format!("fn many_{number}() {{}}\n"))
-        .collect();
+    let code = (0..3000).map(|number| format!("fn many_{number}() {{}}"));
+    let code = code.collect::<Vec<_>>().join("\n");
     let mut scene = Scene::new(&[("a.rs", &code), (".github/workflows/ci.yml", "on: push\n")]);
     let outline = scene.call("symbol_search", json!({ "path": "a.rs" })).await;
     assert!(

@@ -230,7 +230,7 @@ const WAYS: [Way; 39] = [
     way(Make, Build, &[], "make", ""),
 ];
 
-/// The folder in which CMake builds.
+/// The folder for builds of `CMake`.
 const CMAKE_FOLDER: &str = ".meliora-build";
 
 /// Targets of a makefile that stand for a command.
