@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::asking::{Wanted, ask, asked};
 use super::{Desk, decide, weigh};
@@ -61,8 +61,9 @@ pub(in crate::tools) async fn judge_output(
     }
     if let (Value::Object(facts), false) = (&mut output.data, refused.is_empty()) {
         let refused = refused.into_iter();
-        let said = refused.map(|(reason, files)| json!({ "files": files, "reason": reason }));
-        facts.insert("not_kept".to_owned(), said.collect());
+        let said = refused.map(|(reason, files)| format!("{}: {reason}", files.join(", ")));
+        let said: Vec<String> = said.collect();
+        facts.insert("not_kept".to_owned(), said.join("; ").into());
     }
     Ok(())
 }
