@@ -13,7 +13,7 @@ use crate::text::walk::{DirEntry, Dotted, walk};
 /// Files of a folder that are looked at to find Python without a manifest.
 const ENTRIES_MAX: usize = 500;
 
-/// Files that are looked at to find tests of Node.
+/// Files that are looked at to find tests.
 const FILES_MAX: usize = 5_000;
 
 /// Packages that run tests of Node.
@@ -126,6 +126,16 @@ impl<'run> Project<'run> {
         })
     }
 
+    /// Its files, relative to the workspace, with their texts.
+    pub(super) fn texts(
+        &self,
+        is_meant: fn(&Path) -> bool,
+    ) -> impl Iterator<Item = Arc<str>> + use<'run> {
+        let staging = self.staging;
+        let files = files(staging, &self.folder).filter(move |path| is_meant(path));
+        files.filter_map(|path| staging.read(&path).ok())
+    }
+
     /// The text of one of its files.
     pub fn text(&self, file: &str) -> Option<Arc<str>> {
         self.staging.read(&self.folder.join(file)).ok()
@@ -201,18 +211,24 @@ fn has_tests_of_node(staging: &Staging, folder: &Path) -> bool {
             .or_else(|| name.split_once(".spec."));
         ending.is_some_and(|(_, ending)| ENDINGS_OF_NODE.contains(&ending))
     };
+    script.is_some_and(|script| !script.contains("no test specified"))
+        || RUNNERS_OF_NODE.iter().any(depends)
+        || files(staging, folder).any(|path| is_test(&path))
+}
+
+/// The files of a folder and those below it, relative to the workspace, as far as they are looked at.
+fn files<'run>(staging: &'run Staging, folder: &Path) -> impl Iterator<Item = PathBuf> + use<'run> {
     let (root, within) = (staging.root(), staging.root().join(folder));
     let is_own = |entry: &DirEntry| entry.file_name() != "node_modules";
     let walk = walk(root, &within, Dotted::LeftOut, is_own).build();
-    let mut files = walk.flatten().take(FILES_MAX);
-    script.is_some_and(|script| !script.contains("no test specified"))
-        || RUNNERS_OF_NODE.iter().any(depends)
-        || staging
-            .proposed()
-            .files
-            .keys()
-            .any(|path| path.starts_with(folder) && is_test(path))
-        || files.any(|entry| is_test(entry.path()))
+    let on_disk = walk.flatten().take(FILES_MAX).filter_map(move |entry| {
+        let path = entry.path().strip_prefix(root).ok()?;
+        Some(path.to_owned())
+    });
+    let folder = folder.to_owned();
+    let proposed = staging.proposed().files.keys();
+    let proposed = proposed.filter(move |path| path.starts_with(&folder));
+    proposed.cloned().chain(on_disk)
 }
 
 fn has(staging: &Staging, path: &Path) -> bool {

@@ -522,6 +522,14 @@ async fn makefiles_are_built_and_linted_by_their_targets() {
 }
 
 #[tokio::test]
+async fn tests_that_are_functions_are_run_by_pytest_also_where_nothing_names_it() {
+    let test = "def test_two():\n    assert 1 + 1 == 2\n";
+    let mut scene = Scene::new(&[("calc.py", ""), ("tests/test_calc.py", test)]);
+    let ran = scene.call("run_tests", json!({})).await;
+    assert_eq!(ran.result.data["passed"], 1, "{}", ran.text);
+}
+
+#[tokio::test]
 async fn a_change_of_a_program_that_is_refused_is_left_out_and_the_rest_is_kept() {
     let makefile = "all:\n\t@rm -f a.txt; echo evil > conftest.py; echo two > b.txt; echo said\n\
                     \t@printf 'a \\342\\200\\256 b\\n' > turned.txt\n";

@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use super::cases::{Case, Outcome};
 use super::chosen::Chosen;
-use super::package;
 use super::reading::{golang, jest, libtest, nextest, pytest, tap, unittest};
+use super::{package, python};
 use crate::process::Finished;
 use crate::tools::project::{Ecosystem, Project};
 
@@ -80,26 +80,7 @@ impl Framework {
             Ecosystem::Cargo => Some(Self::Cargo),
             Ecosystem::Go => Some(Self::Go),
             Ecosystem::Node => Some(package::framework(project)),
-            Ecosystem::Python => {
-                let mentions = |file: &str| {
-                    let text = project.text(file);
-                    text.is_some_and(|text| text.contains("pytest"))
-                };
-                let files = ["pyproject.toml", "setup.cfg", "tox.ini", "setup.py"];
-                let more = [
-                    "requirements.txt",
-                    "requirements-dev.txt",
-                    "dev-requirements.txt",
-                ];
-                let has = ["pytest.ini", "conftest.py", "tests/conftest.py"];
-                let is_pytest = files.into_iter().chain(more).any(mentions)
-                    || has.into_iter().any(|file| project.has(file));
-                Some(if is_pytest {
-                    Self::Pytest
-                } else {
-                    Self::Unittest
-                })
-            }
+            Ecosystem::Python => Some(python::framework(project)),
             Ecosystem::Make | Ecosystem::CMake => None,
         }
     }

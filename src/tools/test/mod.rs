@@ -6,5 +6,6 @@ mod chosen;
 pub mod framework;
 mod package;
 pub mod proving;
+mod python;
 mod reading;
 pub mod run;

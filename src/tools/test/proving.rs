@@ -162,19 +162,12 @@ async fn try_runners(
         return Ran::None;
     };
     let ran = run_with(bench, runner, project, changed).await;
-    let instead = match (&ran, runner) {
-        // Tests that are functions are found by pytest alone, and need not mention it.
-        (Ran::None, Framework::Unittest) => Framework::Pytest,
-        (Ran::Missing(_), Framework::Nextest) => Framework::Cargo,
-        _ => return ran,
-    };
-    if !wanted.is_empty() {
+    let is_chosen = !wanted.is_empty();
+    if is_chosen || runner != Framework::Nextest || !matches!(ran, Ran::Missing(_)) {
         return ran;
     }
-    match run_with(bench, instead, project, changed).await {
-        Ran::Missing(_) => ran,
-        other => other,
-    }
+    // Cargo itself runs them as well.
+    run_with(bench, Framework::Cargo, project, changed).await
 }
 
 async fn run_with(
