@@ -84,6 +84,9 @@ impl Health {
     }
 }
 
+/// The fault of a server that is gone, whether that is seen when it is read or when it is written to.
+const ENDED: &str = "it has ended";
+
 /// The two pipes of a server.
 #[derive(Debug)]
 pub(super) struct Wire<I, O> {
@@ -133,7 +136,7 @@ impl<I, O: AsyncRead + Unpin> Wire<I, O> {
             // Whoever drops this future in between loses nothing: what was read is in the buffer.
             let read = self.output.read_buf(&mut self.buffer).await;
             if !read.is_ok_and(|read| read > 0) {
-                self.health.blame("it has ended");
+                self.health.blame(ENDED);
                 return None;
             }
         }
@@ -185,13 +188,19 @@ where
         if matches!(item, JsonRpcMessage::Request(_)) {
             self.asked += 1;
         }
-        let input = Arc::clone(&self.input);
+        let (input, health) = (Arc::clone(&self.input), Arc::clone(&self.health));
         async move {
             let mut line = serde_json::to_vec(&item).map_err(io::Error::other)?;
             line.push(b'\n');
             let mut input = input.lock().await;
             let written = tokio::time::timeout(WRITE_MAX, input.write_all(&line)).await;
-            written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?
+            let written = written.map_err(|_| io::Error::from(io::ErrorKind::TimedOut))?;
+            if let Err(error) = &written
+                && error.kind() == io::ErrorKind::BrokenPipe
+            {
+                health.blame(ENDED);
+            }
+            written
         }
     }
 
