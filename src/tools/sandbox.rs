@@ -52,7 +52,7 @@ const OUTPUT_BYTES_MAX: usize = 64 * 1024 * 1024;
 const PROOF_MEMORY_BYTES: u64 = 16 << 30;
 
 /// What each program of a proof may use up, with all the code of the project that it runs.
-const CAPS: Caps = Caps {
+pub(super) const CAPS: Caps = Caps {
     cpu_seconds: Some(3600),
     memory_bytes: Some(PROOF_MEMORY_BYTES),
     processes: Some(4096),

@@ -108,6 +108,18 @@ async fn tests_in_python_are_found_whoever_runs_them() {
 }
 
 #[tokio::test]
+async fn a_test_that_fails_cannot_pass_for_a_runner_that_is_missing() {
+    let test = "def test_a():\n    raise Exception('No module named pytest')\n";
+    let ends =
+        "import os, sys\nsys.stderr.write('python3: No module named pytest\\n')\nos._exit(1)\n";
+    for (path, text) in [("test_a.py", test), ("conftest.py", ends)] {
+        let scene = Scene::new(&[("test_a.py", test)]);
+        let tested = prove(&scene, &[(path, text)]).await;
+        assert!(!ended(&tested, "pytest").0, "{tested:?}");
+    }
+}
+
+#[tokio::test]
 async fn a_part_without_tests_is_proven_by_those_of_the_whole() {
     let manifest = "{\"scripts\": {\"test\": \"node spec/run.js\"}}";
     let scene = Scene::new(&[

@@ -17,8 +17,7 @@ use crate::process::Finished;
 use crate::text::staging::Staging;
 use crate::tools::job::{Job, Traces};
 use crate::tools::project::{Ecosystem, Project};
-use crate::tools::sandbox::Bench;
-use crate::tools::shell;
+use crate::tools::sandbox::{self, Bench};
 
 /// Names of failed tests that are kept.
 const FAILURES_MAX: usize = 50;
@@ -32,14 +31,12 @@ const MANIFEST_BYTES_MAX: u64 = 4 << 20;
 /// Bytes of output that are read.
 const OUTPUT_BYTES_MAX: usize = 64 << 20;
 
-/// What a runner says that is not installed where it would run.
-const NOT_INSTALLED: [(&str, &str); 2] = [
-    ("No module named pytest", "pytest is not installed"),
-    (
-        "no such command: `nextest`",
-        "cargo-nextest is not installed",
-    ),
-];
+/// Ends with 1 where Python has no pytest. What lies in the project does not count: an edit could put it there.
+const HAS_PYTEST: &str = "import sys; sys.path = [one for one in sys.path if one]; \
+                          from importlib.util import find_spec; sys.exit(find_spec('pytest') is None)";
+
+/// What cargo says where nextest is not installed.
+const NO_NEXTEST: &str = "no such command: `nextest`";
 
 /// What the tests of one project said.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -162,12 +159,11 @@ async fn try_runners(
         return Ran::None;
     };
     let ran = run_with(bench, runner, project, changed).await;
-    let is_chosen = !wanted.is_empty();
-    if is_chosen || runner != Framework::Nextest || !matches!(ran, Ran::Missing(_)) {
-        return ran;
+    if runner == Framework::Nextest && matches!(ran, Ran::Missing(_)) {
+        // Cargo itself runs them as well.
+        return run_with(bench, Framework::Cargo, project, changed).await;
     }
-    // Cargo itself runs them as well.
-    run_with(bench, Framework::Cargo, project, changed).await
+    ran
 }
 
 async fn run_with(
@@ -182,6 +178,9 @@ async fn run_with(
     let (program, mut arguments) = line;
     if matches!(runner, Framework::Cargo | Framework::Nextest) {
         arguments.extend(of_packages(bench, project, changed).await);
+    }
+    if runner == Framework::Pytest && !has_pytest(bench, project).await {
+        return Ran::Missing("pytest is not installed".to_owned());
     }
     let command = said(runner, project);
     let finished = match start(bench, project, (program, arguments)).await {
@@ -220,11 +219,18 @@ async fn start(
         variables: BTreeMap::new(),
         timeout: bench.timeout,
         output_bytes_max: OUTPUT_BYTES_MAX,
-        caps: shell::CAPS,
+        caps: sandbox::CAPS,
         traces: Traces::Dropped,
         watch: None,
     };
     bench.carry_out(&job).await
+}
+
+/// Whether the Python that runs the tests has pytest. Where that cannot be asked the tests themselves tell.
+async fn has_pytest(bench: Bench<'_>, project: &Project<'_>) -> bool {
+    let arguments = ["-c", HAS_PYTEST].map(str::to_owned).to_vec();
+    let asked = start(bench, project, (PathBuf::from("python3"), arguments)).await;
+    !asked.is_ok_and(|finished| finished.code == Some(1))
 }
 
 /// The options for the packages that a change can affect, or for all of them.
@@ -250,16 +256,17 @@ async fn of_packages(bench: Bench<'_>, project: &Project<'_>, changed: &[PathBuf
 /// What a runner's output says of the tests.
 fn judged(runner: Framework, finished: &Finished) -> Ran {
     let told = runner.remarks(finished);
-    let mut signs = NOT_INSTALLED.iter();
-    if let Some((_, missing)) = signs.find(|(sign, _)| !finished.success() && told.contains(sign)) {
-        return Ran::Missing((*missing).to_owned());
+    if runner == Framework::Nextest && !finished.success() && told.contains(NO_NEXTEST) {
+        return Ran::Missing("cargo-nextest is not installed".to_owned());
     }
     let cases = match runner {
         // A script's end is no test.
         Framework::Npm => Framework::Node.read(finished),
         _ => runner.read(finished),
     };
-    let is_script = runner == Framework::Npm;
+    // Of a document that was cut, no more is known than of a script.
+    let is_unread = finished.truncated && runner.tells_in_one_document();
+    let is_script = runner == Framework::Npm || is_unread;
     if cases.is_empty() && !is_script && (finished.success() || has_none(runner, finished)) {
         return Ran::None;
     }
