@@ -1,7 +1,5 @@
 //! An editor takes a repair, and takes it back, through the real server and a real rust-analyzer.
 
-use std::time::Duration;
-
 use meliora::agent::undo::record_applied;
 use meliora::config::host::Host;
 use meliora::event::RunId;
@@ -107,7 +105,6 @@ fn begin(mut peer: Peer) -> (Peer, Buffer) {
         .flatten()
         .map(|entry| entry.path().join("library"))
         .find(|path| path.is_dir());
-    peer.patience = Duration::from_secs(60);
     let params = json!({
         "processId": null,
         "rootUri": format!("file://{}", peer.root.display()),

@@ -246,7 +246,7 @@ fn a_proxy_records_everything_from_the_beginning_to_a_file() {
     peer.request("textDocument/hover", &json!({}));
     peer.request("shutdown", &Value::Null);
     peer.notify("exit", &Value::Null);
-    assert_eq!(peer.exit_code(peer.patience), Some(0));
+    assert_eq!(peer.exit_code(), Some(0));
     let file = peer.root.join("all.jsonl");
     let text = std::fs::read_to_string(&file).expect("written");
     let all = lines(&text);
@@ -269,7 +269,7 @@ fn a_proxy_records_everything_from_the_beginning_to_a_file() {
 fn end(peer: &mut Peer) {
     peer.request("shutdown", &Value::Null);
     peer.notify("exit", &Value::Null);
-    assert_eq!(peer.exit_code(peer.patience), Some(0));
+    assert_eq!(peer.exit_code(), Some(0));
 }
 
 /// Replays a file; the exit code and what is said as JSON.

@@ -1,8 +1,6 @@
 //! Large messages pass without being held, and break nothing when they break off. Linux only, like the kernel's figures
 //! of memory.
 
-use std::time::Duration;
-
 use serde_json::{Value, json};
 
 use crate::chaos::{Server, start};
@@ -40,7 +38,6 @@ fn steps(peer: &mut Peer, steps: &Value) -> i64 {
 #[test]
 fn a_large_answer_passes_without_being_held() {
     let mut peer = start(&[server("one")]);
-    peer.patience = Duration::from_secs(60);
     peer.greet(&json!({}));
     peer.request("chaos/do", &json!({}));
     let (before, _) = memory(&peer);
@@ -125,7 +122,6 @@ fn an_answer_that_a_restart_breaks_off_is_given_once() {
 #[test]
 fn a_server_that_falls_silent_in_a_large_answer_holds_the_others_only_for_a_while() {
     let mut peer = start(&[server("one"), server("two")]);
-    peer.patience = Duration::from_secs(60);
     peer.greet(&json!({}));
     let open = |peer: &mut Peer, name: &str| {
         let document = json!({ "uri": format!("file:///{name}.{name}"), "languageId": name, "version": 1, "text": "" });

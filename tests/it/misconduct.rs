@@ -1,7 +1,6 @@
 //! Editors and servers that do what the protocol does not foresee: the session lives, and whose fault it is is told once.
 
 use std::process::Command;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -288,7 +287,7 @@ fn one_plain_header_stands_before_everything_that_we_write() {
         std::fs::read_to_string(&file).is_ok_and(|heard| heard == expected)
     });
     peer.close_input();
-    peer.exit_code(Duration::from_secs(5));
+    assert!(peer.exit_code().is_some());
 
     // And to the editor.
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

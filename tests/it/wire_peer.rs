@@ -12,7 +12,7 @@ use meliora::downstream::wire::{Decoder, Frame};
 use serde_json::{Value, json};
 
 /// Longest time that anything in these tests may take.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A workspace with a scripted server configured, and our server started on it.
 pub(crate) struct Peer {
@@ -21,7 +21,6 @@ pub(crate) struct Peer {
     stdin: Option<ChildStdin>,
     bodies: Receiver<Vec<u8>>,
     next_id: i64,
-    pub(crate) patience: Duration,
     /// While it is set, nothing more is read.
     pub(crate) is_deaf: Arc<AtomicBool>,
     folder: Option<tempfile::TempDir>,
@@ -143,7 +142,6 @@ impl Peer {
             root: root.to_owned(),
             bodies,
             next_id: 1,
-            patience: PATIENCE,
             is_deaf,
             folder: None,
         }
@@ -210,7 +208,7 @@ impl Peer {
     }
 
     pub(crate) fn find(&mut self, wanted: impl Fn(&Value) -> bool) -> Value {
-        let deadline = Instant::now() + self.patience;
+        let deadline = Instant::now() + PATIENCE;
         let mut passed = Vec::new();
         while let Some(body) = self.next_before(deadline) {
             let message: Value = serde_json::from_slice(&body).expect("we write JSON");
@@ -251,8 +249,8 @@ impl Peer {
     }
 
     /// The exit code, when it ends in time.
-    pub(crate) fn exit_code(&mut self, patience: Duration) -> Option<i32> {
-        let deadline = Instant::now() + patience;
+    pub(crate) fn exit_code(&mut self) -> Option<i32> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(status) = self.child.try_wait().expect("it is our child") {
                 return status.code();

@@ -8,7 +8,6 @@ use serde_json::{Value, json};
 
 use super::digest;
 use super::driver::Driver;
-use crate::seed::is_long;
 use crate::wire_peer::{PATIENCE, eventually, is_alive};
 
 /// Time that servers get to answer what they will answer.
@@ -52,7 +51,7 @@ pub(crate) fn judge(mut driver: Driver<'_>) {
         Some(&Value::Null)
     );
     driver.peer.notify("exit", &Value::Null);
-    assert_eq!(driver.peer.exit_code(Duration::from_secs(10)), Some(0));
+    assert_eq!(driver.peer.exit_code(), Some(0));
     for (server, lines) in &logs {
         order_is_kept(&driver, lines);
         nothing_leaks(lines);
@@ -72,9 +71,7 @@ fn every_request_is_answered(driver: &mut Driver<'_>) {
             .collect()
     };
     let waits = |driver: &Driver<'_>| driver.asked.iter().any(|asked| asked.answers.is_empty());
-    // Answers of 50 MB take their time on a busy machine.
-    let patience = if is_long() { PATIENCE * 6 } else { PATIENCE };
-    driver.hear_until(patience, |driver| {
+    driver.hear_until(PATIENCE, |driver| {
         !driver
             .asked
             .iter()

@@ -249,7 +249,7 @@ impl World {
 
     /// Processes that still have to do with this machine, once there was time to end.
     pub(super) fn survivors(&self, mark: &str) -> Vec<String> {
-        let deadline = Instant::now() + Duration::from_secs(2);
+        let deadline = Instant::now() + Duration::from_secs(20);
         loop {
             let found = processes(&self.base, mark);
             if found.is_empty() || Instant::now() > deadline {

@@ -124,7 +124,7 @@ async fn whoever_cannot_answer_now_is_not_waited_for_when_another_can() {
     let started = Instant::now();
     let ended = ground.run(config.clone(), "what is x?").await;
     assert!(turned(&ended.events).is_some());
-    assert!(started.elapsed() < Duration::from_secs(20));
+    assert!(started.elapsed() < Duration::from_secs(30));
 
     // A key that is not there is a reason as well; nothing is sent to the first one then.
     let asked = first.requests().len();

@@ -11,6 +11,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 
+use crate::wire_peer::PATIENCE;
+
 /// What the server does after it has read a request.
 #[derive(Debug, Clone)]
 pub(crate) struct Reply {
@@ -135,9 +137,9 @@ impl Server {
     }
 }
 
-/// Polls a condition with a deadline.
+/// Polls a condition for as long as anything in these tests may take.
 pub(crate) async fn wait_until(what: &str, condition: impl Fn() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
+    let deadline = Instant::now() + PATIENCE;
     while !condition() {
         assert!(Instant::now() < deadline, "waited in vain until {what}");
         tokio::time::sleep(Duration::from_millis(2)).await;

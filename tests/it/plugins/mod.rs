@@ -90,6 +90,20 @@ impl Scene {
         pins.grant(name, &plugin.digest).expect("kept");
     }
 
+    /// Gives the tools of a plugin five seconds: those of which a test shows that they take too long.
+    fn hurry(&self, name: &str) {
+        let place = self
+            .root
+            .join(".agent/plugins")
+            .join(name)
+            .join("plugin.toml");
+        let manifest = std::fs::read_to_string(&place).expect("read");
+        let hurried = manifest.replace("seconds = 120", "seconds = 5");
+        assert_ne!(hurried, manifest);
+        std::fs::write(&place, hurried).expect("written");
+        self.approve(name);
+    }
+
     fn toolbox(&self) -> Toolbox {
         Toolbox::with(guest::tools(&self.services.host, &self.root))
     }

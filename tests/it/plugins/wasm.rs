@@ -247,8 +247,6 @@ async fn what_a_component_writes_is_proposed_where_its_manifest_lets_it() {
 async fn whatever_a_component_does_wrong_harms_only_its_process_and_the_error_names_it() {
     let mut scene = zoo("", Config::default());
     for (tool, expected) in [
-        ("hang", "longer than 5 s"),
-        ("sleep", "longer than 5 s"),
         ("trap", "`unreachable` instruction executed"),
         ("trap", "last words"),
         ("leave", "it left with code"),
@@ -259,7 +257,12 @@ async fn whatever_a_component_does_wrong_harms_only_its_process_and_the_error_na
         ("not_json", "its answer is no JSON"),
         ("asks_ever", "more than 200 questions"),
         ("unknown_one", "what?"),
+        ("hang", "longer than 5 s"),
+        ("sleep", "longer than 5 s"),
     ] {
+        if tool == "hang" {
+            scene.hurry("zoo");
+        }
         let begun = Instant::now();
         let called = scene.call(&format!("zoo__{tool}"), json!({})).await;
         let text = &called.text;
@@ -267,7 +270,7 @@ async fn whatever_a_component_does_wrong_harms_only_its_process_and_the_error_na
         let names_it = text.contains("plugin `zoo`");
         assert!(names_it && text.contains(expected), "{tool}: {text}");
         assert!(text.len() < 2_000, "{tool}: {}", text.len());
-        assert!(begun.elapsed() < Duration::from_secs(60), "{tool}");
+        assert!(begun.elapsed() < Duration::from_secs(100), "{tool}");
     }
     assert_untouched(&scene);
 }
