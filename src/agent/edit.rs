@@ -121,19 +121,9 @@ pub(super) struct Wish {
 }
 
 /// Writes an edit to the disk. Every file must hold the text that the edit was computed for; where it holds another
-/// one, both changes are merged, and when they contradict each other nothing is changed at all.
+/// one, both changes are merged, and when they contradict each other nothing is changed at all. An edit that was made in
+/// steps keeps them, and each can be taken back alone.
 pub fn apply_to_disk(
-    host: &Host,
-    workspace: &Path,
-    policy: &Policy,
-    run: &RunId,
-    edits: &EditSet,
-) -> Result<Applied, ApplyError> {
-    apply_steps_to_disk(host, workspace, policy, run, (edits, &[]), &mut |_, _| {})
-}
-
-/// [`apply_to_disk`] of an edit that was made in steps, each of which can be taken back alone.
-pub fn apply_steps_to_disk(
     host: &Host,
     workspace: &Path,
     policy: &Policy,

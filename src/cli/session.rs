@@ -134,7 +134,7 @@ impl Session {
         if let Err(refusal) = self.ask_for(&policy, &proposal.edits, approver).await {
             return Delivery::Refused(refusal);
         }
-        match edit::apply_steps_to_disk(
+        match edit::apply_to_disk(
             host,
             &self.project.root,
             &policy,

@@ -454,7 +454,15 @@ fn undo(ground: &Ground, files: usize) {
     }
     let run = RunId::new(1_700_000_001, 1);
     let begun = Instant::now();
-    apply_to_disk(&ground.host, &ground.work, &ground.policy, &run, &edits).expect("applied");
+    apply_to_disk(
+        &ground.host,
+        &ground.work,
+        &ground.policy,
+        &run,
+        (&edits, &[]),
+        &mut |_, _| {},
+    )
+    .expect("applied");
     row(
         &format!("an edit of {files} files on the disk"),
         format!("{:.2} s", begun.elapsed().as_secs_f64()),

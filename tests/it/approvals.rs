@@ -55,7 +55,14 @@ impl Ground {
 
     fn apply(&self, run: u16, edits: &EditSet) -> Result<Applied, ApplyError> {
         let run = RunId::new(1_700_000_000, run);
-        apply_to_disk(&self.host, &self.work, &self.policy, &run, edits)
+        apply_to_disk(
+            &self.host,
+            &self.work,
+            &self.policy,
+            &run,
+            (edits, &[]),
+            &mut |_, _| {},
+        )
     }
 
     fn refused(&self, run: u16, edits: &EditSet) {

@@ -15,7 +15,7 @@ use std::process::Command;
 use std::sync::Arc;
 use std::time::Instant;
 
-use meliora::agent::edit::{Conflicts, apply_steps_to_disk};
+use meliora::agent::edit::{Conflicts, apply_to_disk};
 use meliora::agent::task::Step;
 use meliora::agent::undo::{
     Direction, Reverted, UndoError, Wanted, Which, plan_undo, record_applied, revert, steps_of,
@@ -73,7 +73,7 @@ impl Ground {
         if let Some(open) = unapproved(&self.policy, &approvals, &Redactor::default(), edits) {
             open.grant(&approvals).expect("kept");
         }
-        apply_steps_to_disk(
+        apply_to_disk(
             &self.host,
             &self.work,
             &self.policy,
@@ -311,7 +311,7 @@ fn what_was_decided_is_told_before_the_first_file_changes() {
     };
     let change = (&all, made.as_slice());
     let (host, work, policy) = (&ground.host, &ground.work, &ground.policy);
-    apply_steps_to_disk(host, work, policy, &run, change, &mut witness).expect("applied");
+    apply_to_disk(host, work, policy, &run, change, &mut witness).expect("applied");
     assert_eq!((told, ground.read("a")), (1, "new\n".to_owned()));
 }
 

@@ -351,7 +351,15 @@ fn project(base: &Path) -> PathBuf {
     edits.record("new/b.txt".into(), None, Some("made".into()));
     let host = host(base);
     let policy = Policy::new(&host, &Config::default(), &workspace);
-    apply_to_disk(&host, &workspace, &policy, &id(1), &edits).expect("applied");
+    apply_to_disk(
+        &host,
+        &workspace,
+        &policy,
+        &id(1),
+        (&edits, &[]),
+        &mut |_, _| {},
+    )
+    .expect("applied");
     let store = open(base);
     store.append(&id(1), &started("repair problems"));
     let files = edits.files.into_keys().collect();

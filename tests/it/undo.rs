@@ -88,7 +88,14 @@ impl Ground {
     }
 
     pub(crate) fn apply(&self, run: u16, edits: &EditSet) -> Result<Applied, ApplyError> {
-        apply_to_disk(&self.host, &self.workspace, &self.policy, &id(run), edits)
+        apply_to_disk(
+            &self.host,
+            &self.workspace,
+            &self.policy,
+            &id(run),
+            (edits, &[]),
+            &mut |_, _| {},
+        )
     }
 
     pub(crate) fn revert(
@@ -724,7 +731,8 @@ fn apply_for_ever(ground: &Ground) {
             &ground.workspace,
             &ground.policy,
             &run,
-            &generation(at, 1 - at),
+            (&generation(at, 1 - at), &[]),
+            &mut |_, _| {},
         )
         .expect("applied");
         at = 1 - at;

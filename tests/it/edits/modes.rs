@@ -45,7 +45,8 @@ fn a_file_that_is_made_of_another_has_its_mode_and_other_names_are_told_of() {
     set.give("bin/go.sh".into(), Mode::Of("run.sh".into()));
     set.give("bin/made.sh".into(), Mode::Program);
     let run = |number: u16| RunId::new(1_700_000_000, number);
-    let applied = apply_to_disk(&host, &root, &policy, &run(1), &set).expect("applied");
+    let applied = apply_to_disk(&host, &root, &policy, &run(1), (&set, &[]), &mut |_, _| {})
+        .expect("applied");
     assert!(
         matches!(applied.notices.as_slice(), [one] if one.starts_with("a had other names")),
         "{:?}",
