@@ -56,7 +56,7 @@ pub(super) fn request(policy: &Policy, url: &str, sent: Sent) -> Decision {
         let kilobytes = policy.request_bytes_max / 1_000;
         return deny(
             "request-size",
-            format!("more than {kilobytes} KB would be sent"),
+            format!("more than {kilobytes} KB would be sent (tools.http.max_request_kb)"),
         );
     }
     let host = parsed

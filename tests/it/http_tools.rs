@@ -274,6 +274,13 @@ async fn an_answer_has_an_end_in_bytes_and_in_time() {
     assert!(huge.result.success, "{}", huge.text);
     assert_eq!(huge.result.data["bytes"], 2_000_000);
     assert!(huge.text.contains("max_response_kb"));
+    scene.config.tools.http.max_request_kb = 2;
+    scene.answer = Some(Answer::Yes);
+    let post = |bytes| json!({ "url": server.url("/post"), "body": "x".repeat(bytes) });
+    let sent = scene.call("http_post", post(1_500)).await;
+    assert!(sent.result.success, "{}", sent.text);
+    let refused = scene.call("http_post", post(2_500)).await;
+    assert!(refused.text.contains("max_request_kb"), "{}", refused.text);
     scene.config.tools.http.timeout_seconds = 1;
     let started = Instant::now();
     let slow = scene.get(&server.url("/slow")).await;

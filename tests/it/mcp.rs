@@ -304,6 +304,28 @@ async fn a_server_reads_the_workspace_and_writes_only_its_own_folder() {
 }
 
 #[tokio::test]
+async fn a_server_reads_and_reaches_also_what_its_settings_name() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("bound").to_string();
+    let beside = tempfile::tempdir().expect("a temporary folder");
+    let file = beside.path().join("named.txt");
+    fs::write(&file, "to be read").expect("written");
+    let server = McpServer {
+        network: true,
+        read: vec![beside.path().to_owned()],
+        ..behaving("well")
+    };
+    let mut scene = with_server(server).await;
+    let at = file.display().to_string();
+    let read = look(&mut scene, "read", &at).await;
+    assert!(read.contains("read to be read"), "{read}");
+    let written = look(&mut scene, "write", &at).await;
+    assert!(written.contains("refused: "), "{written}");
+    let connected = look(&mut scene, "connect", &address).await;
+    assert!(connected.contains("connected"), "{connected}");
+}
+
+#[tokio::test]
 async fn a_server_gets_the_variables_that_it_is_given_and_their_values_are_masked() {
     let text = "command = 'python3'\nenv = { TOKEN = '${MELIORA_TEST_TOKEN}', LEVEL = 'debug' }";
     let server: McpServer = toml::from_str(text).expect("settings");

@@ -624,3 +624,24 @@ fn old_texts_are_kept_up_to_what_was_set() {
     let kept = fs::read_dir(texts).expect("readable").count();
     assert!(kept <= 4, "{kept} texts of 10 kB");
 }
+
+#[test]
+fn the_settings_say_how_much_of_old_texts_is_kept() {
+    let ground = Ground::new();
+    // What is read of a repository has to be one.
+    fs::remove_dir(ground.work.join(".git")).expect("it is empty");
+    fs::create_dir(ground.work.join(".agent")).expect("made");
+    for first in 1..8 {
+        // A quarter of a megabyte.
+        let arguments = format!("{{\"command\": \"seq {first} 48000 > a\"}}");
+        let call = ["tool", "call", "shell", &arguments];
+        let (is_done, said) =
+            ground.meliora(&[&["--set", "undo.megabytes_max=1"], &call[..]].concat());
+        assert!(is_done, "{said}");
+    }
+    let texts = ground.host.state_of(&ground.work).join("images/texts");
+    let texts = fs::read_dir(texts).expect("readable").flatten();
+    let sizes = texts.map(|text| text.metadata().expect("it is there").len());
+    let kept: u64 = sizes.sum();
+    assert!((500_000..=1_000_000).contains(&kept), "{kept} bytes");
+}

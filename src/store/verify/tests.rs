@@ -7,6 +7,7 @@ use std::sync::Arc;
 use redb::Table;
 
 use super::*;
+use crate::config::Config;
 use crate::config::host::Host;
 use crate::event::{Outcome, RunEvent, RunId};
 use crate::redact::Redactor;
@@ -136,9 +137,10 @@ fn what_was_altered_is_not_removed_so_that_it_stays_visible() {
 fn what_is_too_old_is_removed_once_a_day_and_the_rest_stays_checkable() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let store = filled(folder.path());
-    let retention = |days_max| Retention {
-        days_max,
-        bytes_max: 0,
+    let retention = |days_max| {
+        let mut config = Config::default();
+        (config.audit.days_max, config.audit.megabytes_max) = (days_max, 0);
+        Retention::of(&config)
     };
     assert_eq!(store.prune(retention(1)).expect("looked"), None);
     for number in 0..200 {
@@ -161,6 +163,27 @@ fn what_is_too_old_is_removed_once_a_day_and_the_rest_stays_checkable() {
     // Within a day nobody looks again.
     assert_eq!(store.prune(retention(9)).expect("looked"), None);
     assert_eq!(store.keep_up_to(KEPT).expect("looked"), None);
+}
+
+#[test]
+fn what_is_more_than_was_set_is_removed_from_the_oldest_on() {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let store = open(folder.path());
+    let long = RunEvent::Step {
+        what: "long ".repeat(1_000),
+        reason: "to take some room".to_owned(),
+    };
+    for _ in 0..500 {
+        store.append(&RunId::new(RUN, 1), &long);
+    }
+    let keep = |megabytes_max| {
+        let mut config = Config::default();
+        config.audit.megabytes_max = megabytes_max;
+        store.prune(Retention::of(&config)).expect("looked")
+    };
+    assert_eq!(keep(3), None);
+    let removed = keep(1).expect("more than 1 MB").entries;
+    assert!((300..310).contains(&removed), "{removed}");
 }
 
 #[test]
