@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use super::judge::Judge;
+use super::unsure;
 use super::word::Word;
 use super::wrappers::{filled, within};
 use crate::safety::paths::may_hold_secrets;
@@ -93,6 +94,9 @@ pub(super) fn judge(judge: &mut Judge<'_>, words: &[Word]) {
     };
     let options = words.iter().take_while(is_option).count();
     let words = words.get(options..).unwrap_or_default();
+    for word in words {
+        unsure::refuse_splitting(judge, "find", word);
+    }
     let starts = |word: &Word| word.text.starts_with(['-', '(', '!', ',']) && word.is_sure;
     let end = words.iter().position(starts).unwrap_or(words.len());
     let (places, tests) = words.split_at(end);
@@ -161,6 +165,12 @@ fn execute<'a>(judge: &mut Judge<'_>, places: &[Word], words: &'a [Word]) -> &'a
     };
     let end = (0..words.len()).find(is_end).unwrap_or(words.len());
     let inner = words.get(..end).unwrap_or_default();
+    if inner.iter().any(|word| !word.is_sure) {
+        judge.ask(
+            "unresolved",
+            "where the command of `-exec` ends is not known",
+        );
+    }
     let reads = |name: &str| super::programs::find(name).is_some();
     let reads = inner.first().and_then(Word::known).is_some_and(reads);
     for place in places {

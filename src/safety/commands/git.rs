@@ -278,6 +278,28 @@ fn init(judge: &mut Judge<'_>, words: &[Word]) {
     folders.for_each(|folder| judge.write(folder));
 }
 
+/// The options of the command of git among `words` which take the next word for sure, and what stands behind it.
+pub(super) fn takes_of_command(words: &[Word]) -> (String, &[Word]) {
+    let mut rest = words;
+    while let Some((first, after)) = rest.split_first() {
+        let skipped = match first.text.as_str() {
+            "-C" | "-c" => 1,
+            text if first.is_sure && text.starts_with('-') => 0,
+            _ => break,
+        };
+        rest = after.get(skipped..).unwrap_or_default();
+    }
+    let command = rest.first().and_then(Word::known).unwrap_or_default();
+    let takes = match command {
+        // `-S` of a commit has its key attached.
+        "commit" => COMMIT_TAKES.replace("-S ", ""),
+        "tag" => "-m -F --message --file".to_owned(),
+        "log" | "show" | "diff" | "rev-list" | "grep" | "blame" => takes(command).to_owned(),
+        _ => String::new(),
+    };
+    (takes, rest.get(1..).unwrap_or_default())
+}
+
 /// The options of a command that looks which take the next word as their value, whatever else is attached to them.
 pub(super) fn takes(command: &str) -> &'static str {
     match command {
@@ -347,11 +369,10 @@ fn files(judge: &mut Judge<'_>, words: &[Word]) {
     }
 }
 
+const COMMIT_TAKES: &str = "-m -F -t -C -c -S --message --file --template --author --date --reuse-message --reedit-message --fixup --squash --trailer --cleanup --pathspec-from-file";
+
 fn commit(judge: &mut Judge<'_>, words: &[Word]) {
-    let arguments = Arguments::of(
-        words,
-        "-m -F -t -C -c -S --message --file --template --author --date --reuse-message --reedit-message --fixup --squash --trailer --cleanup",
-    );
+    let arguments = Arguments::of(words, COMMIT_TAKES);
     arguments
         .values("-F -t --file --template")
         .for_each(|file| judge.read(file));

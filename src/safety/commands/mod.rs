@@ -20,6 +20,7 @@ mod network;
 mod options;
 mod programs;
 mod reader;
+mod unsure;
 mod word;
 mod wrappers;
 
@@ -316,6 +317,7 @@ fn program(judge: &mut Judge<'_>, words: &[Word]) {
         Some(decision) => judge.add(decision),
     }
     refuse_named_secrets(judge, &name, rest);
+    unsure::refuse_options(judge, &name, rest);
     let is_known = wrappers::judge(judge, &name, rest)
         || interpreters::judge(judge, &name, rest)
         || changes::judge(judge, &name, rest)

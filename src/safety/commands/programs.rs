@@ -252,13 +252,29 @@ pub(super) fn find(name: &str) -> Option<&'static Program> {
     BY_NAME.get(name).copied()
 }
 
+/// Whether nothing that a program is given makes it do more than print.
+pub(super) fn heeds_no_options(name: &str) -> bool {
+    // `ps e` shows the environment of programs; the format of `printf` is looked at by itself.
+    let prints = |program: &Program| {
+        let options = [program.reads, program.writes, program.asks];
+        program.operands == Text && options.iter().all(|options| options.is_empty())
+    };
+    name == "printf" || (name != "ps" && find(name).is_some_and(prints))
+}
+
+/// The options of a program of the table that take a value.
+pub(super) fn takes(name: &str) -> String {
+    find(name).map_or_else(String::new, |program| {
+        [program.takes, program.reads, program.writes].join(" ")
+    })
+}
+
 /// Judges a program of the table.
 pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words: &[Word]) {
     if let Some(reason) = special(name, words) {
         judge.ask("option", reason);
     }
-    let takes = [program.takes, program.reads, program.writes].join(" ");
-    let arguments = Arguments::of(words, &takes);
+    let arguments = Arguments::of(words, &takes(name));
     if let Some((option, _)) = arguments
         .options
         .iter()
@@ -268,14 +284,6 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words:
             "option",
             format!("`{name} {option}` may start something else"),
         );
-    }
-    if program.operands != Text
-        && words
-            .iter()
-            .any(|word| !word.is_sure && word.text.starts_with('…'))
-        && !program.asks.is_empty()
-    {
-        judge.ask("unresolved", format!("what `{name}` is given is not known"));
     }
     // `--exclude` is an option of its own, and no short form of `--exclude-from`.
     let is_text = |option: &str| program.takes.split(' ').any(|name| name == option);

@@ -19,6 +19,10 @@ pub(super) struct Word {
     pub(super) is_sure: bool,
     /// The pattern that a shell would replace with the names of files, if it is one.
     pub(super) pattern: Option<Vec<Letter>>,
+    /// Whether what is not known of it may be none, one or several words.
+    pub(super) may_split: bool,
+    /// Whether what is not known of it decides which option it is, or whether it is one.
+    pub(super) may_be_option: bool,
 }
 
 /// A character, and whether quotes take its meaning for the shell away.
@@ -28,6 +32,13 @@ pub(super) struct Letter {
     pub(super) it: char,
     /// Whether it stands for itself.
     pub(super) is_quoted: bool,
+}
+
+impl Letter {
+    /// Whether it makes a word a pattern.
+    pub(super) fn is_wild(self) -> bool {
+        !self.is_quoted && matches!(self.it, '*' | '?' | '[')
+    }
 }
 
 /// What is known while a word is worked out.
@@ -49,7 +60,7 @@ impl Word {
         Self {
             text: text.to_owned(),
             is_sure: true,
-            pattern: None,
+            ..Self::default()
         }
     }
 
@@ -57,6 +68,8 @@ impl Word {
     pub(super) fn unknown() -> Self {
         Self {
             text: "…".to_owned(),
+            may_split: true,
+            may_be_option: true,
             ..Self::default()
         }
     }
@@ -75,6 +88,8 @@ impl Word {
             text,
             is_sure: self.is_sure,
             pattern: pattern.map(|pattern| pattern.iter().skip(letters).copied().collect()),
+            may_split: self.may_split,
+            may_be_option: false,
         }
     }
 }
@@ -96,6 +111,8 @@ pub(super) fn words(
         around,
         letters: Vec::with_capacity(range.len()),
         is_sure: true,
+        may_split: false,
+        may_be_option: false,
     };
     scan.run()?;
     let braced = scan.letters.contains(&Letter {
@@ -108,22 +125,22 @@ pub(super) fn words(
     } else {
         spread.push(scan.letters);
     }
-    let is_sure = scan.is_sure;
-    Ok(spread
-        .into_iter()
-        .map(|letters| finish(letters, is_sure))
-        .collect())
-}
-
-fn finish(letters: Vec<Letter>, is_sure: bool) -> Word {
-    let is_wild = |letter: &Letter| !letter.is_quoted && matches!(letter.it, '*' | '?' | '[');
-    let text = letters.iter().map(|letter| letter.it).collect();
-    let pattern = letters.iter().any(is_wild).then_some(letters);
-    Word {
-        text,
-        is_sure,
-        pattern,
-    }
+    let known = Word {
+        is_sure: scan.is_sure,
+        may_split: scan.may_split,
+        // Braces may put any part of it first.
+        may_be_option: scan.may_be_option || (braced && !scan.is_sure),
+        ..Word::default()
+    };
+    let finished = spread.into_iter().map(|letters| Word {
+        text: letters.iter().map(|letter| letter.it).collect(),
+        pattern: letters
+            .iter()
+            .any(|letter| letter.is_wild())
+            .then_some(letters),
+        ..known
+    });
+    Ok(finished.collect())
 }
 
 struct Scan<'a> {
@@ -135,6 +152,8 @@ struct Scan<'a> {
     around: Surroundings<'a>,
     letters: Vec<Letter>,
     is_sure: bool,
+    may_split: bool,
+    may_be_option: bool,
 }
 
 impl Scan<'_> {
@@ -199,13 +218,29 @@ impl Scan<'_> {
         self.push('…', true);
     }
 
+    /// A value that may be any text.
+    fn any_text(&mut self, may_split: bool) {
+        self.may_split |= may_split;
+        let letters = self.letters.as_slice();
+        self.may_be_option |= match letters.first() {
+            None => true,
+            // `--name=` says which option it is.
+            Some(first) if first.it == '-' => {
+                let is_long = letters.get(1).is_some_and(|second| second.it == '-');
+                !(is_long && letters.iter().any(|letter| letter.it == '='))
+            }
+            Some(first) => first.is_wild(),
+        };
+        self.unsure();
+    }
+
     fn fill(&mut self, value: &str, is_quoted: bool) {
         // Without quotes, a shell would split the value and look for patterns in it.
         let is_plain = |it: char| !it.is_whitespace() && !"*?[{\\'\"".contains(it);
         if is_quoted || value.chars().all(is_plain) {
             value.chars().for_each(|it| self.push(it, true));
         } else {
-            self.unsure();
+            self.any_text(true);
         }
     }
 
@@ -225,7 +260,9 @@ impl Scan<'_> {
             ("$PWD" | "${PWD}", Some(directory)) => {
                 self.fill(&directory.display().to_string(), is_quoted);
             }
-            _ => self.unsure(),
+            (text, _) if is_number(text) => self.unsure(),
+            // `"$@"` is several words in quotes as well.
+            (text, _) => self.any_text(!is_quoted || text.contains('@')),
         }
         Ok(true)
     }
@@ -331,6 +368,22 @@ impl Scan<'_> {
         }
         u32::from_str_radix(&digits, radix).map_err(|_| Misread)
     }
+}
+
+/// Whether the shell fills in a number, which is one word and no option that does anything.
+fn is_number(expansion: &str) -> bool {
+    let is_length = |text: &str| {
+        let name = text.strip_prefix("${#").and_then(|it| it.strip_suffix('}'));
+        name.is_some_and(|name| {
+            name.bytes()
+                .all(|it| it.is_ascii_alphanumeric() || it == b'_')
+        })
+    };
+    matches!(
+        expansion,
+        "$?" | "$#" | "$$" | "$!" | "${#}" | "${?}" | "${!}" | "${$}"
+    ) || expansion.starts_with("$((")
+        || is_length(expansion)
 }
 
 /// Replaces the first `{a,b}` of a word by each of its parts, until there is none.

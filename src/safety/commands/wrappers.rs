@@ -5,7 +5,7 @@ use super::conditions::is_name;
 use super::judge::Judge;
 use super::options::{Arguments, Front};
 use super::word::Word;
-use super::{program, rule_within};
+use super::{program, rule_within, unsure};
 use crate::safety::severity;
 
 /// Variables that change how programs print or how much they check, and nothing else.
@@ -217,7 +217,17 @@ fn stripped(
 ) {
     let front = Front::of(words, flags, takes);
     refuse_unknown(judge, name, &front);
-    within(judge, front.rest.get(operands..).unwrap_or_default());
+    let inner = front.rest.get(operands..).unwrap_or_default();
+    refuse_splitting(judge, name, words, inner);
+    within(judge, inner);
+}
+
+/// Where a word in front of a command may become several, the command may begin elsewhere than it seems.
+fn refuse_splitting(judge: &mut Judge<'_>, name: &str, words: &[Word], inner: &[Word]) {
+    let front = words.len().saturating_sub(inner.len());
+    for word in words.iter().take(front) {
+        unsure::refuse_splitting(judge, name, word);
+    }
 }
 
 /// Where an option is not known, the command may begin elsewhere than it seems.
@@ -234,6 +244,7 @@ fn watch(judge: &mut Judge<'_>, words: &[Word]) {
     let flags = "-b -c -C -d -e -g -p -t -w -x --beep --color --no-color --differences --errexit --chgexit --precise --no-title --no-wrap --exec";
     let front = Front::of(words, flags, "-n -q -s --interval --equexit --shotsdir");
     refuse_unknown(judge, "watch", &front);
+    refuse_splitting(judge, "watch", words, front.rest);
     // `-x` gives the words to the program as they are; otherwise a shell takes them apart once more.
     if front.arguments.has("-x --exec") {
         within(judge, front.rest);
@@ -297,6 +308,8 @@ fn env(judge: &mut Judge<'_>, words: &[Word]) {
             }
             _ => match text.split_once('=') {
                 Some((name, _)) => {
+                    // Behind `env`, a shell splits a value like any other word.
+                    unsure::refuse_splitting(judge, "env", first);
                     variable(judge, name, first, false);
                     rest = after;
                 }
@@ -366,6 +379,7 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
     let takes = "-I -n -P -L -d -a -E -s --max-args --max-procs --max-chars --delimiter --arg-file";
     let front = Front::of(words, flags, takes);
     refuse_unknown(judge, "xargs", &front);
+    refuse_splitting(judge, "xargs", words, front.rest);
     let options = &front.arguments;
     options
         .values("-a --arg-file")

@@ -319,3 +319,37 @@ fn a_repository_that_holds_a_secret_shows_no_texts_unasked() {
     git(&workspace, &["tag", "-a", "-m", "t", "v1"]);
     check("allow", &harmless);
 }
+
+#[test]
+fn a_file_whose_name_is_an_option_is_not_given_to_a_program_by_a_pattern() {
+    let workspace = Workspace::new();
+    let policy = workspace.policy(&Config::default());
+    let check = |expected: &str, command: &str| {
+        let ruling = commands::rule(&policy, command, &workspace.root);
+        let found = verdict(&ruling.decision);
+        assert_eq!(found, expected, "{command}: {:?}", ruling.decision);
+    };
+    let given = [
+        "rg foo src/*",
+        "cd src && rg foo *",
+        "cd src && wc -l *",
+        "cd src && sort [a-z-]*",
+    ];
+    for command in given {
+        check("allow", command);
+    }
+    std::fs::write(workspace.root.join("src/--pre=x.sh"), "").expect("written");
+    for command in given.iter().skip(1) {
+        check("ask", command);
+    }
+    check("ask", "cd src && sort -*");
+    for command in [
+        "rg foo src/*",
+        "cd src && rg foo -- *",
+        "cd src && rg foo ./*",
+        "cd src && wc -l *.rs",
+        "cd src && echo *",
+    ] {
+        check("allow", command);
+    }
+}
