@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tree_sitter::{Node, Parser};
 
+use super::loops::only_looped;
 use super::reader::Reader;
 use super::word::Word;
 use crate::safety::names::is_invisible;
@@ -92,7 +93,7 @@ pub(super) struct Unclear {
 }
 
 /// The commands of a line and what is unclear about it.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Line {
     pub(super) commands: Vec<Command>,
     pub(super) unclear: Vec<Unclear>,
@@ -128,14 +129,30 @@ pub(super) fn take_apart(source: &str, home: &Path, folders: Folders) -> Line {
             is_hostile: false,
         });
     }
-    let mut reader = Reader {
-        source,
-        home,
-        line,
-        upstream: Vec::new(),
+    let read = |line: Line, loops: Vec<String>| {
+        let mut reader = Reader {
+            source,
+            home,
+            line,
+            upstream: Vec::new(),
+            loops,
+            bound: Vec::new(),
+            bound_in: Vec::new(),
+        };
+        reader.sequence(tree.root_node(), folders.clone(), 0);
+        reader.line
     };
-    reader.sequence(tree.root_node(), folders, 0);
-    reader.line
+    let before = line.clone();
+    let found = read(line, Vec::new());
+    let loops = if source.contains("for ") {
+        only_looped(source, &found.commands)
+    } else {
+        Vec::new()
+    };
+    if loops.is_empty() {
+        return found;
+    }
+    read(before, loops)
 }
 
 /// Characters that make a line look other than it is.

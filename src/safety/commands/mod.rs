@@ -16,6 +16,7 @@ mod history;
 mod interpreters;
 mod judge;
 mod line;
+mod loops;
 mod network;
 mod options;
 mod programs;

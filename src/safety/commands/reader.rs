@@ -13,12 +13,20 @@ use super::line::{
 };
 use super::word::{Surroundings, Word, words};
 
+/// Words of a loop that are looked at one after the other.
+const ROUNDS_MAX: usize = 16;
+
 /// A walk through the tree of a line.
 pub(super) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(super) home: &'a Path,
     pub(super) line: Line,
     pub(super) upstream: Vec<String>,
+    /// The variables that loops may stand for their words, as nothing else sets them.
+    pub(super) loops: Vec<String>,
+    /// What they are in this round, and where the shell was when the loop began.
+    pub(super) bound: Vec<(String, Word)>,
+    pub(super) bound_in: Vec<Folders>,
 }
 
 impl Reader<'_> {
@@ -89,12 +97,12 @@ impl Reader<'_> {
             }
             "while_statement" | "for_statement" => {
                 self.loop_variable(node, &folders);
-                let after = self.sequence(node, folders.clone(), depth);
+                let after = self.rounds(node, &folders, depth);
                 if after == folders || folders == Folders::unknown() {
                     return After::same(after);
                 }
                 // Each round begins where the one before it ended.
-                self.sequence(node, Folders::unknown(), depth);
+                self.rounds(node, &Folders::unknown(), depth);
                 After::same(Folders::unknown())
             }
             "test_command" => {
@@ -120,6 +128,47 @@ impl Reader<'_> {
                 After::same(folders)
             }
         }
+    }
+
+    /// The rounds of a loop, each beginning in the same folders: one for each word that its variable is known to stand
+    /// for, or one for all of them.
+    fn rounds(&mut self, node: Node<'_>, folders: &Folders, depth: usize) -> Folders {
+        let Some((name, values)) = self.loop_values(node) else {
+            return self.sequence(node, folders.clone(), depth);
+        };
+        let mut after = folders.clone();
+        for value in values {
+            self.bound.push((name.clone(), value));
+            self.bound_in.push(folders.clone());
+            after = after.or(self.sequence(node, folders.clone(), depth));
+            self.bound.pop();
+            self.bound_in.pop();
+        }
+        after
+    }
+
+    /// The variable of a loop and the words that it stands for, where they are known.
+    fn loop_values(&self, node: Node<'_>) -> Option<(String, Vec<Word>)> {
+        let name = self.text(node.child_by_field_name("variable")?).to_owned();
+        if node.kind() != "for_statement" || !self.loops.contains(&name) {
+            return None;
+        }
+        let around = Surroundings {
+            home: self.home,
+            directory: None,
+            bound: &[],
+        };
+        let mut cursor = node.walk();
+        let mut found = Vec::new();
+        for value in node.children_by_field_name("value", &mut cursor) {
+            if self.text(value).contains(['$', '`', '(']) {
+                return None;
+            }
+            found.extend(words(self.source, value.byte_range(), &[], around).ok()?);
+        }
+        let is_known = |word: &Word| word.is_sure;
+        let fits = !found.is_empty() && found.len() <= ROUNDS_MAX && found.iter().all(is_known);
+        fits.then_some((name, found))
     }
 
     /// `for NAME in …` and `select NAME in …` set a variable like any assignment.
@@ -328,21 +377,27 @@ impl Reader<'_> {
     fn evaluated(&mut self, node: Node<'_>, command: &mut Command, depth: usize) -> Vec<Word> {
         let (ranges, names) = self.expansions(node, &command.folders.clone(), depth);
         command.looks_into.extend(names);
-        let [directory] = command.folders.0.as_slice() else {
-            return self.read_word(node, &ranges, None);
-        };
-        self.read_word(node, &ranges, Some(&directory.clone()))
+        self.read_word(node, &ranges, &command.folders)
     }
 
     fn read_word(
         &mut self,
         node: Node<'_>,
         ranges: &[Range<usize>],
-        directory: Option<&Path>,
+        folders: &Folders,
     ) -> Vec<Word> {
+        // What a pattern found in one folder says nothing of another.
+        let bound = self.bound.iter().zip(&self.bound_in);
+        let bound =
+            bound.filter(|((_, value), place)| value.pattern.is_none() || *place == folders);
+        let bound: Vec<_> = bound.map(|(bound, _)| bound.clone()).collect();
         let around = Surroundings {
             home: self.home,
-            directory,
+            directory: match folders.0.as_slice() {
+                [directory] => Some(directory),
+                _ => None,
+            },
+            bound: &bound,
         };
         if let Ok(found) = words(self.source, node.byte_range(), ranges, around) {
             return found;

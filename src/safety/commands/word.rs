@@ -48,6 +48,8 @@ pub(super) struct Surroundings<'a> {
     pub(super) home: &'a Path,
     /// The current folder, where it is known.
     pub(super) directory: Option<&'a Path>,
+    /// What variables of loops stand for in this round.
+    pub(super) bound: &'a [(String, Word)],
 }
 
 /// The word is not one that a shell would read as it was parsed.
@@ -113,8 +115,18 @@ pub(super) fn words(
         is_sure: true,
         may_split: false,
         may_be_option: false,
+        pattern_letters: None,
     };
     scan.run()?;
+    let letters = scan.letters.len();
+    if scan
+        .pattern_letters
+        .is_some_and(|pattern| pattern < letters)
+    {
+        // A part of a name that a pattern stands for.
+        scan.letters.clear();
+        scan.any_text(false);
+    }
     let braced = scan.letters.contains(&Letter {
         it: '{',
         is_quoted: false,
@@ -154,6 +166,8 @@ struct Scan<'a> {
     is_sure: bool,
     may_split: bool,
     may_be_option: bool,
+    /// How many letters a variable gave that stands for what a pattern finds.
+    pattern_letters: Option<usize>,
 }
 
 impl Scan<'_> {
@@ -244,6 +258,30 @@ impl Scan<'_> {
         }
     }
 
+    /// What the variable of a loop stands for.
+    fn bound(&self, expansion: &str) -> Option<&Word> {
+        let name = expansion.strip_prefix('$')?;
+        let braced = name.strip_prefix('{').and_then(|it| it.strip_suffix('}'));
+        let name = braced.unwrap_or(name);
+        let mut bound = self.around.bound.iter().rev();
+        bound.find(|(it, _)| it == name).map(|(_, value)| value)
+    }
+
+    fn fill_bound(&mut self, expansion: &str, is_quoted: bool) {
+        let Some(value) = self.bound(expansion).cloned() else {
+            return;
+        };
+        match value.pattern {
+            None => self.fill(&value.text, is_quoted),
+            // In quotes it is one name, whatever is in it.
+            Some(letters) if is_quoted && self.pattern_letters.is_none() => {
+                self.pattern_letters = Some(letters.len());
+                self.letters.extend(letters);
+            }
+            Some(_) => self.any_text(!is_quoted),
+        }
+    }
+
     /// Steps over what the shell fills in here, if it does.
     fn expand(&mut self, is_quoted: bool) -> Result<bool, Misread> {
         let Some(range) = self.expansions.iter().find(|range| range.start == self.at) else {
@@ -261,6 +299,7 @@ impl Scan<'_> {
                 self.fill(&directory.display().to_string(), is_quoted);
             }
             (text, _) if is_number(text) => self.unsure(),
+            (text, _) if self.bound(text).is_some() => self.fill_bound(text, is_quoted),
             // `"$@"` is several words in quotes as well.
             (text, _) => self.any_text(!is_quoted || text.contains('@')),
         }
@@ -448,6 +487,7 @@ mod tests {
         let around = Surroundings {
             home: Path::new("/home/me"),
             directory: Some(Path::new("/w")),
+            bound: &[],
         };
         let found = words(source, 0..source.len(), &[], around)?;
         Ok(found.into_iter().map(|word| word.text).collect())
