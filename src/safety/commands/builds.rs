@@ -3,8 +3,9 @@
 //! Building and testing runs code of the project, in the sandbox: that is allowed. What brings new code in, or sends
 //! something out, asks.
 
+use super::interpreters::module_of_python;
 use super::judge::Judge;
-use super::options::{Arguments, is_listed};
+use super::options::{Arguments, Front, is_listed};
 use super::word::Word;
 
 /// Programs of this file.
@@ -86,11 +87,7 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
             }
         }
         "mvn" | "gradle" | "gradlew" | "mvnw" => jvm(judge, words),
-        "coverage" => match texts(words).as_slice() {
-            ["report" | "html" | "xml" | "json" | "combine", ..]
-            | ["run", "-m", "pytest" | "unittest", ..] => {}
-            _ => judge.ask("interpreter", "python runs what it is given"),
-        },
+        "coverage" => coverage(judge, words),
         "tsc" | "eslint" | "prettier" | "vitest" | "jest" | "mocha" | "biome" | "oxlint"
         | "golangci-lint" | "staticcheck" | "ctest" | "ninja" | "gcc" | "g++" | "cc" | "c++"
         | "clang" | "clang++" | "clang-format" | "clang-tidy" | "javac" | "rustc" => {
@@ -103,6 +100,41 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
 
 fn texts(words: &[Word]) -> Vec<&str> {
     words.iter().map(|word| word.text.as_str()).collect()
+}
+
+fn coverage(judge: &mut Judge<'_>, words: &[Word]) {
+    let (command, rest) = match words.split_first() {
+        Some((command, rest)) => (command.text.as_str(), rest),
+        None => ("", words),
+    };
+    let takes = "-d -o --directory --rcfile --data-file --context --contexts --include --omit --source --source-pkg --fail-under --precision --sort --title --debug --concurrency --format";
+    // What stands behind the options of `run` is another program.
+    let front = Front::of(
+        rest,
+        "-m --module -a --append --branch -p --parallel-mode --timid --pylib -L --no-skip-covered --skip-covered --skip-empty -i --ignore-errors -m --show-missing -q --quiet --keep",
+        takes,
+    );
+    let arguments = &front.arguments;
+    if let Some(option) = &front.unknown {
+        judge.ask(
+            "option",
+            format!("`coverage {option}` is not followed further"),
+        );
+    }
+    let settings = arguments.values("--rcfile");
+    settings.for_each(|file| judge.read(file));
+    let written = arguments.values("-d -o --directory --data-file");
+    written.for_each(|file| judge.write(file));
+    match command {
+        "report" | "html" | "xml" | "json" | "lcov" | "combine" | "erase" | "annotate" => {
+            front.rest.iter().for_each(|file| judge.read(file));
+        }
+        "run" if arguments.has("-m --module") => match front.rest.split_first() {
+            Some((module, rest)) => module_of_python(judge, module, rest),
+            None => judge.ask("interpreter", "the module is missing"),
+        },
+        _ => judge.ask("interpreter", "python runs what it is given"),
+    }
 }
 
 /// Programs that work on files of the project: options that load code or write elsewhere ask.
@@ -265,6 +297,13 @@ fn cargo(judge: &mut Judge<'_>, words: &[Word]) {
         .operands
         .get(1)
         .map_or("", |word| word.text.as_str());
+    // `cargo fmt` gives what stands behind `--` to rustfmt, which writes it.
+    let written = if command == "fmt" {
+        Passed::Write
+    } else {
+        Passed::Read
+    };
+    passed_on(judge, passed, written);
     match command {
         "" | "build" | "b" | "check" | "c" | "test" | "t" | "bench" | "clippy" | "fmt" | "doc"
         | "d" | "run" | "r" | "tree" | "metadata" | "locate-project" | "pkgid" | "version"
@@ -317,6 +356,11 @@ fn npm(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
         .position(|word| word.text == "--")
         .unwrap_or(words.len());
     let arguments = Arguments::of(words.get(..end).unwrap_or_default(), takes);
+    passed_on(
+        judge,
+        words.get(end..).unwrap_or_default(),
+        Passed::OptionsWrite,
+    );
     if arguments.has("--script-shell --userconfig --globalconfig --registry --node-options --git --shell --editor --viewer --browser -g --global --location") {
         judge.ask("option", format!("`{name}` may be made to use something else"));
     }
@@ -475,6 +519,14 @@ fn go(judge: &mut Judge<'_>, words: &[Word]) {
         .iter()
         .find(|word| !word.text.starts_with('-'))
         .map_or("", |word| word.text.as_str());
+    for word in rest.iter().filter(|word| names_a_place(word)) {
+        let folder = without_dots(word);
+        if command == "fmt" {
+            judge.write(&folder);
+        } else {
+            judge.read(&folder);
+        }
+    }
     match command {
         "build" | "test" | "vet" | "fmt" | "list" | "version" | "doc" | "help" => {
             if rest.iter().any(|word| word.text.contains('@')) {
@@ -505,6 +557,71 @@ fn go(judge: &mut Judge<'_>, words: &[Word]) {
             format!("`go {command}` runs what the project says"),
         ),
     }
+}
+
+/// Whether a word that is no option is a path that may lead out of the project, or a file in it.
+fn names_a_place(word: &Word) -> bool {
+    let text = word.text.as_str();
+    let is_address = text.contains("://") || text.contains('@');
+    !text.starts_with('-')
+        && !is_address
+        && (text.starts_with(['/', '.', '~'])
+            || text.split('/').any(|part| part == "..")
+            || crate::safety::paths::may_hold_secrets(std::path::Path::new(text)))
+}
+
+/// `folder/...` is the folder and all below it.
+fn without_dots(word: &Word) -> Word {
+    match word.known().and_then(|text| text.strip_suffix("...")) {
+        Some("") => Word::plain("."),
+        Some(folder) => Word::plain(folder),
+        None => word.clone(),
+    }
+}
+
+/// What a program that is started through another may do with the paths that it is given.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Passed {
+    /// It reads them: what it writes, it writes in the sandbox.
+    Read,
+    /// It may write where its options say.
+    OptionsWrite,
+    /// It writes them.
+    Write,
+}
+
+/// Judges what is given to another program: what looks like a path is one, also behind `=`.
+fn passed_on(judge: &mut Judge<'_>, words: &[Word], passed: Passed) {
+    let mut is_value = false;
+    for word in words {
+        let was_value = is_value;
+        is_value = word.text.starts_with("--") && !word.text.contains('=');
+        let attached = word.text.split_once('=');
+        let attached = attached.filter(|(option, _)| option.starts_with('-'));
+        let value = attached.map_or_else(
+            || word.clone(),
+            |(option, _)| word.without_start(option.len() + 1),
+        );
+        if !names_a_place(&value) {
+            continue;
+        }
+        judge.read(&value);
+        let may_write = passed == Passed::OptionsWrite && (was_value || attached.is_some());
+        if passed == Passed::Write || (may_write && leads_out(judge, &value)) {
+            judge.write(&value);
+        }
+    }
+}
+
+/// Whether a path leads out of the workspace.
+fn leads_out(judge: &Judge<'_>, word: &Word) -> bool {
+    let paths = judge.paths(word);
+    paths.is_none_or(|paths| {
+        paths.iter().any(|path| {
+            let resolved = crate::safety::paths::resolve(path);
+            !resolved.starts_with(judge.policy.workspace())
+        })
+    })
 }
 
 fn make(judge: &mut Judge<'_>, words: &[Word]) {
@@ -544,9 +661,11 @@ fn make(judge: &mut Judge<'_>, words: &[Word]) {
             "ci",
         ];
         let stem = text.split(['-', '_', ':']).next().unwrap_or_default();
-        let harmless_setting = text
-            .split_once('=')
-            .is_some_and(|(name, _)| matches!(name, "V" | "VERBOSE" | "DEBUG"));
+        let harmless_setting = text.split_once('=').is_some_and(|(name, value)| {
+            // `make` works out `$(shell …)` in a value, too.
+            matches!(name, "V" | "VERBOSE" | "DEBUG")
+                && value.bytes().all(|it| it.is_ascii_alphanumeric())
+        });
         let sends = ["publish", "deploy", "upload", "push"];
         if !(plain.contains(&stem) || harmless_setting)
             || sends.iter().any(|word| text.contains(word))

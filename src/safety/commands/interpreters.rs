@@ -1,5 +1,6 @@
 //! Shells and other programs that run what they are given (spec: Execution Protection).
 
+use super::conditions::is_name;
 use super::judge::Judge;
 use super::options::Arguments;
 use super::word::Word;
@@ -232,7 +233,7 @@ fn python(judge: &mut Judge<'_>, words: &[Word]) {
     }
 }
 
-fn module_of_python(judge: &mut Judge<'_>, module: &Word, arguments: &[Word]) {
+pub(super) fn module_of_python(judge: &mut Judge<'_>, module: &Word, arguments: &[Word]) {
     let Some(module) = module.known() else {
         return judge.ask("unresolved", "which module would run is not known");
     };
@@ -341,8 +342,9 @@ fn awk(judge: &mut Judge<'_>, words: &[Word]) {
         ),
     }
     for file in files {
-        // `name=value` sets a variable.
-        if !file.text.contains('=') {
+        // `name=value` sets a variable; `./a=b` is a file.
+        let name = file.text.split_once('=').map(|(name, _)| name);
+        if !name.is_some_and(is_name) {
             judge.read(file);
         }
     }

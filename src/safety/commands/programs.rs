@@ -215,7 +215,8 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("hadolint", row(Read, "-f --format --ignore").reads("-c --config")),
     ("xmllint", row(Read, "--xpath --encode").reads("--schema --dtdvalid --relaxng").writes("--output -o").asks("--shell --load-trace --path --net")),
     ("dot", row(Read, "-T -K -G -N -E -l").writes("-o").asks("-O")),
-    ("protoc", row(Read, "-I --proto_path")
+    ("protoc", row(Read, "")
+            .reads("-I --proto_path")
             .writes("-o --descriptor_set_out --dependency_out --cpp_out --csharp_out --java_out --kotlin_out --objc_out --php_out --pyi_out --python_out --ruby_out --rust_out")
             .asks("--plugin")),
     ("rustfmt", row(Write, "--edition --color --emit --style-edition").reads("--config-path").asks("--config")),
