@@ -138,7 +138,14 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
         "branch" => branch(judge, words),
         "tag" => tag(judge, words),
         "init" => init(judge, words),
-        "remote" if only_looks(words) => {}
+        "remote" if only_looks(words) => {
+            let arguments = Arguments::of(words, "");
+            let shows = arguments.operands.iter().any(|word| word.text == "show");
+            let names_one = arguments.operands.len() > 1;
+            if shows && names_one && !arguments.has("-n") {
+                judge.ask("network", "`git remote show` asks the other machine");
+            }
+        }
         "stash" if matches!(first, "list" | "show") => {}
         "reflog" if matches!(first, "" | "show") || first.starts_with("-n") => {}
         "worktree" if first == "list" => {}
@@ -152,7 +159,8 @@ fn subcommand(judge: &mut Judge<'_>, command: &str, words: &[Word]) {
         "reset" if is_unstaging(judge, words) => {}
         "clean" => {
             let arguments = Arguments::of(words, "-e --exclude");
-            if !arguments.has("-n --dry-run") || arguments.has("--no-dry-run") {
+            let is_sure = words.iter().all(|word| word.is_sure);
+            if !is_sure || !arguments.has("-n --dry-run") || arguments.has("--no-dry-run") {
                 judge.ask("delete", "files that git does not know would be lost");
             }
         }
@@ -375,6 +383,10 @@ fn commit(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(words, COMMIT_TAKES);
     arguments
         .values("-F -t --file --template")
+        .for_each(|file| judge.read(file));
+    // What it names as files that there are not, it prints.
+    arguments
+        .values("--pathspec-from-file")
         .for_each(|file| judge.read(file));
     if arguments.has("--amend") {
         judge.ask("git-history", "the last commit would be replaced");

@@ -13,7 +13,7 @@ use crate::safety::paths::may_hold_secrets;
 use crate::vcs;
 
 /// Options after which a command shows how texts differ.
-const PATCHES: &str = "-p -u -U -W -c -L --patch --patch-with-stat --patch-with-raw --unified --word-diff --word-diff-regex --color-words --function-context --cc --combined-all-paths --remerge-diff --diff-merges --dd --binary --submodule";
+const PATCHES: &str = "--check -p -u -U -W -c -L --patch --patch-with-stat --patch-with-raw --unified --word-diff --word-diff-regex --color-words --function-context --cc --combined-all-paths --remerge-diff --diff-merges --dd --binary --submodule";
 
 /// Options after which it shows only which files differ, or how much.
 const SUMMARIES: &str = "-s --no-patch --stat --shortstat --numstat --dirstat --summary --compact-summary --name-only --name-status --raw --quiet";
@@ -24,6 +24,12 @@ const LISTS: &str =
 
 /// Judges a command of git that may show texts of a repository which holds secrets.
 pub(super) fn judge(judge: &mut Judge<'_>, command: &str, words: &[Word], folder: Option<&Path>) {
+    // A stash is a commit: `list` is its log.
+    let (command, words) = match (command, words.split_first()) {
+        ("stash", Some((first, rest))) if first.text == "show" => ("show", rest),
+        ("stash", Some((first, rest))) if first.text == "list" => ("log", rest),
+        _ => (command, words),
+    };
     let arguments = Arguments::of(words, takes(command));
     if !shows_texts(command, &arguments) {
         return;
