@@ -3,9 +3,10 @@
 //! Building and testing runs code of the project, in the sandbox: that is allowed. What brings new code in, or sends
 //! something out, asks.
 
-use super::interpreters::module_of_python;
 use super::judge::Judge;
-use super::options::{Arguments, Front, is_listed};
+use super::options::Arguments;
+use super::outside::{self, leads_out};
+use super::runners::{self, coverage, tool};
 use super::word::Word;
 
 /// Programs of this file.
@@ -102,167 +103,6 @@ fn texts(words: &[Word]) -> Vec<&str> {
     words.iter().map(|word| word.text.as_str()).collect()
 }
 
-fn coverage(judge: &mut Judge<'_>, words: &[Word]) {
-    let (command, rest) = match words.split_first() {
-        Some((command, rest)) => (command.text.as_str(), rest),
-        None => ("", words),
-    };
-    let takes = "-d -o --directory --rcfile --data-file --context --contexts --include --omit --source --source-pkg --fail-under --precision --sort --title --debug --concurrency --format";
-    // What stands behind the options of `run` is another program.
-    let front = Front::of(
-        rest,
-        "-m --module -a --append --branch -p --parallel-mode --timid --pylib -L --no-skip-covered --skip-covered --skip-empty -i --ignore-errors -m --show-missing -q --quiet --keep",
-        takes,
-    );
-    let arguments = &front.arguments;
-    if let Some(option) = &front.unknown {
-        judge.ask(
-            "option",
-            format!("`coverage {option}` is not followed further"),
-        );
-    }
-    let settings = arguments.values("--rcfile");
-    settings.for_each(|file| judge.read(file));
-    let written = arguments.values("-d -o --directory --data-file");
-    written.for_each(|file| judge.write(file));
-    match command {
-        "report" | "html" | "xml" | "json" | "lcov" | "combine" | "erase" | "annotate" => {
-            front.rest.iter().for_each(|file| judge.read(file));
-        }
-        "run" if arguments.has("-m --module") => match front.rest.split_first() {
-            Some((module, rest)) => module_of_python(judge, module, rest),
-            None => judge.ask("interpreter", "the module is missing"),
-        },
-        _ => judge.ask("interpreter", "python runs what it is given"),
-    }
-}
-
-/// Programs that work on files of the project: options that load code or write elsewhere ask.
-fn tool(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
-    let writes = "-o -d --outDir --outFile --output --output-file --outputFile --out-dir --declarationDir --tsBuildInfoFile --cache-location --coverageDirectory --coverage.reportsDirectory --cacheDirectory -C --fix-to";
-    let asks = "-c --config -r --require --import --loader --rulesdir --resolve-plugins-relative-to --plugin --parser --globalSetup --setupFiles --setupFilesAfterEnv --transform --testEnvironment --reporter --reporters --runner --testRunner --environment --resolver --custom-gcl -fplugin -wrapper -specs -B -fuse-ld --ld-path -processorpath --processor-path -processor -J --overwrite --build-and-test -S --script -t --stdin-filename";
-    let harmless = [
-        "--reporter=verbose",
-        "--reporter=dot",
-        "--reporter=json",
-        "--reporter=default",
-        "--reporter",
-        "-c",
-        "-t",
-        "-S",
-        "-r",
-        "-B",
-    ];
-    let changes = words.iter().any(|word| {
-        matches!(word.text.as_str(), "--write" | "-w" | "--fix" | "-i")
-            && !is_compiler(name)
-            && name != "tsc"
-    });
-    for (at, word) in words.iter().enumerate() {
-        let text = word.text.as_str();
-        let (option, value) = match text.split_once('=') {
-            Some((option, _)) if text.starts_with('-') => {
-                (option, Some(word.without_start(option.len() + 1)))
-            }
-            _ => (text, words.get(at + 1).cloned()),
-        };
-        let loads = matches!(
-            option,
-            "-f" | "--format" | "--formatter" | "--ui" | "-R" | "-r" | "--file"
-        ) && value.as_ref().is_some_and(|value| value.text.contains('/'));
-        if loads || matches!(option, "-load" | "--load" | "--test-command") {
-            judge.ask(
-                "option",
-                format!("`{name} {option}` may load code from elsewhere"),
-            );
-        }
-        if let Some(file) = text.strip_prefix('@') {
-            judge.read(&Word::plain(file));
-            judge.ask("option", "the options stand in a file");
-        } else if !text.starts_with('-') {
-            if !text.contains("://") {
-                judge.read(word);
-                if changes {
-                    judge.write(word);
-                }
-            }
-        } else if is_compiler(name)
-            && let Some(what) = compiler_option(name, option, value.as_ref())
-        {
-            judge.ask("option", format!("`{name} {option}` {what}"));
-        } else if option.len() > 1 && is_listed(option, writes) {
-            if let Some(value) = value.filter(|value| !value.text.starts_with('-')) {
-                judge.write(&value);
-            }
-        } else if text.starts_with("-o") && text.len() > 2 {
-            judge.write(&word.without_start(2));
-        } else if is_listed(option, asks)
-            && !(harmless.contains(&text) && !is_compiler(name) && name != "jest")
-            && !(is_compiler(name) && matches!(text, "-c" | "-S"))
-        {
-            judge.ask(
-                "option",
-                format!("`{name} {option}` may load code from elsewhere"),
-            );
-        }
-    }
-}
-
-/// What an option of a compiler does beyond compiling.
-fn compiler_option(name: &str, option: &str, value: Option<&Word>) -> Option<&'static str> {
-    let starts = [
-        "-fplugin",
-        "-wrapper",
-        "-specs",
-        "--specs",
-        "-Wl,",
-        "-Wa,",
-        "-Wp,",
-        "-X",
-        "-B",
-        "-fuse-ld",
-        "--ld-path",
-        "--config",
-        "-processor",
-        "--processor",
-        "-J",
-        "-Z",
-        "-load",
-    ];
-    if starts.iter().any(|start| option.starts_with(start)) {
-        return Some("may start something else");
-    }
-    let is_code = |option: &str| option.starts_with("-C") || option.starts_with("--codegen");
-    if name == "rustc" && is_code(option) {
-        let harmless = [
-            "opt-level",
-            "debuginfo",
-            "overflow-checks",
-            "debug-assertions",
-            "codegen-units",
-            "lto",
-            "panic",
-            "strip",
-            "target-cpu",
-        ];
-        // `-C name=value`, `-Cname=value` or `--codegen=name=value`.
-        let attached = option.strip_prefix("-C").filter(|name| !name.is_empty());
-        let setting = attached.or(value.map(|value| value.text.as_str()));
-        let setting = setting.unwrap_or_default().split('=').next();
-        return (!setting.is_some_and(|name| harmless.contains(&name)))
-            .then_some("may start something else");
-    }
-    let reads = ["-include", "-imacros", "-T", "-MF", "-dumpdir", "-dumpbase"];
-    (name != "rustc" && reads.contains(&option)).then_some("uses another file")
-}
-
-fn is_compiler(name: &str) -> bool {
-    matches!(
-        name,
-        "gcc" | "g++" | "cc" | "c++" | "clang" | "clang++" | "rustc" | "javac"
-    )
-}
-
 fn cargo(judge: &mut Judge<'_>, words: &[Word]) {
     let mut words = words;
     if let Some((first, rest)) = words.split_first()
@@ -277,7 +117,7 @@ fn cargo(judge: &mut Judge<'_>, words: &[Word]) {
         .unwrap_or(words.len());
     let (own, passed) = words.split_at(end);
     let arguments = Arguments::of(own, takes);
-    if arguments.has("--config -C --lockfile-path") {
+    if arguments.has("--config -C --lockfile-path --runtool --runtool-arg --config-file --tool-config-file --user-config-file") {
         judge.ask(
             "option",
             "the settings of cargo may make it start a program",
@@ -515,6 +355,7 @@ fn go(judge: &mut Judge<'_>, words: &[Word]) {
             judge.write(file);
         }
     }
+    outside::refuse_writes(judge, "go", rest, "");
     let first = rest
         .iter()
         .find(|word| !word.text.starts_with('-'))
@@ -613,17 +454,6 @@ fn passed_on(judge: &mut Judge<'_>, words: &[Word], passed: Passed) {
     }
 }
 
-/// Whether a path leads out of the workspace.
-fn leads_out(judge: &Judge<'_>, word: &Word) -> bool {
-    let paths = judge.paths(word);
-    paths.is_none_or(|paths| {
-        paths.iter().any(|path| {
-            let resolved = crate::safety::paths::resolve(path);
-            !resolved.starts_with(judge.policy.workspace())
-        })
-    })
-}
-
 fn make(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(
         words,
@@ -638,47 +468,50 @@ fn make(judge: &mut Judge<'_>, words: &[Word]) {
     let jobs = |word: &&Word| !word.text.bytes().all(|byte| byte.is_ascii_digit());
     for target in arguments.operands.iter().filter(jobs) {
         let text = target.text.as_str();
-        let plain = [
-            "all",
-            "test",
-            "tests",
-            "check",
-            "build",
-            "lint",
-            "fmt",
-            "format",
-            "docs",
-            "doc",
-            "debug",
-            "release",
-            "help",
-            "bench",
-            "unit",
-            "coverage",
-            "vet",
-            "typecheck",
-            "compile",
-            "ci",
-        ];
-        let stem = text.split(['-', '_', ':']).next().unwrap_or_default();
         let harmless_setting = text.split_once('=').is_some_and(|(name, value)| {
             // `make` works out `$(shell …)` in a value, too.
             matches!(name, "V" | "VERBOSE" | "DEBUG")
                 && value.bytes().all(|it| it.is_ascii_alphanumeric())
         });
-        let sends = ["publish", "deploy", "upload", "push"];
-        if !(plain.contains(&stem) || harmless_setting)
-            || sends.iter().any(|word| text.contains(word))
-        {
+        if !(is_plain_target(text) || harmless_setting) {
             judge.ask("script", format!("nothing is known of the target `{text}`"));
         }
     }
 }
 
+/// Names that targets of a project have which build, check or test it.
+fn is_plain_target(text: &str) -> bool {
+    let plain = [
+        "all",
+        "test",
+        "tests",
+        "check",
+        "build",
+        "lint",
+        "fmt",
+        "format",
+        "docs",
+        "doc",
+        "debug",
+        "release",
+        "help",
+        "bench",
+        "unit",
+        "coverage",
+        "vet",
+        "typecheck",
+        "compile",
+        "ci",
+    ];
+    let stem = text.split(['-', '_', ':']).next().unwrap_or_default();
+    let sends = ["publish", "deploy", "upload", "push"];
+    plain.contains(&stem) && !sends.iter().any(|word| text.contains(word))
+}
+
 fn cmake(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(
         words,
-        "-S -B -G -D -E -P -C --build --target --config --preset --install --prefix --open",
+        "-S -B -G -D -E -P -C -t -j --build --target --config --preset --install --prefix --open",
     );
     if arguments.has("-E -P -C --open --install --toolchain --debugger") {
         judge.ask("option", "`cmake` would run what it is given");
@@ -696,10 +529,32 @@ fn cmake(judge: &mut Judge<'_>, words: &[Word]) {
             judge.ask("option", format!("`{name}` may name a program"));
         }
     }
-    for target in arguments.values("--target") {
-        if target.text.contains("install") {
-            judge.ask("script", "it may install outside the workspace");
+    for target in arguments.values("--target -t") {
+        if !is_plain_target(&target.text) {
+            let text = &target.text;
+            judge.ask("script", format!("nothing is known of the target `{text}`"));
         }
+    }
+    let end = words.iter().position(|word| word.text == "--");
+    let (own, passed) = words.split_at(end.unwrap_or(words.len()));
+    runners::refuse_unknown(
+        judge,
+        "cmake",
+        own,
+        runners::known("cmake").unwrap_or_default(),
+    );
+    // What stands behind `--` is for `make` or `ninja`.
+    let is_plain = |text: &str| {
+        matches!(text, "--" | "-k" | "-v" | "-s" | "VERBOSE=1" | "V=1")
+            || (text
+                .trim_start_matches("-j")
+                .bytes()
+                .all(|it| it.is_ascii_digit()))
+            || is_plain_target(text)
+    };
+    if let Some(word) = passed.iter().find(|word| !is_plain(&word.text)) {
+        let text = &word.text;
+        judge.ask("option", format!("nothing is known of `{text}`"));
     }
     arguments
         .operands
@@ -745,6 +600,8 @@ fn jvm(judge: &mut Judge<'_>, words: &[Word]) {
 }
 
 fn python_packages(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
+    outside::refuse_writes(judge, name, words, "");
+    outside::refuse_separate(judge, words, "");
     let words = texts(words);
     let looks = match words.as_slice() {
         ["list" | "show" | "freeze" | "check" | "help", ..] => name != "uv",

@@ -322,9 +322,9 @@ fn node(judge: &mut Judge<'_>, words: &[Word]) {
 fn awk(judge: &mut Judge<'_>, words: &[Word]) {
     let arguments = Arguments::of(
         words,
-        "-F -v -f -e -i -E -l --file --exec --source --include --load --assign --field-separator",
+        "-F -v -f -e -i -E -l -W --file --exec --source --include --load --assign --field-separator",
     );
-    if arguments.has("-f -e -i -E -l -o -d -p -D --file --exec --source --include --load --pretty-print --dump-variables --profile --debug") {
+    if arguments.has("-W -f -e -i -E -l -o -d -p -D --file --exec --source --include --load --pretty-print --dump-variables --profile --debug") {
         judge.ask("interpreter", "awk runs what it is given");
     }
     let Some((script, files)) = arguments.operands.split_first() else {
@@ -413,7 +413,7 @@ fn jq_program(judge: &mut Judge<'_>, word: &Word) {
 
 fn sed(judge: &mut Judge<'_>, words: &[Word]) {
     let says_so = |word: &&Word| {
-        word.is_sure && (word.text.starts_with("-i") || word.text.starts_with("--in-p"))
+        word.is_sure && (word.text.starts_with("-i") || word.text.starts_with("--i"))
     };
     let mut in_place = words.iter().any(|word| says_so(&word));
     // `-i.bak` keeps a copy; a folder in it would put the copy elsewhere.

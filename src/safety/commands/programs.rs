@@ -10,6 +10,7 @@ use std::sync::LazyLock;
 use super::judge::Judge;
 use super::options::{Arguments, is_listed};
 use super::word::Word;
+use super::{outside, runners};
 
 /// What a program does with its operands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -122,7 +123,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("tac", row(Read, "-s --separator")),
     ("head", row(Read, "-n -c --lines --bytes")),
     ("tail", row(Read, "-n -c -s --lines --bytes --pid --sleep-interval")),
-    ("less", row(Read, "-x -p -P -y -z").writes("-o -O --log-file").asks("-k -K --lesskey-file")),
+    ("less", row(Read, "-x -p -P -y -z").writes("-o -O --log-file").asks("-k -K --lesskey-file --lesskey-src --lesskey-content")),
     ("wc", row(Read, "").reads("--files0-from").asks("--files0-from")),
     ("nl", row(Read, "-b -d -f -h -i -l -n -s -v -w")),
     ("rev", row(Read, "")),
@@ -160,7 +161,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("od", row(Read, "-A -j -N -t -S")),
     ("hexdump", row(Read, "-n -s -e").reads("-f")),
     ("xxd", row(Convert, "-c -g -l -s -o -n -R")),
-    ("strings", row(Read, "-n -t -e -T")),
+    ("strings", row(Read, "-n -t -e -T").asks("--plugin")),
     ("base64", row(Read, "-w --wrap -b").reads("-i --input").writes("-o --output")),
     ("file", row(Read, "-F -P -e").reads("-f -m --files-from --magic-file").asks("-C --compile -z -Z")),
     ("stat", row(Read, "-c -f --format --printf")),
@@ -200,18 +201,18 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("batcat", row(Read, "-l -r --language --line-range --theme --style --color --paging").asks("--pager --diff")),
     ("zcat", row(Read, "")),
     ("tokei", row(Read, "-e -t -s -o --exclude --type --sort --output")),
-    ("cloc", row(Read, "--exclude-dir --include-lang --exclude-lang").asks("--config --git --diff --report-file --out --extract-with --read-lang-def --force-lang-def")),
+    ("cloc", row(Read, "--exclude-dir --include-lang --exclude-lang --match-d --not-match-d --match-f --not-match-f").asks("--exec-cmd --config --git --diff --report-file --out --extract-with --read-lang-def --force-lang-def")),
     ("scc", row(Read, "-i --include-ext --exclude-dir -f").writes("-o --output")),
     ("nm", row(Read, "-f -t").asks("--plugin")),
-    ("objdump", row(Read, "-M -j")),
+    ("objdump", row(Read, "-M -j").asks("--plugin")),
     ("readelf", row(Read, "-x -p -R")),
-    ("size", row(Read, "")),
+    ("size", row(Read, "").asks("--plugin")),
     ("touch", row(Write, "-d -t --date --time").reads("-r --reference")),
     ("mkdir", row(Write, "-m --mode")),
     ("mktemp", row(Write, "--suffix").writes("-p")),
     ("tee", row(Write, "")),
     ("truncate", row(Write, "-s --size").reads("-r --reference")),
-    ("shellcheck", row(Read, "-s -e -f -S -o -i --shell --exclude --format --severity --enable --include")),
+    ("shellcheck", row(Read, "-s -e -f -S -o -i --shell --exclude --format --severity --enable --include").reads("-P --source-path --rcfile")),
     ("hadolint", row(Read, "-f --format --ignore").reads("-c --config")),
     ("xmllint", row(Read, "--xpath --encode").reads("--schema --dtdvalid --relaxng").writes("--output -o").asks("--shell --load-trace --path --net")),
     ("dot", row(Read, "-T -K -G -N -E -l").writes("-o").asks("-O")),
@@ -220,7 +221,7 @@ const PROGRAMS: &[(&str, Program)] = &[
             .writes("-o --descriptor_set_out --dependency_out --cpp_out --csharp_out --java_out --kotlin_out --objc_out --php_out --pyi_out --python_out --ruby_out --rust_out")
             .asks("--plugin")),
     ("rustfmt", row(Write, "--edition --color --emit --style-edition").reads("--config-path").asks("--config")),
-    ("gofmt", row(Write, "-r -cpuprofile")),
+    ("gofmt", row(Write, "-r")),
     ("black", row(Write, "-l -t --line-length --target-version --include --exclude --extend-exclude -W --workers").reads("--config")),
     ("isort", row(Write, "-l --profile --skip --line-length").reads("--settings-path --settings-file --sp")),
     ("flake8", row(Read, "--max-line-length --select --ignore --exclude --format --extend-ignore --max-complexity").reads("--config").writes("--output-file --tee")),
@@ -235,7 +236,7 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("pyright", row(Read, "--level --pythonversion --pythonplatform --threads").reads("-p --project --venvpath").asks("--pythonpath --createstub")),
     (
         "pytest",
-        row(Read, "-k -m -n --maxfail --tb --durations --timeout --junit-prefix -W -r --color --cov-report --cov --import-mode --dist --last-failed-no-failures --deselect --ignore --ignore-glob")
+        row(Read, "-k -m -n --maxfail --tb --durations --timeout --junit-prefix -W -r --color --cov --import-mode --dist --last-failed-no-failures --deselect --ignore --ignore-glob")
             .reads("-c --rootdir --confcutdir --config-file")
             .writes("--basetemp --junitxml --junit-xml --resultlog --log-file --debug")
             .asks("-o -p --pastebin --pdbcls --override-ini -P"),
@@ -286,6 +287,13 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, program: &Program, words:
             format!("`{name} {option}` may start something else"),
         );
     }
+    if program.operands != Text {
+        outside::refuse_writes(judge, name, words, &takes(name));
+    }
+    if let Some(known) = runners::known(name) {
+        runners::refuse_unknown(judge, name, words, known);
+        outside::refuse_separate(judge, words, &takes(name));
+    }
     // `--exclude` is an option of its own, and no short form of `--exclude-from`.
     let is_text = |option: &str| program.takes.split(' ').any(|name| name == option);
     for (option, value) in &arguments.options {
@@ -326,12 +334,13 @@ fn special(name: &str, words: &[Word]) -> Option<&'static str> {
             let is_plain = words.first().is_some_and(|first| first.known().is_some());
             (!is_plain || any(&sets_by_format)).then_some("its format may set a variable")
         }
-        // `--NAME_out` starts the program `protoc-gen-NAME`, and options may stand before the folder.
+        // `@FILE` holds options; `--NAME_out` starts the program `protoc-gen-NAME`, and options may stand before the folder.
         "protoc"
             if any(&|text| {
                 let (option, value) = text.split_once('=').unwrap_or((text, ""));
                 let is_built_in = find(name).is_some_and(|protoc| is_listed(option, protoc.writes));
-                option.ends_with("_out") && (!is_built_in || value.contains(':'))
+                text.starts_with('@')
+                    || option.ends_with("_out") && (!is_built_in || value.contains(':'))
             }) =>
         {
             Some("`protoc` may start something else, or write elsewhere")
