@@ -315,7 +315,7 @@ mod tests {
             ("just check @.env", "deny secret-files"),
             ("just check --fast all a=b", "allow"),
             ("just check src/lib.rs https://x.y/z", "allow"),
-            ("just deploy", "ask unknown-program"),
+            ("just deploy", "ask script"),
             ("just check; rm -rf /", "deny workspace-root"),
             ("nice cargo bench", "ask slow"),
             ("touch gen/a.rs", "deny generated"),
@@ -377,12 +377,12 @@ mod tests {
             (
                 "effect = 'allow'\ncommand = 'just *'\nnot_match = ['just deploy']",
                 "the rule `a` fits its example `just deploy`, and is not used",
-                "ask unknown-program",
+                "ask script",
             ),
             (
                 "effect = 'allow'\ncommand = 'just'\nmatch = ['make']",
                 "the rule `a` does not fit its example `make`, and is not used",
-                "ask unknown-program",
+                "ask script",
             ),
             (
                 "effect = 'deny'\ncommand = 'just'\nmatch = ['make']",

@@ -10,7 +10,9 @@ use super::runners::{self, coverage, tool};
 use super::word::Word;
 
 /// Programs of this file.
-const NAMES: [&str; 46] = [
+const NAMES: [&str; 48] = [
+    "java",
+    "just",
     "cargo",
     "rustc",
     "rustup",
@@ -87,6 +89,8 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
                 judge.ask("install", "the tools of this machine would change");
             }
         }
+        "just" => just(judge, words),
+        "tox" => tox(judge, words),
         "mvn" | "gradle" | "gradlew" | "mvnw" => jvm(judge, words),
         "coverage" => coverage(judge, words),
         "tsc" | "eslint" | "prettier" | "vitest" | "jest" | "mocha" | "biome" | "oxlint"
@@ -560,6 +564,38 @@ fn cmake(judge: &mut Judge<'_>, words: &[Word]) {
         .operands
         .iter()
         .for_each(|folder| judge.read(folder));
+}
+
+/// `just` runs recipes as `make` does targets.
+fn just(judge: &mut Judge<'_>, words: &[Word]) {
+    let looks = matches!(texts(words).as_slice(), ["--list" | "-l" | "--summary"]);
+    let runs = |word: &Word| !word.text.contains('=') && is_plain_target(&word.text);
+    if !looks && (words.is_empty() || !words.iter().all(runs)) {
+        judge.ask("script", "nothing is known of what `just` would run");
+    }
+}
+
+/// `tox` runs what the project says in environments of its own.
+fn tox(judge: &mut Judge<'_>, words: &[Word]) {
+    let is_name = |text: &str| {
+        let mut letters = text.chars();
+        letters.all(|it| it.is_ascii_alphanumeric() || "-_.,".contains(it))
+    };
+    let known = [
+        "-e",
+        "-q",
+        "-v",
+        "-vv",
+        "-p",
+        "-l",
+        "--listenvs",
+        "run",
+        "list",
+    ];
+    let fits = |text: &str| known.contains(&text) || (!text.starts_with('-') && is_name(text));
+    if let Some(text) = texts(words).into_iter().find(|text| !fits(text)) {
+        judge.ask("option", format!("`tox {text}` is not followed further"));
+    }
 }
 
 fn jvm(judge: &mut Judge<'_>, words: &[Word]) {

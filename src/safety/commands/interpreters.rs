@@ -114,6 +114,13 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
                 judge.ask("option", "what it writes is not known");
             }
         }
+        "bun" | "deno" if only_tests(words) => {
+            for word in words.iter().skip(1) {
+                if !word.text.starts_with('-') {
+                    judge.read(word);
+                }
+            }
+        }
         _ if INTERPRETERS.contains(&plain) => {
             let is_question = matches!(words, [only] if only.text == "--version");
             if !is_question {
@@ -124,6 +131,34 @@ pub(super) fn judge(judge: &mut Judge<'_>, name: &str, words: &[Word]) -> bool {
         _ => return false,
     }
     true
+}
+
+/// Whether `bun` or `deno` runs tests of the project, and nothing from elsewhere.
+fn only_tests(words: &[Word]) -> bool {
+    let Some((first, rest)) = words.split_first() else {
+        return false;
+    };
+    let options = [
+        "--coverage",
+        "--watch",
+        "--bail",
+        "--parallel",
+        "--no-check",
+        "--quiet",
+        "--fail-fast",
+        "--timeout",
+        "--filter",
+        "-A",
+        "--allow-all",
+        "--allow-read",
+        "--allow-env",
+    ];
+    let fits = |word: &Word| {
+        let text = word.text.as_str();
+        let option = text.split('=').next().unwrap_or_default();
+        word.is_sure && !text.contains(':') && (!text.starts_with('-') || options.contains(&option))
+    };
+    first.text == "test" && rest.iter().all(fits)
 }
 
 /// What comes from the network is never run.

@@ -420,7 +420,8 @@ fn refuse_named_secrets(judge: &mut Judge<'_>, name: &str, words: &[Word]) {
 /// `PROGRAM --version` and the like, of programs that have nothing to do with a shell.
 fn is_harmless_question(name: &str, arguments: &[Word]) -> bool {
     let [only] = arguments else { return false };
-    let asks = matches!(only.known(), Some("--version" | "--help" | "-V"));
+    let is_java = matches!(name, "java" | "javac") && only.known() == Some("-version");
+    let asks = is_java || matches!(only.known(), Some("--version" | "--help" | "-V"));
     let takes_commands = ["sudo", "doas", "xargs", "env", "busybox", "echo"];
     asks && !takes_commands.contains(&name)
         && (programs::find(name).is_some() || builds::is_known(name))

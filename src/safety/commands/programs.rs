@@ -118,6 +118,11 @@ const PROGRAMS: &[(&str, Program)] = &[
     ("tput", row(Text, "-T")),
     ("clear", row(Text, "")),
     ("ps", row(Text, "-o -p -u -C --sort -U -G -t")),
+    (
+        "man",
+        row(Read, "-s -S")
+            .asks("-P --pager -H --html -C --config-file -M --manpath -m -L -X --gxditview -T -p --preprocessor -Z --ditroff -t --troff -D -e -l"),
+    ),
     ("pgrep", row(Text, "-u -P -t")),
     ("cat", row(Read, "")),
     ("tac", row(Read, "-s --separator")),
