@@ -8,7 +8,7 @@ use std::fs::Metadata;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::place;
+use super::{place, removal};
 
 /// Where Python keeps what it compiles, in a build folder.
 pub(super) const COMPILED_PYTHON: &str = "pycache";
@@ -63,12 +63,13 @@ impl Builder {
 /// modification time in whole seconds; two texts of a proposal are laid in less. Nobody is told to keep any, so that
 /// there seldom are some.
 pub(super) fn forget_python(target: &Path) -> std::io::Result<()> {
-    place::remove(&target.join(COMPILED_PYTHON))
+    removal::remove(&target.join(COMPILED_PYTHON))
 }
 
 /// Removes what no honest build leaves behind: stamps from the future, which would vouch for every later text, and
 /// compiled Python. No link is followed: a project's code may have made it.
 pub(super) fn distrust(target: &Path) -> std::io::Result<()> {
+    place::open_up(target, Path::new(""));
     forget_python(target)?;
     let latest = SystemTime::now() + SLACK;
     let is_ahead = |metadata: &Metadata| metadata.modified().is_ok_and(|at| at > latest);

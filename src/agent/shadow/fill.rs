@@ -17,6 +17,12 @@ use crate::vcs::Tracked;
 /// Files with secrets that are named one by one to whoever must not read them.
 const SECRETS_MAX: usize = 256;
 
+/// Bytes of a path that can be said to the system: a workspace has no longer ones.
+const PATH_BYTES_MAX: usize = 4_096;
+
+/// Folders in folders that are gone into, each found anew from the top where its path is too long to be said.
+const LEVELS_MAX: usize = 256;
+
 /// What is in the tree now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Found {
@@ -123,22 +129,24 @@ fn originals(workspace: &Path, secrets: &[PathBuf]) -> Vec<PathBuf> {
     first.into_iter().collect()
 }
 
-/// Everything in the tree, links not followed. Folders that were closed to us are opened again.
+/// Everything in the tree, links not followed. Folders that were closed, to us or to what runs next, are opened again.
+/// What lies deeper than that of any project is not looked at: a program made it, and it is nothing to keep.
 pub(super) fn survey(tree: &Path) -> io::Result<HashMap<PathBuf, Found>> {
     let mut found = HashMap::new();
     let mut waiting = vec![PathBuf::new()];
+    place::open_up(tree, Path::new(""));
     while let Some(folder) = waiting.pop() {
-        let absolute = tree.join(&folder);
-        let entries = std::fs::read_dir(&absolute).or_else(|_| {
-            place::open_up_within(tree, &folder);
-            std::fs::read_dir(&absolute)
-        })?;
-        for entry in entries {
-            let entry = entry?;
-            let path = folder.join(entry.file_name());
-            let metadata = entry.metadata()?;
+        for (name, metadata) in place::entries(tree, &folder)? {
+            let path = folder.join(name);
             let kind = metadata.file_type();
-            let state = if kind.is_dir() {
+            let is_too_deep =
+                || path.as_os_str().len() > PATH_BYTES_MAX || path.iter().count() > LEVELS_MAX;
+            let state = if is_too_deep() {
+                Found::Other
+            } else if kind.is_dir() {
+                if Stamp::of(&metadata).is_closed() {
+                    place::open_up(tree, &path);
+                }
                 waiting.push(path.clone());
                 Found::Folder
             } else if kind.is_symlink() {
@@ -208,7 +216,7 @@ impl Fill<'_> {
             (Some(Wanted::Folder), Found::Folder)
             | (Some(Wanted::Copy(_) | Wanted::Text(_)), Found::File(_)) => true,
             (Some(Wanted::Link(target)), Found::Link) => {
-                std::fs::read_link(self.shadow.tree.join(path)).is_ok_and(|link| link == *target)
+                place::read_link(&self.shadow.tree, path).is_ok_and(|link| link == *target)
             }
             _ => false,
         };
@@ -299,9 +307,8 @@ impl Fill<'_> {
             }
             Err(source) => return Err(files("copy", &from, source)),
         }
-        let copy = at
-            .symlink_metadata()
-            .map_err(|source| files("read", at, source))?;
+        let copy =
+            place::metadata(&self.shadow.tree, path).map_err(|source| files("read", at, source))?;
         let record = Record {
             original,
             copy: Stamp::of(&copy),

@@ -57,6 +57,11 @@ impl Stamp {
         }
     }
 
+    /// Whether its owner lacks a right to it.
+    pub(super) fn is_closed(&self) -> bool {
+        self.mode & 0o700 != 0o700
+    }
+
     fn fields(&self) -> [String; 5] {
         [
             self.bytes.to_string(),

@@ -11,6 +11,7 @@
 //!                        tmp/       scratch folder
 //!                        homes/     what stands for the folders that a user has, for each builder (`furnish`)
 //!                        guests/    folders of plugins, one for each call; no builder may write it
+//!                        aside/     what could not be removed (removal.rs)
 //! ```
 //!
 //! [`Shadow::sync`] makes the tree equal to the workspace as `scan.rs` sees it, with open buffers over it, and undoes
@@ -24,6 +25,7 @@ mod manifest;
 mod neighbours;
 mod place;
 mod python;
+mod removal;
 mod scan;
 mod surroundings;
 pub mod trace;
@@ -163,7 +165,8 @@ impl Shadow {
         let built = Builder::ALL.map(|builder| root.join(builder.folder()));
         let pristine = is_empty(&tree) && built.iter().all(|folder| is_empty(folder));
         let scratch = root.join("tmp");
-        place::remove(&scratch).map_err(|source| files("empty", &scratch, source))?;
+        removal::sweep(&root);
+        removal::clear(&root, &scratch).map_err(|source| files("empty", &scratch, source))?;
         for folder in built.iter().chain([&tree, &scratch]) {
             std::fs::create_dir_all(folder).map_err(|source| files("create", folder, source))?;
         }
@@ -224,7 +227,7 @@ impl Shadow {
     /// Makes that folder anew, empty as that of somebody who never was here.
     pub fn furnish(&self, builder: Builder) -> Result<PathBuf, Error> {
         let own = self.own(builder);
-        place::remove(&own).map_err(|source| files("empty", &own, source))?;
+        removal::clear(&self.root, &own).map_err(|source| files("empty", &own, source))?;
         for name in OWN {
             let folder = own.join(name);
             std::fs::create_dir_all(&folder).map_err(|source| files("create", &folder, source))?;
@@ -236,7 +239,7 @@ impl Shadow {
     /// made there is what it was made as.
     pub fn clear_guests(&self) -> Result<(), Error> {
         let guests = self.guests();
-        place::remove(&guests).map_err(|source| files("empty", &guests, source))?;
+        removal::clear(&self.root, &guests).map_err(|source| files("empty", &guests, source))?;
         std::fs::create_dir(&guests).map_err(|source| files("create", &guests, source))
     }
 
@@ -304,7 +307,30 @@ impl Shadow {
     /// proposals included, is gone afterwards.
     pub fn sync(&mut self, overlay: &BTreeMap<PathBuf, Arc<str>>) -> Result<SyncReport, Error> {
         self.overlay.clone_from(overlay);
-        fill::sync(self, overlay)
+        fill::sync(self, overlay).or_else(|error| {
+            if !self.is_litter(&error) {
+                return Err(error);
+            }
+            tracing::warn!(%error, "the copy of the workspace is made anew");
+            self.begin_anew()?;
+            fill::sync(self, overlay)
+        })
+    }
+
+    /// Whether something failed for what is in the copy, which programs may have left there, and not for want of room.
+    fn is_litter(&self, error: &Error) -> bool {
+        use io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
+        let full = [QuotaExceeded, ReadOnlyFilesystem, StorageFull];
+        matches!(error, Error::Files { path, source, .. }
+            if path.starts_with(&self.tree) && !full.contains(&source.kind()))
+    }
+
+    /// Puts the tree aside. Everything that was known of it is known of nothing.
+    fn begin_anew(&mut self) -> Result<(), Error> {
+        let fs = self.root.join("fs");
+        removal::put_aside(&self.root, &fs).map_err(|source| files("move", &fs, source))?;
+        self.manifest = Manifest::default();
+        Ok(())
     }
 
     /// Remembers the tree with what is laid over it, before a program runs that may change it.

@@ -1,19 +1,21 @@
 //! Puts files, links and texts into the shadow, never through a link (spec: Safety, isolated validation).
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Write as _};
 #[cfg(target_os = "linux")]
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::os::fd::{AsRawFd as _, BorrowedFd, OwnedFd};
 #[cfg(unix)]
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
 #[cfg(target_os = "linux")]
-use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::fs::{CWD, Mode, OFlags, chmod, fstat, mkdirat, openat};
 #[cfg(target_os = "linux")]
 use rustix::io::Errno;
 
+use super::removal::remove;
 use crate::text::place::Place;
 
 /// Bytes compared at a time.
@@ -84,7 +86,7 @@ impl Spot {
 
 /// The path of what a handle is of, wherever it was moved.
 #[cfg(target_os = "linux")]
-fn by_handle(handle: &OwnedFd) -> PathBuf {
+pub(super) fn by_handle(handle: &OwnedFd) -> PathBuf {
     PathBuf::from(format!("/proc/self/fd/{}", handle.as_raw_fd()))
 }
 
@@ -183,51 +185,79 @@ pub(super) fn remove_within(root: &Path, relative: &Path) -> io::Result<()> {
     }
 }
 
-/// The same in a folder that nothing else writes.
-pub(super) fn remove(path: &Path) -> io::Result<()> {
-    let Ok(metadata) = path.symlink_metadata() else {
-        return Ok(());
-    };
-    if !metadata.is_dir() {
-        return std::fs::remove_file(path);
-    }
-    std::fs::remove_dir_all(path).or_else(|_| {
-        // A test may have taken our rights to its folders.
-        open_up(path);
-        std::fs::remove_dir_all(path)
-    })
-}
-
-/// Gives its owner all rights to a folder of the copy and those in it.
-pub(super) fn open_up_within(root: &Path, relative: &Path) {
-    if relative.as_os_str().is_empty() {
-        open_up(root);
-    } else if let Ok(spot) = Spot::find(root, relative, Missing::Error) {
-        open_up(&spot.path);
+/// What is in a folder of the copy, which may have a path that is longer than the system takes; nothing when it is gone.
+pub(super) fn entries(root: &Path, relative: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+    let listed = list(&root.join(relative)).or_else(|_| list_within(root, relative));
+    match listed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+        listed => listed,
     }
 }
 
-/// Gives its owner all rights to a folder and those in it, and to nothing that a link leads to. What stays closed is
-/// reported by whoever needs it open.
-#[cfg(target_os = "linux")]
-fn open_up(folder: &Path) {
-    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let Ok(handle) = openat(CWD, folder, flags, Mode::empty()) else {
-        return;
-    };
-    let folder = by_handle(&handle);
-    let _ = std::fs::set_permissions(&folder, std::fs::Permissions::from_mode(0o755));
-    let entries = std::fs::read_dir(&folder).into_iter().flatten().flatten();
-    for entry in entries {
-        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            open_up(&entry.path());
+fn list(folder: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        match entry.metadata() {
+            Ok(metadata) => found.push((entry.file_name(), metadata)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
         }
     }
+    Ok(found)
 }
 
-/// Gives its owner all rights to a folder and those in it.
+#[cfg(target_os = "linux")]
+fn list_within(root: &Path, relative: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+    list(&by_handle(&folder_within(root, relative)?))
+}
+
 #[cfg(not(target_os = "linux"))]
-fn open_up(_folder: &Path) {}
+fn list_within(root: &Path, relative: &Path) -> io::Result<Vec<(OsString, Metadata)>> {
+    list(&root.join(relative))
+}
+
+/// Where a link leads.
+pub(super) fn read_link(root: &Path, relative: &Path) -> io::Result<PathBuf> {
+    std::fs::read_link(Spot::find(root, relative, Missing::Error)?.path)
+}
+
+/// What is known of a file, a link or a folder without opening it.
+pub(super) fn metadata(root: &Path, relative: &Path) -> io::Result<Metadata> {
+    let spot = Spot::find(root, relative, Missing::Error)?;
+    spot.path.symlink_metadata()
+}
+
+/// Gives its owner all rights to a folder of the copy. What stays closed is reported by whoever needs it open.
+#[cfg(target_os = "linux")]
+pub(super) fn open_up(root: &Path, relative: &Path) {
+    let _ = folder_within(root, relative);
+}
+
+/// Gives its owner all rights to a folder of the copy.
+#[cfg(not(target_os = "linux"))]
+pub(super) fn open_up(_root: &Path, _relative: &Path) {}
+
+#[cfg(target_os = "linux")]
+fn folder_within(root: &Path, relative: &Path) -> io::Result<OwnedFd> {
+    if relative.as_os_str().is_empty() {
+        return Ok(open_folder(CWD, root.as_os_str())?);
+    }
+    let spot = Spot::find(root, relative, Missing::Error)?;
+    Ok(open_folder(CWD, spot.path.as_os_str())?)
+}
+
+/// Opens a folder and no link, and gives its owner all rights to it: a test may have taken them.
+#[cfg(target_os = "linux")]
+pub(super) fn open_folder(above: BorrowedFd<'_>, name: &OsStr) -> rustix::io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let folder = openat(above, name, flags, Mode::empty())?;
+    let mode = Mode::from_raw_mode(fstat(&folder)?.st_mode);
+    if !mode.contains(Mode::RWXU) {
+        chmod(by_handle(&folder), mode | Mode::RWXU)?;
+    }
+    Ok(folder)
+}
 
 /// Whether two files hold the same bytes.
 pub(super) fn same_content(left: &File, right: &File) -> io::Result<bool> {
@@ -355,7 +385,7 @@ mod tests {
                 assert!(act(&tree, Path::new(path)).is_err(), "{name} {path}");
             }
         });
-        open_up_within(&tree, Path::new("src/deep"));
+        open_up(&tree, Path::new("src/deep"));
         let left = std::fs::read_dir(&out).expect("readable").count();
         assert_eq!(
             (left, std::fs::read(out.join("a")).expect("there")),

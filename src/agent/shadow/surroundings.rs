@@ -10,7 +10,7 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::place;
+use super::{place, removal};
 use crate::safety::paths::may_hold_secrets;
 
 /// Entries of one folder above the workspace that are linked; a folder with more is left out and named.
@@ -96,7 +96,7 @@ fn mirror_folder(
         if is_right {
             neighbours.remove(&name);
         } else {
-            place::remove(&entry.path())?;
+            removal::remove(&entry.path())?;
         }
     }
     for (name, target) in neighbours {

@@ -58,7 +58,8 @@ pub(super) fn mark(shadow: &Shadow, laid: &EditSet) -> Result<Mark, Error> {
         let at = shadow.tree.join(path);
         match found {
             Found::Link => {
-                let target = std::fs::read_link(&at).map_err(|error| files("read", &at, error))?;
+                let target = place::read_link(&shadow.tree, path);
+                let target = target.map_err(|error| files("read", &at, error))?;
                 mark.links.insert(path.clone(), target);
             }
             Found::File(stamp) if !is_known(shadow, laid, path) && stamp.bytes <= room => {
@@ -116,7 +117,7 @@ fn differing(shadow: &Shadow, mark: &Mark, now: &HashMap<PathBuf, Found>) -> BTr
             before == after && !is_recent
         }
         (Found::Link, Some(Found::Link)) => {
-            let target = std::fs::read_link(shadow.tree.join(path)).ok();
+            let target = place::read_link(&shadow.tree, path).ok();
             target.as_ref() == mark.links.get(path)
         }
         (Found::Folder, Some(Found::Folder)) | (Found::Other, Some(Found::Other)) => true,
