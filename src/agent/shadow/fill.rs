@@ -256,7 +256,10 @@ impl Fill<'_> {
 
     fn write(&mut self, path: &Path, at: &Path, text: &str) -> Result<(), Error> {
         let tree = &self.shadow.tree;
-        if place::read(tree, path).is_ok_and(|bytes| bytes == text.as_bytes()) {
+        let length = text.len() as u64;
+        let may_be_same =
+            matches!(self.found.get(path), Some(Found::File(found)) if found.bytes == length);
+        if may_be_same && place::read(tree, path).is_ok_and(|bytes| bytes == text.as_bytes()) {
             return Ok(());
         }
         place::write(tree, path, text.as_bytes()).map_err(|source| files("write", at, source))?;

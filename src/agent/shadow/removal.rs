@@ -178,7 +178,7 @@ mod tests {
             std::fs::write(folder.join("file"), "").expect("written");
         }
         // Folder by folder on a stack, so many would need more handles and more stack than there are.
-        nest(&litter, "deep", 12_000);
+        nest(&litter, "deep", 6_000);
         nest(&litter, &"n".repeat(200), 60);
         for name in 1..40 {
             nest(&litter, &format!("{name:x}"), 40);

@@ -150,11 +150,16 @@ fn read(
         let (before, after) = (mark.found.get(path), now.get(path));
         let text = match (before, after) {
             (_, Some(Found::File(stamp))) => {
-                let content = place::read(&shadow.tree, path).ok();
+                let is_text_sized = stamp.bytes <= TEXT_BYTES_MAX;
+                // What is larger is read only where it may be what it was.
+                let is_as_long =
+                    matches!(before, Some(Found::File(before)) if before.bytes == stamp.bytes);
+                let content = (is_text_sized || is_as_long)
+                    .then(|| place::read(&shadow.tree, path).ok())
+                    .flatten();
                 if content.is_some() && content == original(shadow, mark, laid, path) {
                     continue;
                 }
-                let is_text_sized = stamp.bytes <= TEXT_BYTES_MAX;
                 let text = content.filter(|_| is_text_sized).map(String::from_utf8);
                 text.and_then(Result::ok).map(|text| Some(Arc::from(text)))
             }
@@ -162,7 +167,9 @@ fn read(
             (Some(Found::Folder) | None, None | Some(Found::Folder)) => continue,
             (_, Some(Found::Link | Found::Other)) | (Some(Found::Link | Found::Other), _) => None,
         };
-        let is_kept = !may_hold_secrets(path) && !ignored.contains(path);
+        // A name that is no text can stand in no proposal.
+        let is_sayable = path.to_str().is_some();
+        let is_kept = is_sayable && !may_hold_secrets(path) && !ignored.contains(path);
         let Some(text) = text.filter(|_| is_kept) else {
             traces.left_out += 1;
             continue;

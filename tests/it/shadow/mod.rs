@@ -691,6 +691,23 @@ fn what_a_program_left_behind_is_read_once_and_taken_back_exactly() {
     assert!(!shadow.tree().join("new").exists() && report.skipped.len() < 3);
 }
 
+#[test]
+fn what_a_program_leaves_is_kept_as_far_as_it_can_be_said() {
+    let scene = Scene::with(&[("a.txt", "a\n")]);
+    let mut shadow = scene.synced();
+    let mark = shadow.mark(&EditSet::default()).expect("marked");
+    let tree = shadow.tree().to_owned();
+    let huge = fs::File::create(tree.join("huge")).expect("made");
+    huge.set_len(1 << 40).expect("a hole");
+    let odd = std::ffi::OsStr::from_bytes(b"odd\xff.txt");
+    fs::write(tree.join(odd), "text").expect("written");
+    fs::write(tree.join("a.txt"), "b\n").expect("written");
+    let traces = shadow.take_back(&mark, &EditSet::default());
+    let traces = traces.expect("taken back");
+    let kept: Vec<&Path> = traces.texts.keys().map(PathBuf::as_path).collect();
+    assert_eq!((kept, traces.left_out), (vec![Path::new("a.txt")], 2));
+}
+
 /// Folders in folders, made from a handle: no path leads to the last of them.
 fn nest(folder: &Path, name: &str, levels: usize) {
     let flags = OFlags::PATH | OFlags::DIRECTORY;
@@ -711,7 +728,7 @@ fn litter(shadow: &Shadow, sign: &str) {
         let place = place.join(sign);
         fs::create_dir(&place).expect("made");
         nest(&place, &"n".repeat(200), 60);
-        nest(&place, "d", 2_500);
+        nest(&place, "d", 600);
         let odd = std::ffi::OsStr::from_bytes(b"\xff\n");
         fs::create_dir(place.join(odd)).expect("made");
         for (name, kind) in [("pipe", FileType::Fifo), ("socket", FileType::Socket)] {
