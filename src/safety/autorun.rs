@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
+use super::cargo;
 use super::names::folded;
-use super::paths;
 
 /// The workspace as it would be.
 #[derive(Clone, Copy)]
@@ -19,7 +19,8 @@ pub(super) struct Proposed<'a> {
 }
 
 impl Proposed<'_> {
-    fn text(&self, path: &Path) -> Option<Arc<str>> {
+    /// A text as it is proposed.
+    pub(super) fn text(&self, path: &Path) -> Option<Arc<str>> {
         (self.read)(path)
     }
 
@@ -305,7 +306,7 @@ pub(super) fn runs_by_itself(
         return Some(why.to_owned());
     }
     let added = match name.as_str() {
-        "cargo.toml" => cargo_runs(before, after),
+        "cargo.toml" => cargo::runs(proposed, path, before, after),
         "package.json" => package_runs(before, after),
         "pyproject.toml" => python_runs(before, after),
         _ if name.starts_with("tsconfig") || name.starts_with("jsconfig") => {
@@ -317,37 +318,6 @@ pub(super) fn runs_by_itself(
     added
         .or_else(|| belongs_to_git(proposed, path, &name, after))
         .or_else(|| is_named(proposed, path))
-}
-
-/// What a manifest of cargo newly runs.
-fn cargo_runs(before: &str, after: &str) -> Option<String> {
-    let (before, after) = (table(before), table(after));
-    let is_new = |keys: &[&str]| {
-        let value = at(&after, keys);
-        value.is_some() && value != at(&before, keys) && value != Some(&toml::Value::Boolean(false))
-    };
-    let runs = [
-        (
-            ["package", "build"].as_slice(),
-            "cargo runs the build script that it names",
-        ),
-        (
-            &["lib", "proc-macro"],
-            "the compiler runs it, and every editor with it",
-        ),
-        (
-            &["lib", "proc_macro"],
-            "the compiler runs it, and every editor with it",
-        ),
-        (
-            &["build-dependencies"],
-            "cargo runs what build scripts depend on",
-        ),
-        (&["patch"], "other code would be built than it says"),
-        (&["replace"], "other code would be built than it says"),
-    ];
-    let found = runs.iter().find(|(keys, _)| is_new(keys));
-    found.map(|(_, why)| (*why).to_owned())
 }
 
 /// Backends that build packages of python, and what they need.
@@ -486,14 +456,11 @@ fn belongs_to_git(proposed: Proposed<'_>, path: &Path, name: &str, after: &str) 
 
 /// Whether a manifest, or the settings of a tool, name a file as one that runs by itself.
 fn is_named(proposed: Proposed<'_>, path: &Path) -> Option<String> {
+    if let Some(why) = cargo::names(proposed, path) {
+        return Some(why.to_owned());
+    }
     for folder in path.ancestors().skip(1) {
         let below = path.strip_prefix(folder).ok()?;
-        if let Some(manifest) = proposed.text(&folder.join("Cargo.toml")) {
-            let manifest = table(&manifest);
-            if let Some(why) = cargo_names(&manifest, below) {
-                return Some(why.to_owned());
-            }
-        }
         if let Some(manifest) = proposed.text(&folder.join("package.json")) {
             let manifest = object(&manifest);
             let scripts = LIFECYCLE
@@ -511,32 +478,6 @@ fn is_named(proposed: Proposed<'_>, path: &Path) -> Option<String> {
     by.map(|settings| format!("{settings} names it"))
 }
 
-/// Why cargo runs a file of a package.
-fn cargo_names(manifest: &toml::Table, below: &Path) -> Option<&'static str> {
-    let build = at(manifest, &["package", "build"]);
-    let scripts = match build {
-        Some(toml::Value::String(script)) => vec![script.as_str()],
-        Some(toml::Value::Array(scripts)) => {
-            scripts.iter().filter_map(toml::Value::as_str).collect()
-        }
-        _ => Vec::new(),
-    };
-    if scripts
-        .iter()
-        .any(|script| paths::plain(Path::new(script)) == below)
-    {
-        return Some("cargo runs it on every build");
-    }
-    let is_macro = ["proc-macro", "proc_macro"]
-        .iter()
-        .any(|key| at(manifest, &["lib", key]) == Some(&toml::Value::Boolean(true)));
-    let root = at(manifest, &["lib", "path"]).and_then(toml::Value::as_str);
-    let root = paths::plain(Path::new(root.unwrap_or("src/lib.rs")));
-    let sources = root.parent().unwrap_or(Path::new(""));
-    let is_source = below.extension().is_some_and(|end| end == "rs") && below.starts_with(sources);
-    (is_macro && is_source).then_some("the compiler runs it, and every editor with it")
-}
-
 /// Whether a text names a file, by its path and not by a part of another one.
 fn mentions(text: &str, path: &Path) -> bool {
     let Some(path) = path.to_str().filter(|path| !path.is_empty()) else {
@@ -552,13 +493,14 @@ fn mentions(text: &str, path: &Path) -> bool {
 }
 
 /// A text as TOML; nothing of it where it is none, which no program can read either.
-fn table(text: &str) -> toml::Table {
+pub(super) fn table(text: &str) -> toml::Table {
     text.trim_start_matches('\u{feff}')
         .parse()
         .unwrap_or_default()
 }
 
-fn at<'a>(table: &'a toml::Table, keys: &[&str]) -> Option<&'a toml::Value> {
+/// A value by its keys.
+pub(super) fn at<'a>(table: &'a toml::Table, keys: &[&str]) -> Option<&'a toml::Value> {
     let (first, rest) = keys.split_first()?;
     let value = table.get(*first)?;
     rest.iter().try_fold(value, |value, key| value.get(*key))

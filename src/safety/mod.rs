@@ -6,6 +6,7 @@
 
 pub mod approvals;
 mod autorun;
+mod cargo;
 pub mod commands;
 mod files;
 pub mod guests;

@@ -154,7 +154,7 @@ mod tests {
     }
 
     /// Texts, and whether they are asked about.
-    const CASES: [(&str, &str, bool); 28] = [
+    const CASES: [(&str, &str, bool); 29] = [
         ("Cargo.toml", "[package]\nbuild = \"gen.rs\"", true),
         ("Cargo.toml", "[package]\nbuild = false", false),
         ("a/Cargo.toml", "[lib]\nproc-macro = true", true),
@@ -166,7 +166,8 @@ mod tests {
             true,
         ),
         ("made/tools/gen.rs", "x", true),
-        ("made/tools/other.rs", "x", false),
+        ("made/tools/other.rs", "x", true),
+        ("made/tools/notes.txt", "x", false),
         ("macros/src/deep/a.rs", "x", true),
         ("macros/README.md", "x", false),
         ("js/scripts/x.js", "x", true),
@@ -249,6 +250,103 @@ mod tests {
             std::os::unix::fs::symlink("build.rs", link).expect("linked");
             let found = ground.rule("link.rs", None, "fn main() {}");
             assert_eq!(found.as_deref(), Some("runs-by-itself"));
+        }
+    }
+
+    /// A workspace of packages, in which this and that runs while it is built.
+    const BUILT: [(&str, &str); 14] = [
+        (
+            "Cargo.toml",
+            "[workspace]\nmembers = [\"crates/*\"]\n[workspace.dependencies]\nshared = { path = \"tools/shared\" }\n\
+             [patch.crates-io]\npatched = { path = \"vendor/patched\" }\n",
+        ),
+        (
+            "crates/app/Cargo.toml",
+            "[package]\nname = \"app\"\n[dependencies]\nplain = { path = \"../plain\" }\n\
+             [build-dependencies]\ngen = { path = \"../../tools/gen\" }\nshared.workspace = true\npatched = \"1\"\n",
+        ),
+        (
+            "crates/app/build.rs",
+            "mod helper;\n#[path = \"odd/name.rs\"]\nmod odd;\nmod inner { pub mod deep; }\n\
+             include!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/src/table.in\"));\n",
+        ),
+        ("crates/app/helper.rs", "mod below;\n"),
+        ("crates/plain/Cargo.toml", "[package]\nname = \"plain\"\n"),
+        (
+            "crates/other/Cargo.toml",
+            "[target.'cfg(unix)'.build-dependencies]\nunix = { path = \"../../tools/unix\" }\n",
+        ),
+        (
+            "crates/macros/Cargo.toml",
+            "[lib]\nproc-macro = true\n[dependencies]\nparts = { path = \"../../tools/parts\" }\n",
+        ),
+        (
+            "tools/gen/Cargo.toml",
+            "[dependencies]\ndeep = { path = \"../deep\" }\n",
+        ),
+        ("tools/deep/Cargo.toml", "[lib]\npath = \"code/lib.rs\"\n"),
+        ("tools/shared/Cargo.toml", ""),
+        ("tools/unix/Cargo.toml", ""),
+        ("tools/parts/Cargo.toml", ""),
+        ("vendor/patched/Cargo.toml", ""),
+        ("vendor/unused/Cargo.toml", ""),
+    ];
+
+    #[test]
+    fn what_is_built_with_a_build_script_or_a_macro_is_asked_about() {
+        let ground = Ground::new();
+        for (path, text) in BUILT {
+            ground.write(path, text);
+        }
+        for (paths, asks) in [
+            (
+                "crates/app/helper.rs crates/app/helper/mod.rs crates/app/helper/below.rs \
+                 crates/app/odd/name.rs crates/app/inner/deep.rs crates/app/src/table.in \
+                 tools/gen/src/lib.rs tools/gen/src/more/a.rs tools/deep/code/lib.rs tools/shared/src/lib.rs \
+                 tools/unix/src/lib.rs tools/parts/src/a.rs vendor/patched/src/lib.rs",
+                true,
+            ),
+            (
+                "crates/app/src/main.rs crates/app/other.rs crates/plain/src/lib.rs crates/plain/helper.rs \
+                 tools/gen/README.md tools/deep/src/lib.rs vendor/unused/src/lib.rs main.rs",
+                false,
+            ),
+        ] {
+            for path in paths.split_whitespace() {
+                let found = ground.rule(path, None, "x");
+                let expected = asks.then_some("runs-by-itself");
+                assert_eq!(found.as_deref(), expected, "{path}");
+            }
+        }
+        // Sources that were written before are not made part of a build script without a question.
+        for (path, more, asks) in [
+            (
+                "tools/gen/Cargo.toml",
+                "unused = { path = \"../../vendor/unused\" }\n",
+                true,
+            ),
+            ("tools/gen/Cargo.toml", "serde = \"1\"\n", false),
+            (
+                "tools/shared/Cargo.toml",
+                "[lib]\npath = \"x/lib.rs\"",
+                true,
+            ),
+            (
+                "crates/plain/Cargo.toml",
+                "[target.'cfg(unix)'.build-dependencies]\ncc = \"1\"\n",
+                true,
+            ),
+            (
+                "crates/plain/Cargo.toml",
+                "[dependencies]\nunused = { path = \"../../vendor/unused\" }\n",
+                false,
+            ),
+        ] {
+            let before = BUILT.iter().find(|(name, _)| *name == path);
+            let before = before.map(|(_, text)| *text).unwrap_or_default();
+            let found = ground.rule(path, Some(before), &format!("{before}{more}"));
+            let expected = asks.then_some("runs-by-itself");
+            assert_eq!(found.as_deref(), expected, "{path} {more:?}");
         }
     }
 
