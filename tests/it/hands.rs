@@ -551,6 +551,24 @@ async fn a_change_of_a_program_that_is_refused_is_left_out_and_the_rest_is_kept(
 }
 
 #[tokio::test]
+async fn a_file_that_became_a_folder_is_left_out_and_the_rest_is_kept() {
+    let makefile = "all:\n\t@rm a.txt; mkdir a.txt; echo in > a.txt/b; echo ok > ok.txt\n\
+                    \t@rm -r d; echo file > d\n";
+    let mut scene = Scene::new(&[("Makefile", makefile), ("a.txt", "one\n"), ("d/x", "two\n")]);
+    let ran = scene.call("shell", json!({ "command": "make" })).await;
+    let not_kept = ran.result.data["not_kept"].as_str().unwrap_or_default();
+    for said in [
+        "a.txt, a.txt/b: a.txt is a file in the workspace",
+        "d, d/x: d is a folder in the workspace",
+    ] {
+        assert!(not_kept.contains(said), "{not_kept}");
+    }
+    assert_eq!(ran.result.data["changed"], "ok.txt", "{}", ran.text);
+    let proposed: Vec<_> = scene.staging.proposed().files.keys().collect();
+    assert_eq!(proposed, [Path::new("ok.txt")]);
+}
+
+#[tokio::test]
 async fn what_may_never_be_is_denied_also_where_the_place_would_ask() {
     let mut scene = Scene::new(&[]);
     let turned = json!({ "path": ".agent/notes.md", "text": "a \u{202e} b\n" });

@@ -2,10 +2,11 @@
 //! written.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::ops::Bound;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::asking::{Wanted, ask, asked};
 use super::{Desk, decide, weigh};
@@ -28,6 +29,11 @@ pub(in crate::tools) async fn judge_output(
     events: &mut Vec<RunEvent>,
 ) -> Result<(), Error> {
     let changes = std::mem::take(&mut output.changes);
+    let obstacles = if output.stand_alone {
+        obstacles(&changes, staging)
+    } else {
+        Vec::new()
+    };
     let mut refused: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut refuse = |change: &Change, reason: &str| {
         let files = refused.entry(reason.to_owned()).or_default();
@@ -36,6 +42,10 @@ pub(in crate::tools) async fn judge_output(
     let mut wanted = Wanted::default();
     let mut asked_for = Vec::new();
     for change in changes {
+        if let Some(obstacle) = obstacles.iter().find(|obstacle| obstacle.concerns(&change)) {
+            refuse(&change, &obstacle.reason());
+            continue;
+        }
         let (decision, action, matter, edit) = verdict(&change, known, staging, desk, events);
         match decision {
             Decision::Allow { .. } => output.changes.push(change),
@@ -64,8 +74,77 @@ pub(in crate::tools) async fn judge_output(
         let said = refused.map(|(reason, files)| format!("{}: {reason}", files.join(", ")));
         let said: Vec<String> = said.collect();
         facts.insert("not_kept".to_owned(), said.join("; ").into());
+        tell_changed(facts, &output.changes);
     }
     Ok(())
+}
+
+/// Has a result that says what changed say so of what is kept.
+fn tell_changed(facts: &mut Map<String, Value>, kept: &[Change]) {
+    let Some(changed) = facts.get_mut("changed") else {
+        return;
+    };
+    if changed.is_number() {
+        *changed = kept.len().into();
+    } else if kept.is_empty() {
+        facts.remove("changed");
+    } else {
+        let paths = kept.iter().map(|change| change.path.display().to_string());
+        *changed = paths.collect::<Vec<_>>().join(", ").into();
+    }
+}
+
+/// A file where there is to be a folder, or a folder where there is to be a file: no edit makes one of the other, and one
+/// that tried would be refused as a whole.
+#[derive(Debug, PartialEq, Eq)]
+enum Obstacle {
+    File(PathBuf),
+    Folder(PathBuf),
+}
+
+impl Obstacle {
+    /// Whether a change makes way for something, or takes the place.
+    fn concerns(&self, change: &Change) -> bool {
+        let (Self::File(path) | Self::Folder(path)) = self;
+        change.path.starts_with(path)
+    }
+
+    fn reason(&self) -> String {
+        match self {
+            Self::File(path) => format!(
+                "{} is a file in the workspace, and an edit makes no folder of it",
+                path.display()
+            ),
+            Self::Folder(path) => format!(
+                "{} is a folder in the workspace, and an edit makes no file of it",
+                path.display()
+            ),
+        }
+    }
+}
+
+/// What is in the way of these changes, on the disk or among what is proposed.
+fn obstacles(changes: &[Change], staging: &Staging) -> Vec<Obstacle> {
+    let proposed = &staging.proposed().files;
+    let is_proposed = |path: &Path| proposed.get(path).is_some_and(|edit| edit.after.is_some());
+    let is_file = |path: &&Path| {
+        let place = staging.root().join(path);
+        is_proposed(path) || (place.symlink_metadata().is_ok() && !place.is_dir())
+    };
+    let is_folder = |path: &Path| {
+        let behind = proposed.range::<Path, _>((Bound::Excluded(path), Bound::Unbounded));
+        let mut below = behind.take_while(|(other, _)| other.starts_with(path));
+        staging.root().join(path).is_dir() || below.any(|(_, edit)| edit.after.is_some())
+    };
+    let written = changes.iter().filter(|change| change.after.is_some());
+    let found = written.filter_map(|change| {
+        let mut above = change.path.ancestors().skip(1);
+        match above.find(is_file) {
+            Some(file) => Some(Obstacle::File(file.to_owned())),
+            None => is_folder(&change.path).then(|| Obstacle::Folder(change.path.clone())),
+        }
+    });
+    found.collect()
 }
 
 /// What the rules say of a change, with its content; also the action that it is, what it is about, and the edit.
