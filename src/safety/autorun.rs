@@ -6,8 +6,8 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use super::cargo;
 use super::names::folded;
+use super::{cargo, opened};
 
 /// The workspace as it would be.
 #[derive(Clone, Copy)]
@@ -281,10 +281,17 @@ fn by_name(path: &Path) -> Option<&'static str> {
         let pattern: Vec<&str> = pattern.split('/').collect();
         folders.windows(pattern.len()).any(|part| part == pattern)
     };
-    reason(RUN_BY_THEMSELVES, |name| last == name)
-        .or_else(|| reason(RUN_ENDINGS, |end| last.ends_with(end)))
-        .or_else(|| reason(RUN_BEGINNINGS, |start| last.starts_with(start)))
-        .or_else(|| reason(RUN_FOLDERS, lies_in))
+    let of_all = |all: [&'static [(&str, &[&str])]; 2], fits: &dyn Fn(&str) -> bool| {
+        all.into_iter().find_map(|table| reason(table, fits))
+    };
+    of_all([RUN_BY_THEMSELVES, opened::NAMES], &|name| last == name)
+        .or_else(|| of_all([RUN_ENDINGS, opened::ENDINGS], &|end| last.ends_with(end)))
+        .or_else(|| {
+            of_all([RUN_BEGINNINGS, opened::BEGINNINGS], &|start| {
+                last.starts_with(start)
+            })
+        })
+        .or_else(|| of_all([RUN_FOLDERS, opened::FOLDERS], &lies_in))
 }
 
 /// What a table says of the first of its names that fits.

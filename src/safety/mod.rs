@@ -12,6 +12,7 @@ mod files;
 pub mod guests;
 mod names;
 mod network;
+mod opened;
 pub mod paths;
 pub mod proposals;
 pub mod rules;

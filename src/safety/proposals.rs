@@ -215,7 +215,7 @@ mod tests {
     ];
 
     /// Files that are asked about whatever is in them.
-    const NAMES: &str = ".mise.toml lefthook.yml .eslintrc.js eslint.config.mjs .pylintrc .Rprofile .gdbinit .nvimrc .lvimrc .dir-locals.el .zed/tasks.json .helix/languages.toml a.code-workspace .cursor/mcp.json .gemini/settings.json .cursorrules AGENTS.md sub/.github/copilot-instructions.md .bazelrc lib/x.pth pytest.ini tox.ini .justfile rust-project.json .gitconfig";
+    const NAMES: &str = ".mise.toml lefthook.yml .eslintrc.js eslint.config.mjs .pylintrc .Rprofile .gdbinit .nvimrc .lvimrc .dir-locals.el .zed/tasks.json .helix/languages.toml a.code-workspace .cursor/mcp.json .gemini/settings.json .cursorrules AGENTS.md sub/.github/copilot-instructions.md .bazelrc lib/x.pth pytest.ini tox.ini .justfile rust-project.json .gitconfig tailwind.config.js tailwind.config.ts svelte.config.mjs CMakeLists.txt CMakePresets.json cmake/Find.cmake meson.build build.zig app/build.gradle build.gradle.kts settings.gradle.kts gradle/wrapper/gradle-wrapper.properties buildSrc/src/main/java/A.java pom.xml mix.exs rebar.config build.sbt Package.swift hie.yaml deps.edn project.clj .lsp/config.edn Gemfile a.gemspec a.csproj Directory.Build.props analysis_options.yaml vitest.config.ts jest.config.js playwright.config.ts .mocharc.js .pnp.cjs mypy.ini .flake8 .terraform/providers/x";
 
     #[test]
     fn what_a_manifest_or_a_setting_makes_run_by_itself_is_asked_about() {
