@@ -17,7 +17,7 @@ use crate::event::{CheckRecord, Proof, RunEvent};
 use crate::syntax;
 use crate::text::edit::EditSet;
 use crate::text::problem::Problem;
-use crate::tools::job::{Job, Ran};
+use crate::tools::job::{Job, NotRun, Ran};
 use crate::tools::{About, Beginning, Checker, Request, build};
 
 /// Problems of the untouched workspace that are named to whoever watches.
@@ -236,13 +236,13 @@ async fn run_beside(
     beside: Beside,
     edits: EditSet,
     job: Box<Job>,
-    mut answer: oneshot::Sender<Result<Ran, String>>,
+    mut answer: oneshot::Sender<Result<Ran, NotRun>>,
 ) {
     let opening = tokio::task::spawn_blocking(move || beside.open()).await;
     let opened = opening.expect("opening the shadow neither panics nor is cancelled");
     let ran = match opened {
         Ok(mut verifier) => verifier.run(&edits, &job, answer.closed()).await,
-        Err(error) => Err(error.to_string()),
+        Err(error) => Err(NotRun::Failed(error.to_string())),
     };
     // Whoever began it may be gone.
     let _ = answer.send(ran);

@@ -72,7 +72,7 @@ fn refuse(request: Request, reason: &str) {
         About::Problems(answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Code(_, answer) => drop(answer.send(Err(reason.to_owned()))),
         About::Run(_, answer) | About::Begin(_, Beginning { answer, .. }) => {
-            drop(answer.send(Err(reason.to_owned())));
+            drop(answer.send(Err(reason.to_owned().into())));
         }
         About::Lend(answer) => drop(answer.send(Err(reason.to_owned()))),
     }

@@ -33,7 +33,7 @@ use crate::text::staging::Staging;
 use crate::tools::Change;
 use crate::tools::build::cargo;
 use crate::tools::build::{Finding, Report};
-use crate::tools::job::{self, Job, Loan, Ran, Taken};
+use crate::tools::job::{self, Job, Loan, NotRun, Ran, Taken};
 use crate::tools::sandbox::Bench;
 use crate::tools::sandbox::Room;
 use crate::tools::test::proving;
@@ -375,7 +375,7 @@ impl Verifier {
         edits: &EditSet,
         job: &Job,
         gone: impl Future<Output = ()>,
-    ) -> Result<Ran, String> {
+    ) -> Result<Ran, NotRun> {
         let builder = if matches!(job.purpose, Purpose::Tool | Purpose::Test) {
             Builder::Tool
         } else {
@@ -387,7 +387,7 @@ impl Verifier {
             () = gone => Err(std::io::Error::other("nobody waits for it any longer")),
         };
         let taken = self.take_back(&mark, job.traces);
-        let finished = finished.map_err(|error| error.to_string())?;
+        let finished = finished?;
         let Taken { changes, left_out } = taken?;
         Ok(Ran {
             finished,

@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use super::job::{Job, Ran};
+use super::job::{Job, NotRun, Ran};
 use super::outputs::{Wanted, read_end};
 use super::reach;
 use super::{Change, Context, Error, Output};
@@ -55,13 +55,13 @@ enum State {
     /// Somebody is waiting for its end.
     Awaited,
     /// It ended, and what it came to is nobody's yet.
-    Ended(Box<Result<Ran, String>>),
+    Ended(Box<Result<Ran, NotRun>>),
     /// What it came to was judged and taken in, as these facts say.
     Collected(Value),
 }
 
 /// Where the end of a program is told.
-type Ending = oneshot::Receiver<Result<Ran, String>>;
+type Ending = oneshot::Receiver<Result<Ran, NotRun>>;
 
 /// Somebody who waits for the end of a program. Who stops waiting leaves it to the next one.
 struct Waiting<'run> {
@@ -72,11 +72,11 @@ struct Waiting<'run> {
 
 impl Waiting<'_> {
     /// The end of the program, if it comes while there is patience.
-    async fn end(&mut self) -> Option<Result<Ran, String>> {
+    async fn end(&mut self) -> Option<Result<Ran, NotRun>> {
         let ending = self.ending.as_mut()?;
         let ended = timeout(PATIENCE, ending).await.ok()?;
         self.ending = None;
-        Some(ended.unwrap_or_else(|_| Err("it was ended".to_owned())))
+        Some(ended.unwrap_or_else(|_| Err(NotRun::Failed("it was ended".to_owned()))))
     }
 }
 
@@ -167,7 +167,7 @@ impl Background {
             }
             State::Ended(ended) => *ended,
             // Dropping its end of the channel ends the program.
-            State::Running(_) if stop => Err("it was stopped".to_owned()),
+            State::Running(_) if stop => Err(NotRun::Failed("it was stopped".to_owned())),
             State::Running(ending) => {
                 let mut waiting = Waiting {
                     background: self,
@@ -187,7 +187,7 @@ impl Background {
         });
         let (data, changes) = match ended {
             Err(reason) => (
-                json!({ "state": "ended", "reason": reason, "changed": "nothing is kept" }),
+                json!({ "state": "ended", "reason": reason.to_string(), "changed": "nothing is kept" }),
                 Vec::new(),
             ),
             Ok(ran) => collected(ran, &began_with.unwrap_or_default(), context.staging),

@@ -1,6 +1,7 @@
 //! A program that a tool runs on proposed text, and what came of it (spec: Execution Engine, Execution Protection).
 
 use std::collections::BTreeMap;
+use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -67,6 +68,33 @@ pub struct Ran {
     /// Files that it changed and that are not among the changes: ignored ones, those that are no text or may hold
     /// secrets, links.
     pub left_out: usize,
+}
+
+/// Why a job did not run.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotRun {
+    /// Its program is neither in the project nor on `PATH`.
+    #[error("{0} is neither in the project nor on PATH; install it")]
+    Missing(String),
+    /// Anything else, in words.
+    #[error("{0}")]
+    Failed(String),
+}
+
+impl From<String> for NotRun {
+    fn from(reason: String) -> Self {
+        Self::Failed(reason)
+    }
+}
+
+impl From<io::Error> for NotRun {
+    fn from(error: io::Error) -> Self {
+        let inner = error.get_ref();
+        let known = inner.and_then(|inner| inner.downcast_ref::<Self>());
+        known
+            .cloned()
+            .unwrap_or_else(|| Self::Failed(error.to_string()))
+    }
 }
 
 /// The copy of the workspace, lent to whoever runs programs in it on its own. Dropping it gives it back, and forgets

@@ -44,7 +44,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use self::consent::Inquiry;
 use self::git_change::Wish;
-use self::job::{Job, Loan, Ran};
+use self::job::{Job, Loan, NotRun, Ran};
 use self::outputs::Outputs;
 use crate::config::host::Host;
 use crate::config::tools::Tools as Settings;
@@ -223,7 +223,7 @@ pub enum About {
     /// What its code means.
     Code(Question, oneshot::Sender<Result<Answer<Found>, String>>),
     /// What a program makes of it.
-    Run(Box<Job>, oneshot::Sender<Result<Ran, String>>),
+    Run(Box<Job>, oneshot::Sender<Result<Ran, NotRun>>),
     /// Nothing: somebody wants the copy of the workspace for a while.
     Lend(oneshot::Sender<Result<Loan, String>>),
     /// The same, in a copy of its own, so that nothing waits for it.
@@ -236,7 +236,7 @@ pub struct Beginning {
     /// That it is seen to from here on.
     pub taken: oneshot::Sender<()>,
     /// How it ended, or why it did not begin.
-    pub answer: oneshot::Sender<Result<Ran, String>>,
+    pub answer: oneshot::Sender<Result<Ran, NotRun>>,
 }
 
 impl Checker {
@@ -263,10 +263,10 @@ impl Checker {
     }
 
     /// Runs a program in the workspace with these edits. Dropping the future ends the program.
-    pub async fn run(&self, edits: EditSet, job: Job) -> Result<Ran, String> {
+    pub async fn run(&self, edits: EditSet, job: Job) -> Result<Ran, NotRun> {
         let about = |answer| About::Run(Box::new(job), answer);
         let ran = self.find_out(edits, about).await;
-        ran.unwrap_or_else(|| Err("what runs programs has ended".to_owned()))
+        ran.unwrap_or_else(|| Err(NotRun::Failed("what runs programs has ended".to_owned())))
     }
 
     /// Has the copy of the workspace with these edits for a while. Nothing else is found out meanwhile.
@@ -281,7 +281,7 @@ impl Checker {
         &self,
         edits: EditSet,
         job: Job,
-    ) -> Option<oneshot::Receiver<Result<Ran, String>>> {
+    ) -> Option<oneshot::Receiver<Result<Ran, NotRun>>> {
         let (answer, ended) = oneshot::channel();
         let (taken, is_taken) = oneshot::channel();
         let about = About::Begin(Box::new(job), Beginning { taken, answer });

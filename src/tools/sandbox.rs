@@ -6,7 +6,7 @@ use std::io;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::job::Job;
+use super::job::{Job, NotRun};
 use super::reach;
 use crate::config::host::Host;
 use crate::permit::{Action, Purpose};
@@ -168,11 +168,8 @@ impl Room {
     /// The command of a job, and the action that it is.
     fn prepare(&self, host: &Host, job: &Job) -> io::Result<(Command, Action)> {
         let program = self.program(host, job).ok_or_else(|| {
-            let name = job.program.display();
-            io::Error::new(
-                io::ErrorKind::NotFound,
-                format!("{name} is neither in the project nor on PATH; install it"),
-            )
+            let name = job.program.display().to_string();
+            io::Error::new(io::ErrorKind::NotFound, NotRun::Missing(name))
         })?;
         let mut command = self.command(host, program, &[]);
         command.arguments.clone_from(&job.arguments);

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::arguments::{flag, number, text};
 use super::fs::parameter;
-use super::job::{Job, Ran, Traces};
+use super::job::{Job, NotRun, Ran, Traces};
 use super::reach;
 use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::{Action, Purpose};
@@ -114,10 +114,16 @@ impl Tool for Shell {
 
 /// Runs a job on the text as it is proposed.
 pub(super) async fn run(context: &Context<'_>, job: Job) -> Result<Ran, Error> {
-    let missing = || Error::Unavailable("nothing here can run programs".to_owned());
+    let ran = attempt(context, job).await;
+    ran.map_err(|reason| Error::Unavailable(reason.to_string()))
+}
+
+/// The same for who has another program where one is missing.
+pub(super) async fn attempt(context: &Context<'_>, job: Job) -> Result<Ran, NotRun> {
+    let missing = || NotRun::Failed("nothing here can run programs".to_owned());
     let checker = context.checker.ok_or_else(missing)?;
     let edits = context.staging.proposed().clone();
-    checker.run(edits, job).await.map_err(Error::Unavailable)
+    checker.run(edits, job).await
 }
 
 /// A folder of the workspace, relative to it; empty for the workspace itself.

@@ -522,6 +522,20 @@ async fn makefiles_are_built_and_linted_by_their_targets() {
 }
 
 #[tokio::test]
+async fn a_build_that_fails_is_told_whatever_it_says() {
+    for said in [
+        "error: No module named builder",
+        "python3: No module named build",
+    ] {
+        let makefile = format!("all:\n\t@echo \"{said}\" >&2; exit 3\n");
+        let mut scene = Scene::new(&[("Makefile", &makefile)]);
+        let built = scene.call("build", json!({})).await;
+        assert_eq!(built.result.data["exit_code"], 2, "{}", built.text);
+        assert!(built.text.contains(said), "{}", built.text);
+    }
+}
+
+#[tokio::test]
 async fn tests_that_are_functions_are_run_by_pytest_also_where_nothing_names_it() {
     let test = "def test_two():\n    assert 1 + 1 == 2\n";
     let mut scene = Scene::new(&[("calc.py", ""), ("tests/test_calc.py", test)]);

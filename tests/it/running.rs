@@ -226,7 +226,7 @@ async fn nothing_is_run_that_cannot_be_written_down() {
     let job = shell("echo ran");
     let nothing = EditSet::default();
     let ran = scene.verifier.run(&nothing, &job, std::future::pending());
-    let refusal = ran.await.expect_err("it is refused");
+    let refusal = ran.await.expect_err("it is refused").to_string();
     assert!(refusal.contains("written down"), "{refusal}");
 }
 

@@ -8,9 +8,10 @@ use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use crate::permit::{Action, Purpose};
+use crate::process::Finished;
 use crate::tools::arguments::{number, text};
 use crate::tools::fs::parameter;
-use crate::tools::job::{Job, Traces};
+use crate::tools::job::{Job, NotRun, Traces};
 use crate::tools::project::{self, Ecosystem, Project};
 use crate::tools::reach;
 use crate::tools::{Context, Error, Kind, Output, Parameter, ReturnType, Tool, shell};
@@ -230,6 +231,9 @@ const WAYS: [Way; 39] = [
     way(Make, Build, &[], "make", ""),
 ];
 
+/// How the packages of python are built, where the module for it is installed.
+const PYTHON_BUILD: &str = "python3 -m build ";
+
 /// The folder for builds of `CMake`.
 const CMAKE_FOLDER: &str = ".meliora-build";
 
@@ -318,18 +322,19 @@ impl Tool for BuildCommand {
                 },
                 watch: context.watch.cloned(),
             };
-            let ran = match shell::run(context, job).await {
+            let ran = match shell::attempt(context, job).await {
+                Ok(ran) => ran,
                 // The next way may have what this one lacks.
-                Err(Error::Unavailable(reason)) if reason.contains("install it") => {
-                    missing = Error::Unavailable(reason);
+                Err(reason @ NotRun::Missing(_)) => {
+                    missing = Error::Unavailable(reason.to_string());
                     continue;
                 }
-                ran => ran?,
+                Err(NotRun::Failed(reason)) => return Err(Error::Unavailable(reason)),
             };
-            let stdout = String::from_utf8_lossy(&ran.finished.stdout);
-            if String::from_utf8_lossy(&ran.finished.stderr).contains("No module named build") {
+            if shown.starts_with(PYTHON_BUILD) && lacks_python_build(&ran.finished) {
                 continue;
             }
+            let stdout = String::from_utf8_lossy(&ran.finished.stdout);
             let output = format!("{stdout}{}", String::from_utf8_lossy(&ran.finished.stderr));
             let mut data = json!({ "command": shown, "exit_code": ran.finished.code });
             if let Some(facts) = data.as_object_mut() {
@@ -396,6 +401,14 @@ impl BuildCommand {
         let target = targets.iter().find(is_there)?;
         Some(("make".to_owned(), vec![(*target).to_owned()]))
     }
+}
+
+/// Whether python said, before anything of the project ran, that it has no module that builds packages.
+fn lacks_python_build(finished: &Finished) -> bool {
+    let said = String::from_utf8_lossy(&finished.stderr);
+    let program = said.trim().strip_suffix(": No module named build");
+    finished.code == Some(1)
+        && program.is_some_and(|program| program.contains("python") && !program.contains('\n'))
 }
 
 /// Whether a project has what a way needs.
