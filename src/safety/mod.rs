@@ -167,7 +167,10 @@ pub fn decide(policy: &Policy, action: &Action) -> Decision {
                 let megabytes = policy.file_bytes_max / 1_000_000;
                 return deny(
                     "file-size",
-                    format!("{} would exceed {megabytes} MB", path.display()),
+                    format!(
+                        "{} would exceed {megabytes} MB (safety.max_file_size_mb)",
+                        path.display()
+                    ),
                 );
             }
             files::write(policy, &policy.places.locate(path))
@@ -421,5 +424,9 @@ mod tests {
         config.safety.forbidden_commands = vec!["sudo make".to_owned()];
         let expected = ["file-size", "modify_protected", "forbidden_commands"];
         assert_eq!(rules(&config), expected.map(|rule| Some(rule.to_owned())));
+        let policy = Policy::new(&host, &config, &workspace);
+        let refusal = permit(&policy, write("a.rs", 1_500_000)).expect_err("it is too large");
+        let words = refusal.to_string();
+        assert!(words.contains("safety.max_file_size_mb"), "{words}");
     }
 }
