@@ -11,6 +11,7 @@ use super::hidden::Hidden;
 use crate::config::host::Host;
 use crate::config::mcp::McpServer;
 use crate::process::launch::{Caps, Confinement};
+use crate::tools::reach;
 
 /// Folders of the system, which everything that runs reads. Of devices only those that belong to nobody: disks, keyboards,
 /// cameras, security keys and the user's terminals are there too, and some users may open them.
@@ -116,7 +117,7 @@ impl Place {
             .chain([workspace.to_owned()]);
         let mut hidden = host.hidden();
         hidden.extend(unseen.paths.iter().cloned());
-        hidden.extend(["/etc/shadow", "/etc/gshadow", "/etc/ssh"].map(PathBuf::from));
+        hidden.extend(reach::hidden(host));
         Confinement {
             writable: vec![self.home.clone()],
             readable: Some(readable.collect()),
@@ -217,6 +218,21 @@ mod tests {
                 home.join(expected),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn a_server_does_not_read_what_programs_of_a_project_may_not() {
+        let cargo = ("CARGO_HOME".to_owned(), "/srv/cargo".to_owned());
+        let host = Host::from_environment("/nowhere/meliora".into(), [cargo].into());
+        let place = Place::of(&host, Path::new("/work"), "files");
+        let (settings, unseen) = (McpServer::default(), Hidden::default());
+        let (program, work) = (Path::new("/usr/bin/true"), Path::new("/work"));
+        let confinement = place.confinement(&host, work, program, &unseen, (&settings, true));
+        let expected = reach::hidden(&host);
+        assert!(expected.contains(&PathBuf::from("/srv/cargo/credentials.toml")));
+        for path in expected {
+            assert!(confinement.hidden.contains(&path), "{}", path.display());
         }
     }
 

@@ -23,7 +23,7 @@ mod page;
 pub mod patch;
 pub mod project;
 mod quote;
-mod reach;
+pub mod reach;
 pub mod recall;
 pub mod registry;
 pub mod rename;

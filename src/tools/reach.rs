@@ -172,7 +172,7 @@ pub(super) fn readable(host: &Host) -> Vec<PathBuf> {
 }
 
 /// What may not be read in these places, beside what nobody may.
-pub(super) fn hidden(host: &Host) -> Vec<PathBuf> {
+pub fn hidden(host: &Host) -> Vec<PathBuf> {
     let cargo = host.variable("CARGO_HOME").map(PathBuf::from);
     let of_cargo = cargo.into_iter();
     let of_cargo = of_cargo
