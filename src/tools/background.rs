@@ -45,7 +45,10 @@ pub struct Background {
 struct Program {
     what: String,
     began_with: EditSet,
+    /// What has come of its output so far, of which pieces may be missing.
     said: Arc<Mutex<Kept>>,
+    /// Its output, once it ended.
+    whole: Option<Vec<u8>>,
     state: State,
 }
 
@@ -118,6 +121,7 @@ impl Background {
             what: what.to_owned(),
             began_with,
             said,
+            whole: None,
             state: State::Running(ended),
         });
         Ok(format!("j{}", programs.len()))
@@ -180,11 +184,7 @@ impl Background {
                 }
             }
         };
-        let began_with = self.with(index, |program| {
-            // Until it was judged, whoever looks gets the same again.
-            program.state = State::Ended(Box::new(ended.clone()));
-            program.began_with.clone()
-        });
+        let began_with = self.with(index, |program| program.end(&ended));
         let (data, changes) = match ended {
             Err(reason) => (
                 json!({ "state": "ended", "reason": reason.to_string(), "changed": "nothing is kept" }),
@@ -211,6 +211,9 @@ impl Background {
     /// What a program has said so far.
     fn said(&self, index: usize) -> String {
         let said = self.with(index, |program| {
+            if let Some(whole) = &program.whole {
+                return String::from_utf8_lossy(whole).into_owned();
+            }
             let said = program.said.lock().unwrap_or_else(PoisonError::into_inner);
             String::from_utf8_lossy(&said.bytes()).into_owned()
         });
@@ -234,6 +237,19 @@ impl Background {
     fn with<T>(&self, index: usize, work: impl FnOnce(&mut Program) -> T) -> Option<T> {
         let mut programs = self.programs.lock().unwrap_or_else(PoisonError::into_inner);
         programs.get_mut(index).map(work)
+    }
+}
+
+impl Program {
+    /// Notes how it ended, and gives what it began with.
+    fn end(&mut self, ended: &Result<Ran, NotRun>) -> EditSet {
+        if let Ok(Ran { finished, .. }) = ended {
+            let outputs = [finished.stdout.as_slice(), &finished.stderr];
+            self.whole = Some(outputs.concat());
+        }
+        // Until it was judged, whoever looks gets the same again.
+        self.state = State::Ended(Box::new(ended.clone()));
+        self.began_with.clone()
     }
 }
 
@@ -360,6 +376,35 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::process::Finished;
+
+    #[test]
+    fn what_a_command_said_is_whole_once_it_ended() {
+        let background = Background::default();
+        let mut said = Kept::new(OUTPUT_BYTES_MAX);
+        said.push(b"one\n");
+        let (_ending, state) = oneshot::channel();
+        let program = Program {
+            what: "make".to_owned(),
+            began_with: EditSet::default(),
+            said: Arc::new(Mutex::new(said)),
+            whole: None,
+            state: State::Running(state),
+        };
+        background.programs.lock().expect("whole").push(program);
+        assert_eq!(background.said(0), "one\n");
+        let ended = Ok(Ran {
+            finished: Finished {
+                code: Some(0),
+                stdout: b"one\ntwo\n".to_vec(),
+                ..Finished::default()
+            },
+            changes: Vec::new(),
+            left_out: 0,
+        });
+        background.with(0, |program| program.end(&ended));
+        assert_eq!(background.said(0), "one\ntwo\n");
+    }
 
     #[test]
     fn changes_are_carried_over_to_the_text_as_it_is_now() {
