@@ -4,6 +4,7 @@
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -15,6 +16,7 @@ use super::{Context, Error, Kind, Output, Parameter, ReturnType, Tool};
 use crate::permit::Action;
 use crate::text::edit::EditSet;
 use crate::text::walk::{DirEntry, Dotted, walk};
+use crate::vcs::submodule::{Found as Within, Submodule};
 use crate::vcs::{self, Change, Tracked};
 
 /// Commits that a log shows when nothing else is asked for, and at most.
@@ -115,14 +117,13 @@ impl Tool for GitRead {
                 ..Output::default()
             });
         }
-        let unreadable = |error: vcs::Error| Error::Unavailable(error.to_string());
         let found = match self {
             Self::Status => status(context),
             Self::Diff => diff(context, text(arguments, "path")),
             Self::Log => log(context, number(arguments, "count")),
             Self::Branch => branches(context),
         };
-        let (data, label, listing) = found.map_err(unreadable)?;
+        let (data, label, listing) = found?;
         Ok(Output {
             data,
             text: (!listing.is_empty()).then(|| (label.to_owned(), listing)),
@@ -141,36 +142,85 @@ impl GitRead {
     }
 }
 
-type Found = Result<(Value, &'static str, String), vcs::Error>;
+type Found = Result<(Value, &'static str, String), Error>;
+
+impl From<vcs::Error> for Error {
+    fn from(error: vcs::Error) -> Self {
+        Self::Unavailable(error.to_string())
+    }
+}
 
 fn status(context: &Context<'_>) -> Found {
     let root = context.staging.root();
-    let (status, branches) = (vcs::status(root)?, vcs::branches(root)?);
+    let status = vcs::status(root)?;
     let mut listing = String::new();
-    let mut tell = |what: &str, path: &Path| {
+    let mut tell = |what: &str, path: &Path, more: &str| {
         // Writing to a string cannot fail.
-        let _ = writeln!(listing, "{what} {}", path.display());
+        let _ = writeln!(listing, "{what} {}{more}", path.display());
     };
+    for path in &status.conflicts {
+        tell("conflict", path, "");
+    }
     for (path, change) in &status.staged {
-        tell(&format!("staged: {}", word(*change)), path);
+        tell(&format!("staged: {}", word(*change)), path, "");
     }
     for (path, change) in &status.unstaged {
-        tell(word(*change), path);
+        let submodule = status.submodules.get(path);
+        tell(
+            word(*change),
+            path,
+            submodule.map_or("", |it| within(it.found)),
+        );
+    }
+    let submodules = status.submodules.iter();
+    for (path, _) in submodules.filter(|(_, it)| is_unknown(it)) {
+        tell("not looked into:", path, within(Within::NotLookedInto));
     }
     let untracked = untracked(context)?;
     for path in &untracked {
-        tell("not tracked:", path);
+        tell("not tracked:", path, "");
     }
     for path in context.staging.proposed().files.keys() {
-        tell("edited by you:", path);
+        tell("edited by you:", path, "");
     }
-    let data = json!({
-        "branch": branches.current,
+    let mut data = json!({
+        "branch": current(root)?,
         "staged": status.staged.len(),
         "changed": status.unstaged.len(),
         "not_tracked": untracked.len(),
     });
+    if let Some(facts) = data.as_object_mut() {
+        if let Some(command) = vcs::under_way(root)? {
+            facts.insert("in_progress".to_owned(), command.into());
+        }
+        if !status.conflicts.is_empty() {
+            facts.insert("conflicts".to_owned(), status.conflicts.len().into());
+        }
+    }
     Ok((data, "files", listing))
+}
+
+/// What is worked on: a branch, or the commit that HEAD names.
+fn current(root: &Path) -> Result<Option<String>, Error> {
+    let branch = vcs::branches(root)?.current;
+    if branch.is_some() {
+        return Ok(branch);
+    }
+    let id = vcs::head(root)?;
+    Ok(id.map(|id| format!("detached at {}", id.get(..12).unwrap_or(&id))))
+}
+
+/// What is said of a submodule behind its path.
+fn within(found: Within) -> &'static str {
+    match found {
+        Within::OtherCommit => " (submodule: another commit is checked out)",
+        Within::ChangedFiles => " (submodule: files in it)",
+        Within::AsStaged | Within::Missing | Within::NotLookedInto => " (submodule)",
+    }
+}
+
+fn is_unknown(submodule: &Submodule) -> bool {
+    submodule.found == Within::NotLookedInto
 }
 
 fn word(change: Change) -> &'static str {
@@ -182,7 +232,7 @@ fn word(change: Change) -> &'static str {
 }
 
 /// Files that git neither tracks nor ignores.
-fn untracked(context: &Context<'_>) -> Result<Vec<PathBuf>, vcs::Error> {
+fn untracked(context: &Context<'_>) -> Result<Vec<PathBuf>, Error> {
     let root = context.staging.root();
     let tracked = Tracked::read(root)?;
     let is_own = |entry: &DirEntry| entry.file_name() != ".git";
@@ -197,6 +247,7 @@ fn diff(context: &Context<'_>, only: &str) -> Found {
     let root = context.staging.root();
     let status = vcs::status(root)?;
     let changed = status.staged.keys().chain(status.unstaged.keys());
+    let changed = changed.chain(&status.conflicts);
     let changed = changed.chain(context.staging.proposed().files.keys());
     let mut paths: Vec<PathBuf> = changed.cloned().collect();
     paths.sort();
@@ -209,10 +260,19 @@ fn diff(context: &Context<'_>, only: &str) -> Found {
         paths.retain(|path| path.starts_with(&only));
     }
     let mut edits = EditSet::default();
-    let mut left_out = 0;
+    let mut left_out = status
+        .submodules
+        .values()
+        .filter(|it| is_unknown(it))
+        .count();
     for path in paths {
         if !context.policy.is_readable(&root.join(&path)) {
             left_out += 1;
+            continue;
+        }
+        if let Some(submodule) = status.submodules.get(&path) {
+            let (before, after) = commits(submodule);
+            edits.record(path, before, after);
             continue;
         }
         let before = vcs::at_head(root, &path)?.map(String::from_utf8);
@@ -233,6 +293,17 @@ fn diff(context: &Context<'_>, only: &str) -> Found {
     Ok((data, "diff", edits.unified_diff()))
 }
 
+/// A submodule in the last commit and on the disk, as git writes it in a diff.
+fn commits(submodule: &Submodule) -> (Option<Arc<str>>, Option<Arc<str>>) {
+    let line = |id: &String, more: &str| Arc::from(format!("Subproject commit {id}{more}\n"));
+    let is_changed = submodule.found == Within::ChangedFiles;
+    let more = if is_changed { "-dirty" } else { "" };
+    (
+        submodule.committed.as_ref().map(|id| line(id, "")),
+        submodule.checked_out.as_ref().map(|id| line(id, more)),
+    )
+}
+
 fn log(context: &Context<'_>, count: Option<usize>) -> Found {
     let count = count.unwrap_or(COMMITS).clamp(1, COMMITS_MAX);
     let commits = vcs::log(context.staging.root(), count)?;
@@ -248,7 +319,7 @@ fn log(context: &Context<'_>, count: Option<usize>) -> Found {
 }
 
 fn branches(context: &Context<'_>) -> Found {
-    let branches = vcs::branches(context.staging.root())?;
-    let listing = branches.local.join("\n");
-    Ok((json!({ "current": branches.current }), "branches", listing))
+    let root = context.staging.root();
+    let listing = vcs::branches(root)?.local.join("\n");
+    Ok((json!({ "current": current(root)? }), "branches", listing))
 }

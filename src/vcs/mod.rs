@@ -13,15 +13,17 @@ pub mod push;
 pub mod repository;
 mod sound;
 pub mod ssh;
+pub mod submodule;
 pub mod undoing;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use gix::index::entry::{Flags, Mode};
+use gix::index::entry::{Flags, Mode, Stage};
 
 pub use kept::{Kept, TREES_MAX, kept, kept_in};
+use submodule::Submodule;
 
 use crate::text::beneath::{self, Folder};
 
@@ -152,6 +154,10 @@ pub struct Status {
     pub staged: BTreeMap<PathBuf, Change>,
     /// What is on the disk and not in the next commit.
     pub unstaged: BTreeMap<PathBuf, Change>,
+    /// What a merge or the like left to be settled.
+    pub conflicts: BTreeSet<PathBuf>,
+    /// More of the submodules among them, and those that could not be looked into.
+    pub submodules: BTreeMap<PathBuf, Submodule>,
 }
 
 /// The last commits, the newest first.
@@ -179,6 +185,14 @@ pub fn log(folder: &Path, count: usize) -> Result<Vec<Commit>, Error> {
         });
     }
     Ok(commits)
+}
+
+/// What is under way in the repository around a folder, such as a `merge`.
+pub fn under_way(folder: &Path) -> Result<Option<&'static str>, Error> {
+    let Some(root) = root_of(folder) else {
+        return Ok(None);
+    };
+    Ok(repository::under_way(&open(root)?))
 }
 
 /// The branches of the repository around a folder.
@@ -225,6 +239,11 @@ pub fn at_head(folder: &Path, relative: &Path) -> Result<Option<Vec<u8>>, Error>
 
 /// What differs between the last commit, the next one and the files below a folder.
 pub fn status(folder: &Path) -> Result<Status, Error> {
+    status_in(folder, SUBMODULE_DEPTH_MAX)
+}
+
+/// The same, with so many submodules in submodules that are looked into.
+fn status_in(folder: &Path, depth_left: usize) -> Result<Status, Error> {
     let Some(root) = root_of(folder) else {
         return Ok(Status::default());
     };
@@ -260,6 +279,11 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
         let Some(relative) = below(path) else {
             continue;
         };
+        // The sides of a conflict are entries of one path, and neither is what the next commit has.
+        if entry.stage() != Stage::Unconflicted {
+            status.conflicts.insert(relative);
+            continue;
+        }
         match before {
             None => drop(status.staged.insert(relative.clone(), Change::Added)),
             Some(id) if id != entry.id => {
@@ -267,13 +291,22 @@ pub fn status(folder: &Path) -> Result<Status, Error> {
             }
             Some(_) => {}
         }
-        let is_left_out = entry.flags.contains(Flags::SKIP_WORKTREE);
-        if entry.mode != Mode::COMMIT
-            && !is_left_out
-            && let Some(change) = on_disk((root, files.as_ref()), unslashed(path), entry)
-        {
-            status.unstaged.insert(relative, change);
+        if entry.flags.contains(Flags::SKIP_WORKTREE) {
+            continue;
         }
+        let change = if entry.mode == Mode::COMMIT {
+            let place = (root, unslashed(path));
+            let differing = submodule::look(place, before, entry.id, depth_left);
+            let change = differing.as_ref().and_then(|it| it.found.change());
+            let differing = differing.map(|it| (relative.clone(), it));
+            status.submodules.extend(differing);
+            change
+        } else {
+            on_disk((root, files.as_ref()), unslashed(path), entry)
+        };
+        status
+            .unstaged
+            .extend(change.map(|change| (relative, change)));
     }
     let removed = committed.keys().filter_map(|path| below(path));
     status

@@ -29,7 +29,7 @@ pub enum Error {
     )]
     NotPlain(PathBuf),
     /// A merge, a rebase or the like is under way.
-    #[error("{0} is in progress: finish it or give it up with git first")]
+    #[error("a {0} is in progress: finish it or give it up with git first")]
     InProgress(&'static str),
     /// What is wanted cannot be done here.
     #[error("{0}")]
@@ -62,21 +62,25 @@ pub(super) fn open_own(folder: &Path) -> Result<gix::Repository, Error> {
 
 /// The repository of a folder, where nothing is under way.
 pub(super) fn open_to_change(folder: &Path) -> Result<gix::Repository, Error> {
-    use gix::state::InProgress;
     let repository = open_own(folder)?;
     is_plain(&repository)?;
-    let under_way = repository.state().map(|state| match state {
-        InProgress::ApplyMailbox | InProgress::ApplyMailboxRebase => "an `am`",
-        InProgress::Bisect => "a bisect",
-        InProgress::CherryPick | InProgress::CherryPickSequence => "a cherry-pick",
-        InProgress::Merge => "a merge",
-        InProgress::Rebase | InProgress::RebaseInteractive => "a rebase",
-        InProgress::Revert | InProgress::RevertSequence => "a revert",
-    });
-    match under_way {
+    match under_way(&repository) {
         Some(what) => Err(Error::InProgress(what)),
         None => Ok(repository),
     }
+}
+
+/// What is under way, to be said behind "a".
+pub(super) fn under_way(repository: &gix::Repository) -> Option<&'static str> {
+    use gix::state::InProgress;
+    repository.state().map(|state| match state {
+        InProgress::ApplyMailbox | InProgress::ApplyMailboxRebase => "mailbox (`git am`)",
+        InProgress::Bisect => "bisect",
+        InProgress::CherryPick | InProgress::CherryPickSequence => "cherry-pick",
+        InProgress::Merge => "merge",
+        InProgress::Rebase | InProgress::RebaseInteractive => "rebase",
+        InProgress::Revert | InProgress::RevertSequence => "revert",
+    })
 }
 
 fn is_own(root: &Path, repository: &gix::Repository) -> Result<(), Error> {

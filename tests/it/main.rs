@@ -35,6 +35,7 @@ mod git_again;
 #[cfg(unix)]
 mod git_attributes;
 mod git_hostile;
+mod git_reads;
 mod git_ssh;
 mod git_writes;
 #[cfg(target_os = "linux")]
