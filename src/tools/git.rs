@@ -3,7 +3,7 @@
 //! Repositories are read in process: no hook, filter, alias or setting of theirs is ever run.
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -252,12 +252,17 @@ fn diff(context: &Context<'_>, only: &str) -> Found {
     let mut paths: Vec<PathBuf> = changed.cloned().collect();
     paths.sort();
     paths.dedup();
-    if !only.is_empty() {
-        let only = context
-            .staging
-            .relative(Path::new(only))
-            .unwrap_or_default();
-        paths.retain(|path| path.starts_with(&only));
+    let only = named(context, only)?;
+    let mut new = Vec::new();
+    if let Some(only) = &only {
+        paths.retain(|path| path.starts_with(only));
+        new = new_in(context, only)?;
+        if paths.is_empty() && new.is_empty() {
+            has_something(context, only)?;
+        }
+        // A file that was asked for is shown, also where git does not know it yet.
+        paths.extend(new.iter().filter(|path| *path == only).cloned());
+        paths.dedup();
     }
     let mut edits = EditSet::default();
     let mut left_out = status
@@ -285,12 +290,52 @@ fn diff(context: &Context<'_>, only: &str) -> Found {
         }
     }
     let mut data = json!({ "files": edits.files.len() });
-    if let Some(facts) = data.as_object_mut()
-        && left_out > 0
-    {
-        facts.insert("left_out".to_owned(), left_out.into());
+    if let Some(facts) = data.as_object_mut() {
+        for (name, count) in [("left_out", left_out), ("not_tracked", new.len())] {
+            if count > 0 {
+                facts.insert(name.to_owned(), count.into());
+            }
+        }
     }
     Ok((data, "diff", edits.unified_diff()))
+}
+
+/// The file or folder that was named, relative to the workspace; `None` for all of it.
+fn named(context: &Context<'_>, only: &str) -> Result<Option<PathBuf>, Error> {
+    let is_dot = |part| part == Component::CurDir;
+    let path = Path::new(only);
+    if path.components().all(is_dot) || path == context.staging.root() {
+        return Ok(None);
+    }
+    let relative = context.staging.relative(path);
+    let outside = || Error::Arguments(format!("`{only}` is not in the workspace"));
+    relative.map(Some).ok_or_else(outside)
+}
+
+/// The files at a place that git does not track: also one that it ignores, where that is the place.
+fn new_in(context: &Context<'_>, only: &Path) -> Result<Vec<PathBuf>, Error> {
+    let root = context.staging.root();
+    if root.join(only).is_file() {
+        let is_tracked = Tracked::read(root)?.contains(only);
+        return Ok((!is_tracked).then(|| only.to_owned()).into_iter().collect());
+    }
+    let untracked = untracked(context)?.into_iter();
+    Ok(untracked.filter(|path| path.starts_with(only)).collect())
+}
+
+/// Refuses a place where nothing is, neither on the disk nor for git.
+fn has_something(context: &Context<'_>, only: &Path) -> Result<(), Error> {
+    let root = context.staging.root();
+    let tracked = Tracked::read(root)?;
+    let is_there = root.join(only).symlink_metadata().is_ok();
+    if is_there || tracked.contains(only) || tracked.any_in(only) {
+        return Ok(());
+    }
+    let said = format!(
+        "{} is neither on the disk nor in the repository; git_status lists what differs",
+        only.display()
+    );
+    Err(Error::Arguments(said))
 }
 
 /// A submodule in the last commit and on the disk, as git writes it in a diff.

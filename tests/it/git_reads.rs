@@ -138,3 +138,43 @@ fn without_a_branch_the_commit_is_named() {
     let said = told(&place, "git_branch", &json!({}));
     assert!(said.contains(&format!("current: {at}\n")), "{said}");
 }
+
+#[test]
+fn a_diff_of_a_path_says_when_nothing_is_there_and_shows_a_new_file() {
+    let place = Place::new();
+    let diff = |path: &str| told(&place, "git_diff", &json!({ "path": path }));
+    for path in ["nowhere.txt", "no/where"] {
+        let said = place.refused("git_diff", json!({ "path": path }));
+        assert!(
+            said.contains("is neither on the disk nor in the repository"),
+            "{said}"
+        );
+    }
+    place.write("new/one.txt", "fresh\n");
+    place.write("new/two.txt", "other\n");
+    place.write(".gitignore", "*.log\n");
+    place.write("a.log", "logged\n");
+    for (path, line, not_tracked) in [
+        ("new/one.txt", "+fresh", "not_tracked: 1"),
+        ("a.log", "+logged", "not_tracked: 1"),
+        ("new", "files: 0", "not_tracked: 2"),
+    ] {
+        let said = diff(path);
+        assert!(
+            said.contains(line) && said.contains(not_tracked),
+            "{path}: {said}"
+        );
+    }
+    let said = diff("b.txt");
+    assert!(
+        said.contains("files: 0") && !said.contains("not_tracked"),
+        "{said}"
+    );
+    place.git(&["rm", "-q", "b.txt"]);
+    assert!(diff("b.txt").contains("-b"));
+    let all = diff(".");
+    assert!(
+        all.contains("files: 1") && !all.contains("not_tracked"),
+        "{all}"
+    );
+}
