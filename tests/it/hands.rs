@@ -122,7 +122,7 @@ impl Scene {
     }
 
     /// Each test that a call told of: its name and its outcome.
-    async fn tests(&mut self, arguments: Value) -> Vec<(String, String)> {
+    pub(crate) async fn tests(&mut self, arguments: Value) -> Vec<(String, String)> {
         let executed = self.call("run_tests", arguments).await;
         assert!(executed.result.success, "{}", executed.text);
         let tests = executed.result.data["tests"].as_array().expect("a list");
@@ -137,7 +137,7 @@ impl Scene {
     }
 }
 
-fn expected(tests: &[(&str, &str)]) -> Vec<(String, String)> {
+pub(crate) fn expected(tests: &[(&str, &str)]) -> Vec<(String, String)> {
     let owned = |(name, outcome): &(&str, &str)| ((*name).to_owned(), (*outcome).to_owned());
     tests.iter().map(owned).collect()
 }

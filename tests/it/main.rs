@@ -16,6 +16,8 @@ mod background;
 mod canned;
 mod chaos;
 mod choices;
+#[cfg(target_os = "linux")]
+mod chosen_tests;
 mod code;
 mod config;
 mod counting;

@@ -97,7 +97,7 @@ impl Framework {
         match self {
             Self::Cargo => {
                 let line = line("cargo", "test --offline --no-fail-fast");
-                with(line, Some(name.to_owned()).filter(|name| !name.is_empty()))
+                with(line, of_cargo(name))
             }
             Self::Nextest => {
                 let fixed = "nextest run --offline --no-fail-fast --status-level all --final-status-level none \
@@ -336,6 +336,29 @@ fn packages(chosen: &Chosen<'_>) -> String {
     }
 }
 
+/// What `cargo test` is told of a name. Behind `--` it is for the examples of the documentation too, which Cargo leaves
+/// out where the name stands before.
+fn of_cargo(name: &str) -> Vec<String> {
+    let owned = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect();
+    if name.is_empty() {
+        return Vec::new();
+    }
+    // The runner of such examples takes the words of a name for names of their own, of which each counts: the most
+    // telling one is that of the item, and behind a file that is documented as a whole that of the line.
+    if let Some((_, rest)) = name.split_once(" - ")
+        && let Some((item, line)) = rest.rsplit_once("(line ")
+    {
+        let mut words = item.split_whitespace().chain(line.split_whitespace());
+        let item = words.next().unwrap_or(name);
+        return owned(&["--doc", "--", item]);
+    }
+    if name.contains(char::is_whitespace) {
+        owned(&[name])
+    } else {
+        owned(&["--", name])
+    }
+}
+
 /// The expression of nextest for a test as it names it, `BINARY NAME`.
 fn filterset(binary: &str, name: &str) -> String {
     let plain = |text: &str| {
@@ -365,6 +388,14 @@ mod tests {
     #[test]
     fn names_that_results_have_are_names_that_can_be_given() {
         for (runner, given, expected) in [
+            (Framework::Cargo, "sums::adds", "-fast -- sums::adds"),
+            (
+                Framework::Cargo,
+                "crates/a/src/lib.rs - S::add (line 3)",
+                "--doc -- S::add",
+            ),
+            (Framework::Cargo, "src/lib.rs - (line 3)", "--doc -- 3)"),
+            (Framework::Cargo, "adds two", "-fast adds two"),
             (
                 Framework::Nextest,
                 "p::it sums::adds",

@@ -173,8 +173,9 @@ async fn run_with(
     changed: &[PathBuf],
 ) -> Ran {
     let started = Instant::now();
-    let line = runner.run(&Chosen::default());
-    let line = package::by_script(project, runner, &line).unwrap_or(line);
+    let all = Chosen::default();
+    let line = runner.run(&all);
+    let line = package::by_script(project, runner, &all, &line).unwrap_or(line);
     let (program, mut arguments) = line;
     if matches!(runner, Framework::Cargo | Framework::Nextest) {
         arguments.extend(of_packages(bench, project, changed).await);

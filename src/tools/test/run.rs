@@ -88,8 +88,7 @@ impl Tool for RunTests {
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
         planned(context, arguments, |project, runner| {
-            let within = project.within.to_str().unwrap_or_default();
-            let chosen = Chosen::read(text(arguments, "name"), within);
+            let chosen = chosen(project, runner, text(arguments, "name")).ok()?;
             Some(line(project, runner, &chosen))
         })
     }
@@ -97,8 +96,7 @@ impl Tool for RunTests {
     async fn execute(&self, context: &Context<'_>, arguments: &Value) -> Result<Output, Error> {
         let (project, runner) = runner(context, arguments)?;
         let name = text(arguments, "name");
-        let within = project.within.to_str().unwrap_or_default();
-        let chosen = Chosen::read(name, within);
+        let chosen = chosen(&project, runner, name)?;
         let line = line(&project, runner, &chosen);
         let shown = shown(&line);
         let ran = start(context, arguments, &project, line).await?;
@@ -332,6 +330,8 @@ fn runner<'run>(
         return Err(Error::Arguments(reason.to_owned()));
     }
     let project = Project::find(context, text(arguments, "folder"))?;
+    let project =
+        package::holding(context.staging, &project, text(arguments, "name")).unwrap_or(project);
     if project.ecosystem == Ecosystem::Node
         && let Some(manifest) = project.text("package.json")
         && let Err(error) = serde_json::from_str::<Value>(&manifest)
@@ -401,10 +401,32 @@ async fn start(
     shell::run(context, job).await
 }
 
+/// What of the tests of a project is meant by a name; an error where its script takes none.
+fn chosen<'given>(
+    project: &'given Project<'_>,
+    runner: Framework,
+    name: &'given str,
+) -> Result<Chosen<'given>, Error> {
+    let within = project.within.to_str().unwrap_or_default();
+    let mut chosen = Chosen::read(name, within);
+    // Tests are listed with their files as the workspace has them.
+    let place = chosen.place.map(Path::new);
+    let own = place.and_then(|place| place.strip_prefix(&project.folder).ok()?.to_str());
+    if let Some(own) = own.filter(|own| project.has(own)) {
+        chosen.place = Some(own);
+    }
+    if runner == Framework::Npm && !name.is_empty() && !project.has(name) {
+        let reason = "the script `test` of package.json takes no names of tests: run all of it, name a file that it can \
+                      be told, or give the folder of the package that is meant";
+        return Err(Error::Arguments(reason.to_owned()));
+    }
+    Ok(chosen)
+}
+
 /// How the tests are run that were chosen.
 fn line(project: &Project<'_>, runner: Framework, chosen: &Chosen<'_>) -> Line {
     let line = members(project, runner, runner.run(chosen));
-    package::by_script(project, runner, &line).unwrap_or(line)
+    package::by_script(project, runner, chosen, &line).unwrap_or(line)
 }
 
 /// The line for all members of a workspace of Cargo where the project is one: Cargo itself takes the package at the root
@@ -449,7 +471,9 @@ fn holds(finished: &Finished, cases: &[Case]) -> Option<bool> {
 fn has_run(runner: Framework, finished: &Finished, cases: &[Case], name: &str) -> bool {
     let plain = |name: &str| name.replace(" > ", " ");
     let is_meant = |case: &Case| {
-        let is_other = runner.tells_of_others() && case.outcome == Outcome::Skipped;
+        let is_skipped = runner.tells_of_others() && case.outcome == Outcome::Skipped;
+        // Examples of one item are run together.
+        let is_other = is_skipped || runner == Framework::Cargo;
         !is_other || plain(&case.name).contains(&plain(name))
     };
     cases.iter().any(is_meant) || !(finished.success() || has_none(finished, cases))
