@@ -147,6 +147,19 @@ const REFUSALS: [&str; 5] = [
 const HINT: &str = "the sandbox refused a path that the output names: a test writes to its working folder, $HOME or /tmp, \
                     and reads no folder of the user unless the settings allow it by proof.readable";
 
+/// What programs print that lack something which only a person can fetch, and what is said then.
+const TO_BE_FETCHED: [(&str, &str); 4] = [
+    ("offline mode (--offline)", FETCH),
+    ("--offline was specified", FETCH),
+    ("retry without `--offline`", FETCH),
+    (
+        "No module named pytest",
+        "pytest is not installed: run `pip install pytest` yourself, in the Python that the project uses",
+    ),
+];
+const FETCH: &str =
+    "a crate is not on this machine, and nothing is downloaded here: run `cargo fetch` yourself";
+
 /// What may be read on this machine, as far as it is there.
 pub(super) fn readable(host: &Host) -> Vec<PathBuf> {
     let named = VARIABLES.iter().map(|(name, _)| *name).chain(NAMED);
@@ -196,13 +209,19 @@ pub(super) fn variables(host: &Host) -> BTreeMap<String, String> {
     there.collect()
 }
 
-/// What to do about it when a program stopped because the sandbox refused a path; `None` when nothing says so.
+/// What to do about it when a program stopped because the sandbox refused a path, or because something has to be fetched
+/// first; `None` when nothing says so.
 pub(super) fn hint(finished: &Finished) -> Option<&'static str> {
     if finished.success() {
         return None;
     }
     let outputs = [&finished.stderr, &finished.stdout];
     let texts = outputs.map(|output| String::from_utf8_lossy(output));
+    let is_printed = |sign: &str| texts.iter().any(|text| text.contains(sign));
+    let mut missing = TO_BE_FETCHED.iter();
+    if let Some((_, said)) = missing.find(|(sign, _)| is_printed(sign)) {
+        return Some(said);
+    }
     let mut lines = texts.iter().flat_map(|text| text.lines());
     lines
         .any(|line| is_refusal(line) && names_a_path(line))
@@ -306,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_path_is_named_with_the_setting_that_opens_it() {
+    fn what_a_person_has_to_open_or_to_fetch_is_said() {
         let hinted = |text: &str| {
             hint(&Finished {
                 code: Some(1),
@@ -324,6 +343,26 @@ mod tests {
             let said = hinted(text);
             assert!(
                 said.is_some_and(|said| said.contains("proof.readable")),
+                "{text}"
+            );
+        }
+        for (text, command) in [
+            (
+                "error: no matching package named `x` found\nAs a reminder, you're using offline mode (--offline) which \
+                 can sometimes cause surprising resolution failures",
+                "`cargo fetch`",
+            ),
+            (
+                "attempting to make an HTTP request, but --offline was specified",
+                "`cargo fetch`",
+            ),
+            (
+                "/usr/bin/python3: No module named pytest",
+                "`pip install pytest`",
+            ),
+        ] {
+            assert!(
+                hinted(text).is_some_and(|said| said.contains(command)),
                 "{text}"
             );
         }

@@ -184,7 +184,11 @@ impl Tool for DiscoverTests {
                 let ran = start(context, arguments, &project, line).await?;
                 let names = runner.read_list(&ran.finished);
                 if names.is_empty() && !ran.finished.success() {
-                    return Err(Error::Unavailable(runner.remarks(&ran.finished)));
+                    let mut said = runner.remarks(&ran.finished);
+                    if let Some(hint) = reach::hint(&ran.finished) {
+                        said = format!("{}\n{hint}", said.trim_end());
+                    }
+                    return Err(Error::Unavailable(said));
                 }
                 (names, runner.name())
             }
@@ -533,8 +537,12 @@ fn both(finished: &Finished) -> String {
 }
 
 fn reported(ran: &Ran, command: &str, output: String) -> Output {
+    let mut data = json!({ "command": command, "exit_code": ran.finished.code });
+    if let (Some(facts), Some(hint)) = (data.as_object_mut(), reach::hint(&ran.finished)) {
+        facts.insert("hint".to_owned(), hint.into());
+    }
     Output {
-        data: json!({ "command": command, "exit_code": ran.finished.code }),
+        data,
         holds: Some(ran.finished.success()),
         text: (!output.is_empty()).then(|| ("report".to_owned(), output)),
         ..Output::default()
