@@ -10,7 +10,7 @@ use std::fs::File;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use globset::{Glob, GlobMatcher};
@@ -21,7 +21,7 @@ use grep_searcher::{
 use ignore::WalkState;
 
 use super::beneath::Folder;
-use super::staging::Staging;
+use super::staging::{ReadError, Staging};
 use super::walk::{Dotted, walk};
 
 /// Characters of one line that are kept.
@@ -32,6 +32,9 @@ const FILE_MATCHES_MAX: usize = 50;
 
 /// Matches after which a search ends: nobody turns that many pages.
 const SEARCH_MATCHES_MAX: usize = 20_000;
+
+/// Bytes of a file that is too large which show whether it is text.
+const LOOKED_AT_BYTES: u64 = 8 * 1024;
 
 /// What to look for.
 #[derive(Debug, Clone, Default)]
@@ -77,6 +80,8 @@ pub struct Found {
     pub hits: Vec<Hit>,
     /// Whether the search ended before it saw every file.
     pub cut: bool,
+    /// Files of text that were not looked into, because they are larger than the agent reads.
+    pub too_large: usize,
 }
 
 /// The query cannot be read.
@@ -120,6 +125,7 @@ pub fn search(
         deadline: Instant::now() + query.time_max,
         seen: AtomicUsize::new(0),
         cut: AtomicBool::new(false),
+        too_large: AtomicUsize::new(0),
         // Each thread adds a file's worth at a time.
         hits: Mutex::default(),
     };
@@ -127,7 +133,7 @@ pub fn search(
     for path in staging.unsaved() {
         if pass.wants(path)
             && readable(Met::anywhere(&staging.root().join(path)))
-            && let Ok(text) = staging.read(path)
+            && let Some(text) = pass.counted(staging.read(path))
         {
             pass.look(&mut searcher, path, text.as_bytes());
         }
@@ -212,7 +218,7 @@ impl Desk<'_> {
         }
         let Some(folder) = self.folder else {
             if readable(Met::anywhere(path))
-                && let Ok(text) = self.staging.read(relative)
+                && let Some(text) = pass.counted(self.staging.read(relative))
             {
                 pass.look(&mut self.searcher, relative, text.as_bytes());
             }
@@ -228,20 +234,26 @@ impl Desk<'_> {
         let place = Some(place);
         if readable(Met { path, place })
             && let Ok(file) = folder.open(relative)
-            && self.fill(&file).is_some()
+            && self.fill(pass, &file).is_some()
         {
             pass.look(&mut self.searcher, relative, &self.bytes);
         }
     }
 
     /// Reads a file whole; `None` for what the agent does not read.
-    fn fill(&mut self, mut file: &File) -> Option<()> {
+    fn fill(&mut self, pass: &Pass, mut file: &File) -> Option<()> {
         let metadata = file.metadata().ok().filter(std::fs::Metadata::is_file)?;
         let bytes_max = self.staging.file_bytes_max();
-        let length = usize::try_from(metadata.len()).ok()?;
         if metadata.len() > bytes_max {
+            self.bytes.clear();
+            let start = file.take(LOOKED_AT_BYTES).read_to_end(&mut self.bytes);
+            // Nobody misses what is found in something else than text.
+            let is_text = start.is_ok() && memchr::memchr(0, &self.bytes).is_none();
+            pass.too_large
+                .fetch_add(usize::from(is_text), Ordering::Relaxed);
             return None;
         }
+        let length = usize::try_from(metadata.len()).ok()?;
         self.bytes.resize(length, 0);
         let mut filled = 0;
         // Whoever makes it shorter meanwhile ends it here; what comes to it is for another search.
@@ -271,6 +283,7 @@ struct Pass {
     deadline: Instant,
     seen: AtomicUsize,
     cut: AtomicBool,
+    too_large: AtomicUsize,
     hits: Mutex<Vec<Hit>>,
 }
 
@@ -297,6 +310,14 @@ impl Pass {
         over
     }
 
+    /// A text that could be read; one that is too large is counted.
+    fn counted(&self, read: Result<Arc<str>, ReadError>) -> Option<Arc<str>> {
+        let is_too_large = matches!(read, Err(ReadError::TooLarge { .. }));
+        self.too_large
+            .fetch_add(usize::from(is_too_large), Ordering::Relaxed);
+        read.ok()
+    }
+
     fn look(&self, searcher: &mut Searcher, path: &Path, text: &[u8]) {
         let mut hit = Hit {
             file: path.to_owned(),
@@ -304,7 +325,7 @@ impl Pass {
         };
         // Searching bytes in memory has no way to fail but the sink's, which has none.
         let _ = searcher.search_slice(&self.matcher, text, &mut hit);
-        if hit.count > 0 && std::str::from_utf8(text).is_ok() {
+        if hit.count > 0 {
             self.seen.fetch_add(hit.count, Ordering::Relaxed);
             let mut hits = self.hits.lock().unwrap_or_else(PoisonError::into_inner);
             hits.push(hit);
@@ -320,6 +341,7 @@ impl Pass {
         Found {
             hits,
             cut: self.cut.into_inner(),
+            too_large: self.too_large.into_inner(),
         }
     }
 }
@@ -358,7 +380,6 @@ impl Sink for Hit {
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
-    use std::sync::Arc;
 
     use super::*;
 
@@ -420,6 +441,31 @@ mod tests {
                 "src/open.rs:1 needle in buffer",
             ]
         );
+    }
+
+    #[test]
+    fn what_is_no_utf_8_is_searched_and_what_is_too_large_is_counted() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let large = "needle\n".repeat(1000);
+        let large_and_no_text = format!("\0{large}");
+        for (name, bytes) in [
+            ("latin.txt", b"caf\xe9 needle\nother\n".as_slice()),
+            ("large.txt", large.as_bytes()),
+            ("large.bin", large_and_no_text.as_bytes()),
+        ] {
+            std::fs::write(folder.path().join(name), bytes).expect("written");
+        }
+        let root = folder.path().canonicalize().expect("it exists");
+        let staging = Staging::new(root, BTreeMap::new(), 1000);
+        let found = search(&staging, &query("needle", ""), |_| true).expect("a query");
+        let [hit] = found.hits.as_slice() else {
+            panic!("{found:?}");
+        };
+        assert_eq!(hit.file, Path::new("latin.txt"));
+        assert_eq!(hit.lines[0].text, "caf\u{fffd} needle");
+        assert_eq!(found.too_large, 1);
+        let elsewhere = search(&staging, &query("needle", "*.rs"), |_| true);
+        assert_eq!(elsewhere.expect("a query").too_large, 0);
     }
 
     #[cfg(target_os = "linux")]

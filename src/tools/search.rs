@@ -102,7 +102,18 @@ impl Tool for Search {
             .await
             .map_err(|error| Error::Unavailable(format!("the search broke off: {error}")))?
             .map_err(|error| Error::Arguments(error.to_string()))?;
-        Ok(told(&found, show, number(arguments, "from").unwrap_or(0)))
+        let mut output = told(&found, show, number(arguments, "from").unwrap_or(0));
+        if let Some(facts) = output.data.as_object_mut()
+            && found.too_large > 0
+        {
+            let megabytes = context.staging.file_bytes_max() / 1_000_000;
+            let said = format!(
+                "{} larger than {megabytes} MB (safety.max_file_size_mb)",
+                found.too_large
+            );
+            facts.insert("left_out".to_owned(), said.into());
+        }
+        Ok(output)
     }
 }
 
