@@ -250,6 +250,11 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
     // That of a server is known when its server was started.
     let is_known = toolbox.find(&call.name).is_some() || call.name.contains("__");
     anyhow::ensure!(is_known, unknown(&call.name));
+    anyhow::ensure!(
+        !is_in_background(call),
+        "by hand nothing runs on in the background, because it would end with this command: leave `background` out, or \
+         start the program yourself"
+    );
     let session = session::open(&call.project)?;
     session.store.kept()?;
     let title = format!("call {} {}", call.name, call.arguments);
@@ -303,6 +308,28 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
         print(call, &session, (&executed, text), &edits, &outcome);
     }
     Ok(if is_done { EXIT_DONE } else { EXIT_PROBLEMS })
+}
+
+/// Whether a command line is to run on, which is for a run that goes on too.
+fn is_in_background(call: &Call) -> bool {
+    let arguments: Value = serde_json::from_str(&call.arguments).unwrap_or_default();
+    call.name == "shell" && arguments.get("background") == Some(&Value::Bool(true))
+}
+
+/// Says of a result that was cut what is so by hand: whatever the run kept is gone with it.
+fn without_reading_on(mut executed: Executed) -> Executed {
+    const SAID: &str = "the rest is not kept by hand: call the tool for less of it";
+    for log in &mut executed.result.logs {
+        let Some((cut, _)) = log.message.split_once("; read_output with output = ") else {
+            continue;
+        };
+        let said = format!("{cut}; {SAID}");
+        if let Some(text) = executed.text.strip_suffix(&log.message) {
+            executed.text = format!("{text}{said}");
+        }
+        log.message = said;
+    }
+    executed
 }
 
 /// Executes the call in a copy of the workspace, which is made if it needs one.
@@ -373,7 +400,8 @@ async fn execute_alone(
     };
     // Tests are told one by one beside what their runner printed.
     let is_twice = was_shown && call.name != "run_tests" && paint::is_terminal();
-    (executed, staging.proposed().clone(), is_twice)
+    let edits = staging.proposed().clone();
+    (without_reading_on(executed), edits, is_twice)
 }
 
 /// Shows output as it comes, without secrets, on standard error: the result itself goes to standard output.

@@ -38,12 +38,16 @@ pub enum ReadError {
     #[error("{0} is not UTF-8 text; the agent leaves it alone")]
     NotText(PathBuf),
     /// It is larger than the configuration allows.
-    #[error("{path} has {bytes} bytes, more than safety.max_file_size_mb allows")]
+    #[error(
+        "{path} has {bytes} bytes, more than the {bytes_max} that safety.max_file_size_mb allows"
+    )]
     TooLarge {
         /// The file.
         path: PathBuf,
         /// Its size.
         bytes: u64,
+        /// The size that is allowed.
+        bytes_max: u64,
     },
     /// The system refuses.
     #[error("cannot read {path}: {reason}")]
@@ -187,6 +191,7 @@ impl Staging {
             return Err(ReadError::TooLarge {
                 path: path.to_owned(),
                 bytes: metadata.len(),
+                bytes_max: self.file_bytes_max,
             });
         }
         let mut bytes = Vec::with_capacity(usize::try_from(metadata.len()).unwrap_or_default());
@@ -231,10 +236,11 @@ mod tests {
             .expect("proposed");
         assert_eq!(staging.proposed().files.len(), 1);
         assert_eq!(read(&staging, "b"), Err(ReadError::NotText("b".into())));
-        assert!(matches!(
-            read(&staging, "big"),
-            Err(ReadError::TooLarge { .. })
-        ));
+        let large = read(&staging, "big").expect_err("it is too large");
+        assert!(
+            large.to_string().contains("more than the 8 that"),
+            "{large}"
+        );
         assert_eq!(
             read(&staging, "none"),
             Err(ReadError::Missing("none".into()))

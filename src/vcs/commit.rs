@@ -97,7 +97,15 @@ pub fn commit(folder: &Path, permit: &Permit, order: &Order) -> Result<Committed
                 committed.files.push(file.path.clone());
                 entering.push(entry);
             }
-            Ok(None) => {}
+            // Of a file that a run changed that is no loss.
+            Ok(None) if matches!(file.base, Base::Text(_)) => {}
+            Ok(None) => {
+                let path = file.path.display();
+                committed.left.push(match file.after {
+                    Some(_) => format!("{path} is as in the last commit"),
+                    None => format!("{path} does not exist, and is not in the last commit"),
+                });
+            }
             Err(reason) => {
                 let path = file.path.display();
                 committed

@@ -173,6 +173,10 @@ pub fn plan(folder: &Path, remote: &str, branch: &str) -> Result<Push, Error> {
         "" => repository::branch(&repository),
         branch => branch.to_owned(),
     };
+    if branch.is_empty() {
+        let said = "no branch is checked out: say by `branch` which one is pushed";
+        return Err(unfit(said.to_owned()));
+    }
     if let Some(fault) = name_fault(&branch) {
         return Err(unfit(format!("`{branch}`: {fault}")));
     }

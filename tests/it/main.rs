@@ -13,6 +13,8 @@ mod asking;
 mod audit;
 #[cfg(target_os = "linux")]
 mod background;
+#[cfg(unix)]
+mod by_hand;
 mod canned;
 mod chaos;
 mod choices;
