@@ -382,7 +382,9 @@ fn choose_undo(
         None => runs
             .iter()
             .rev()
-            .find(|run| is_own(run) && reversal(runs, run).is_none())
+            .find(|run| {
+                is_own(run) && reversal(runs, run).is_none() && !is_taken_back_in_steps(runs, run)
+            })
             .ok_or(UndoError::NoRun("undo"))?,
     };
     Ok((chosen.run.clone(), chosen.clone()))
@@ -408,6 +410,23 @@ fn choose_redo(
 /// Whether a run changed files by itself, rather than to take another one or a step of it back.
 fn is_own(run: &RunRecord) -> bool {
     run.reverts.is_none() && run.reverts_step.is_none()
+}
+
+/// Whether every step of a run was taken back by itself, and it did nothing to the repository, which would stay.
+fn is_taken_back_in_steps(runs: &[&RunRecord], run: &RunRecord) -> bool {
+    let is_taken_back = |number: usize| {
+        let mut undos = runs.iter().filter(|other| {
+            let step = other.reverts_step.as_ref();
+            step.is_some_and(|(of, step)| *of == run.run && *step == number)
+        });
+        undos.any(|undo| reversal(runs, undo).is_none())
+    };
+    let is_all = if run.steps.is_empty() {
+        is_taken_back(1)
+    } else {
+        run.steps.iter().all(|step| is_taken_back(step.number))
+    };
+    is_all && run.git.is_empty()
 }
 
 /// The run that took this one back, unless it was itself taken back since.

@@ -351,6 +351,24 @@ fn a_step_that_an_editor_took_back_leaves_the_others_in_effect() {
 }
 
 #[test]
+fn a_run_whose_steps_were_all_taken_back_is_not_the_last_one() {
+    let mut ground = Ground::new();
+    for name in ["a", "b"] {
+        fs::write(ground.work.join(name), "old\n").expect("written");
+    }
+    let apply = |ground: &mut Ground, name: &str| {
+        let (all, made) = steps(&[(name, "old\n", "new\n")]);
+        ground.apply(&all, &made)
+    };
+    let (first, second) = (apply(&mut ground, "a"), apply(&mut ground, "b"));
+    ground.step(Direction::Undo, &second, 1).expect("undone");
+    assert_eq!(ground.read("b"), "old\n");
+    let last = ground.revert(Direction::Undo, Which::Last, None);
+    assert_eq!(last.expect("undone").run, first);
+    assert_eq!(ground.read("a"), "old\n");
+}
+
+#[test]
 fn a_step_on_which_later_work_stands_is_not_taken_back() {
     let mut ground = Ground::new();
     fs::write(ground.work.join("a"), TEN).expect("written");
