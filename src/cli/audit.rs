@@ -7,13 +7,13 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::paint::{self, paint};
 use super::wording::{describe, moment, time};
-use super::{EXIT_DONE, history, place, session};
+use super::{EXIT_DONE, EXIT_PROBLEMS, history, place, session};
 use crate::config::layers;
 use crate::redact::Redactor;
 use crate::store::audit::{Entry, Filter, Kind, Verdict};
@@ -198,10 +198,13 @@ fn verify(store: &Store, checkpoint: Option<&str>, json: bool) -> anyhow::Result
     let Some(text) = checkpoint else {
         return history::verify(store, None, json);
     };
-    let checkpoint = store.read_checkpoint(text)?;
-    let checkpoint = checkpoint.context(
-        "this checkpoint is not one of this journal: it was altered, or the journal or its key is another one",
-    )?;
+    let Some(checkpoint) = store.read_checkpoint(text)? else {
+        paint::complain_for(
+            json,
+            "this checkpoint is not one of this journal: it was altered, or the journal or its key is another one",
+        );
+        return Ok(ExitCode::from(EXIT_PROBLEMS));
+    };
     history::verify(store, Some(&checkpoint), json)
 }
 

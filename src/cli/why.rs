@@ -104,6 +104,10 @@ fn answer(arguments: &Arguments) -> anyhow::Result<u8> {
     let decision = if arguments.stdin {
         return judge_lines(arguments, &policy, &directory);
     } else if let Some(command) = &arguments.command {
+        anyhow::ensure!(
+            !command.trim().is_empty(),
+            "the command is empty: give one in quotes, such as 'cargo build'"
+        );
         let ruling = safety::shell(&policy, command, &directory);
         show_ruling(arguments, command, &ruling)?;
         ruling.decision

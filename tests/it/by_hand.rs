@@ -49,3 +49,17 @@ fn what_needs_a_run_that_goes_on_is_not_promised() {
     let (_, document) = place.call("shell", long);
     assert!(!document.contains("read_output"), "{document}");
 }
+
+#[test]
+fn a_command_that_is_empty_is_no_action_and_a_foreign_checkpoint_fails_the_check() {
+    let place = Place::new();
+    for line in ["", "  "] {
+        let (code, said) = ended(&place, &["why", line]);
+        assert_eq!(code, Some(3), "{said}");
+        assert!(said.contains("the command is empty"), "{said}");
+    }
+    let wrong = ["audit", "verify", "--checkpoint", "00ff"];
+    let (code, said) = ended(&place, &wrong);
+    assert_eq!(code, Some(1), "{said}");
+    assert!(said.contains("not one of this journal"), "{said}");
+}
