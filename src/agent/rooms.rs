@@ -29,7 +29,7 @@ pub(super) fn room(config: &Config, shadow: &Shadow, builder: Builder) -> Room {
             .iter()
             .map(|path| workspace.join(path)),
     );
-    readable.push(workspace.to_owned());
+    readable.extend([workspace.to_owned(), shadow.repositories()]);
     Room {
         tree: shadow.tree().to_owned(),
         scratch: shadow.scratch(),

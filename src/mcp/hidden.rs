@@ -7,19 +7,15 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::path::{Path, PathBuf};
 
-use crate::config::file;
 use crate::redact::Redactor;
 use crate::safety::paths;
-use crate::vcs;
+use crate::vcs::{self, logins};
 
 /// Entries of folders that are looked at.
 const ENTRIES_MAX: usize = 50_000;
 
 /// Bytes of what is hidden, as the launcher is told it: the arguments of a program have an end.
 const TOLD_BYTES_MAX: usize = 48 * 1024;
-
-/// Bytes of a file of settings that is looked into.
-const SETTINGS_BYTES_MAX: u64 = 1 << 20;
 
 /// Folders that programs fill: they are looked through last.
 const MADE: [&str; 8] = [
@@ -35,19 +31,6 @@ const MADE: [&str; 8] = [
 
 /// Folders of version control, which hold what was in the workspace once.
 const REPOSITORIES: [&str; 2] = [".git", ".hg"];
-
-/// Parts of the names of settings of version control whose values are logins.
-const LOGINS: [&str; 5] = ["extraheader", "password", "passwd", "token", "secret"];
-
-/// Files in which version control keeps addresses, wherever they lie.
-const SETTINGS: [&str; 6] = [
-    "config",
-    "config.worktree",
-    "hgrc",
-    ".gitconfig",
-    ".git-credentials",
-    "FETCH_HEAD",
-];
 
 /// What a server does not see of a workspace.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -107,7 +90,7 @@ impl<'run> Search<'run> {
             if paths::may_hold_secrets(&name) {
                 self.found.insert(entry.path());
             } else if !entry.file_type().ok()?.is_dir() {
-                if is_settings(&entry.path()) && self.holds_a_login(&entry.path()) {
+                if is_settings(&entry.path()) && logins::are_in(&entry.path(), self.redactor) {
                     self.found.insert(entry.path());
                 }
             } else if is(&REPOSITORIES) && !is_looked_into(&entry.path()) {
@@ -119,19 +102,6 @@ impl<'run> Search<'run> {
             }
         }
         Some(())
-    }
-
-    /// Whether settings of version control hold a login, or cannot be looked into.
-    fn holds_a_login(&self, path: &Path) -> bool {
-        let text = file::read_at_most(path, SETTINGS_BYTES_MAX).ok().flatten();
-        let Some(text) = text.and_then(|text| String::from_utf8(text).ok()) else {
-            return true;
-        };
-        let mut keys = text.lines().filter_map(|line| line.split_once('='));
-        let is_login = |key: &str| LOGINS.iter().any(|word| key.contains(word));
-        keys.any(|(key, _)| is_login(&key.to_lowercase()))
-            || text.split_whitespace().any(names_a_login)
-            || self.redactor.clean(&text) != text
     }
 
     /// What was found, in as many words as the launcher can be told: where these are too many, folders are hidden in
@@ -199,19 +169,8 @@ fn is_in_repository(path: &Path) -> bool {
 
 /// Whether a file is one in which version control keeps addresses, and logins with them.
 fn is_settings(path: &Path) -> bool {
-    let name = path.file_name().unwrap_or_default();
-    let is_log = || name == "HEAD" && is_in_repository(path);
-    SETTINGS.iter().any(|known| name == *known) || is_log()
-}
-
-/// Whether a word is an address with a login in it. Names of users without a password are in every address of ssh.
-fn names_a_login(word: &str) -> bool {
-    let Some((scheme, rest)) = word.split_once("://") else {
-        return false;
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let login = authority.rsplit_once('@').map(|(login, _)| login);
-    login.is_some_and(|login| login.contains(':') || !scheme.ends_with("ssh"))
+    let is_log = || path.ends_with("HEAD") && is_in_repository(path);
+    logins::may_be_in(path) || is_log()
 }
 
 #[cfg(test)]

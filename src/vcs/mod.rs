@@ -9,6 +9,7 @@ pub mod commit;
 pub mod identity;
 mod index;
 mod kept;
+pub mod logins;
 pub mod push;
 pub mod repository;
 mod sound;

@@ -218,6 +218,41 @@ async fn secrets_of_a_workspace_cannot_be_read_where_they_are_either() {
 }
 
 #[tokio::test]
+async fn logins_in_the_settings_of_git_are_not_read_and_git_works_without_them() {
+    let mut scene = Scene::new(&[("a.txt", "one\n")]);
+    let work = scene.base.join("work");
+    for line in [
+        "init -q -b main",
+        "add a.txt",
+        "-c user.name=a -c user.email=a@b.c commit -qm one",
+        "remote add origin https://me:planted-1@host.example/a.git",
+        "config http.https://host.example/.extraHeader planted-2",
+    ] {
+        let mut git = std::process::Command::new("git");
+        let git = git.args(line.split(' ')).current_dir(&work).status();
+        assert!(git.expect("git runs").success(), "git {line}");
+    }
+    let fetched = "0 branch 'main' of https://me:planted-3@host.example/a\n";
+    std::fs::write(work.join(".git/FETCH_HEAD"), fetched).expect("written");
+    let module = work.join(".git/modules/deep/inner");
+    std::fs::create_dir_all(&module).expect("made");
+    std::fs::write(module.join("config"), "[a]\n\ttoken = planted-4\n").expect("written");
+    scene = scene.again().await;
+    let work = work.display();
+    let line = format!(
+        "exec 2> /dev/null; cat .git/* {work}/.git/* | grep -ac planted; grep -rch planted .git/ {work}/.git/ | grep -v 0; \
+         git remote -v | head -1; git log --format=%s; git status --short; git rev-parse --abbrev-ref HEAD; \
+         git config user.name x || echo read-only"
+    );
+    let ran = scene.shell(&line).await;
+    assert_eq!(
+        stdout(&ran),
+        "0\norigin\thttps://host.example/a.git (fetch)\none\nmain\nread-only\n",
+        "{ran:?}"
+    );
+}
+
+#[tokio::test]
 async fn nothing_is_run_that_cannot_be_written_down() {
     let mut scene = Scene::new(&[]);
     let state = scene.base.join("home/.local/state");

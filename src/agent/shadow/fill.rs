@@ -10,7 +10,7 @@ use std::time::{Instant, SystemTime};
 use super::manifest::{Manifest, Record, Stamp};
 use super::place::{self, Freshness};
 use super::scan::{self, LARGE_BYTES, Scan, Wanted};
-use super::{Error, Shadow, SyncReport, files, neighbours, surroundings};
+use super::{Error, Shadow, SyncReport, files, neighbours, repositories, surroundings};
 use crate::safety::paths::may_hold_secrets;
 use crate::vcs::Tracked;
 
@@ -60,6 +60,9 @@ pub(super) fn sync(
         shadow.clones_blocks = can_clone(shadow, &scan);
     }
     link_large(&mut scan, shadow);
+    let stand_ins = shadow.repositories();
+    let logins = repositories::part(&shadow.workspace, &stand_ins, &mut scan.wanted)
+        .map_err(|source| files("make", &stand_ins, source))?;
     lay_over(&mut scan, overlay);
     let left_out = surroundings::mirror(&shadow.root.join("fs"), &shadow.workspace)
         .map_err(|source| files("mirror what lies around", &shadow.workspace, source))?;
@@ -67,6 +70,9 @@ pub(super) fn sync(
     shadow.secrets.extend(left_out.secrets);
     let own = scan.wanted.keys().map(PathBuf::as_path);
     shadow.neighbours = neighbours::of(&shadow.workspace, own, &shadow.home);
+    let around = shadow.neighbours.iter().filter(|it| it.ends_with(".git"));
+    let around: Vec<PathBuf> = around.flat_map(|it| repositories::logins_in(it)).collect();
+    shadow.secrets.extend(logins.into_iter().chain(around));
     for folder in left_out.crowded {
         let reason = "too many entries to mirror; relative paths into it do not resolve";
         scan.skipped.push((folder, reason.to_owned()));

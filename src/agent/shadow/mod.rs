@@ -11,6 +11,7 @@
 //!                        tmp/       scratch folder
 //!                        homes/     what stands for the folders that a user has, for each builder (`furnish`)
 //!                        guests/    folders of plugins, one for each call; no builder may write it
+//!                        git/       repositories without logins, which no builder may write (repositories.rs)
 //!                        aside/     what could not be removed (removal.rs)
 //! ```
 //!
@@ -26,6 +27,7 @@ mod neighbours;
 mod place;
 mod python;
 mod removal;
+mod repositories;
 mod scan;
 mod surroundings;
 pub mod trace;
@@ -246,6 +248,11 @@ impl Shadow {
     /// Where that folder is.
     pub fn guests(&self) -> PathBuf {
         self.root.join("guests")
+    }
+
+    /// What stands for repositories whose settings hold a login, to be read and not to be written.
+    pub fn repositories(&self) -> PathBuf {
+        self.root.join("git")
     }
 
     /// Files in and above the workspace that were left out because they may hold secrets: no child may read them where

@@ -8,7 +8,7 @@
 //! | caches (`target`, `__pycache__`, `.next`, whatever holds a `CACHEDIR.TAG`) | nothing |
 //! | certificates and keys that git tracks, which tests and builds need | a link |
 //! | other files that may hold secrets, and links of such names, whether git tracks them or not | nothing |
-//! | `.git` | a link |
+//! | `.git` | a link; where its settings hold a login, to what stands for it (repositories.rs) |
 //! | symbolic links | the same link; one with an absolute target inside the workspace leads into the shadow |
 //! | sockets, pipes, devices | nothing |
 //!
