@@ -9,6 +9,8 @@ use super::paths::{self, Place, Spot};
 use super::{Policy, allow, ask, deny, worse};
 use crate::config::Approval;
 use crate::permit::Decision;
+use crate::redact::Redactor;
+use crate::vcs::logins;
 
 /// Folders of a system that hold programs and libraries, never anything of a user.
 const SYSTEM_FOLDERS: [&str; 10] = [
@@ -122,17 +124,35 @@ pub(super) fn read(policy: &Policy, spot: &Spot<'_>) -> Decision {
     match spot.place {
         Place::Workspace | Place::Protected | Place::Shadow => {
             let rule = inside(policy, spot).and_then(|inside| policy.rules.of_reading(inside));
-            worse(allow("workspace"), rule)
+            let login = holds_a_login(&spot.resolved).then(|| {
+                let shown = spot.shown.display();
+                ask("secret-variable", format!("{shown} holds a login"))
+            });
+            worse(worse(allow("workspace"), login), rule)
         }
         place @ (Place::Secret | Place::Core | Place::Outside) => closed(place, spot.shown),
     }
 }
 
-/// Whether the agent may read a file that is where its path says: what [`read`] would allow, without a look at the disk.
+/// Whether the agent may read a file that is where its path says: what [`read`] would allow, without a look at the disk
+/// but for settings of git.
 pub(super) fn is_readable_at(policy: &Policy, place: &Path) -> bool {
     let inside = place.strip_prefix(policy.workspace());
     let rule = || inside.ok().and_then(|path| policy.rules.of_reading(path));
-    policy.places.is_open(place) && matches!(rule(), None | Some(Decision::Allow { .. }))
+    policy.places.is_open(place)
+        && matches!(rule(), None | Some(Decision::Allow { .. }))
+        && !holds_a_login(place)
+}
+
+/// Whether a file is one of a repository in which git keeps addresses, and has a login in it. Only such are looked into.
+fn holds_a_login(path: &Path) -> bool {
+    let names = || path.iter().map(|name| folded(&name.to_string_lossy()));
+    if !names().any(|name| name == ".git") {
+        return false;
+    }
+    let is_log = names().any(|name| name == "logs") && path.is_file();
+    logins::may_be_in(path) && logins::are_in(path, &Redactor::default())
+        || is_log && logins::are_in_log(path)
 }
 
 /// A path relative to the workspace, where it really is.
@@ -294,4 +314,42 @@ fn is_of_a_process(path: &Path) -> bool {
     ];
     let mut names = below.iter().skip(1);
     names.any(|name| told.iter().any(|it| *it == name))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use crate::config::host::Host;
+
+    #[test]
+    fn settings_of_git_with_a_login_are_shown_when_somebody_agrees() {
+        let folder = tempfile::tempdir().expect("a temporary folder");
+        let base = folder.path().canonicalize().expect("it exists");
+        let home = ("HOME".to_owned(), base.join("home").display().to_string());
+        let host = Host::from_environment("/bin/meliora".into(), [home].into());
+        let workspace = base.join("work");
+        let login = "url = https://me:pw@host.example/a.git\n";
+        for (path, text, asks) in [
+            (".git/config", login, true),
+            ("sub/.git/config", login, true),
+            (".git/modules/a/config", login, true),
+            (".git/FETCH_HEAD", login, true),
+            (".git/logs/HEAD", login, true),
+            (".git/config", "url = git@host.example:a.git\n", false),
+            (".git/description", login, false),
+            ("config", login, false),
+        ] {
+            let at = workspace.join(path);
+            std::fs::create_dir_all(at.parent().expect("it has one")).expect("made");
+            std::fs::write(&at, text).expect("written");
+            let policy = Policy::new(&host, &Config::default(), &workspace);
+            let decision = read(&policy, &policy.places.locate(&at));
+            let rule =
+                |rule: &str| matches!(&decision, Decision::Ask { rule: of, .. } if of == rule);
+            assert_eq!(rule("secret-variable"), asks, "{path}: {decision:?}");
+            assert_eq!(is_readable_at(&policy, &at), !asks, "{path}");
+            std::fs::remove_file(at).expect("removed");
+        }
+    }
 }
