@@ -42,8 +42,9 @@ pub(super) fn known(name: &str) -> Option<&'static str> {
 
 /// Whether an option is known with its value, or loads code only for other programs.
 fn is_safe(name: &str, text: &str, known: &str) -> bool {
-    let is_pattern = name == "jest" && text == "-t";
-    is_pattern || (text.contains('=') && known.split(' ').any(|it| it == text))
+    // `--run` is no short form of `--runner`.
+    let is_plain = matches!((name, text), ("jest", "-t") | ("vitest", "--run"));
+    is_plain || (text.contains('=') && known.split(' ').any(|it| it == text))
 }
 
 /// Options that may have their value attached.

@@ -86,6 +86,19 @@ fn values_after(name: &str, text: &str, takes: &str) -> usize {
     usize::from(taking.is_some_and(|(at, letter)| at + letter.len_utf8() + 1 == text.len()))
 }
 
+/// Whether what is listed below the folder of a command may begin like an option.
+pub(super) fn lists_an_option(judge: &Judge<'_>) -> bool {
+    let pattern = ['-', '*'].map(|it| Letter {
+        it,
+        is_quoted: false,
+    });
+    let word = Word {
+        pattern: Some(pattern.to_vec()),
+        ..Word::plain("-*")
+    };
+    judge.folders.0.is_empty() || finds_an_option(judge, &word)
+}
+
 /// Whether a pattern stands for a file whose name begins like an option.
 fn finds_an_option(judge: &Judge<'_>, word: &Word) -> bool {
     let begins = |letter: &Letter| letter.is_wild() || letter.it == '-';
@@ -98,7 +111,9 @@ fn finds_an_option(judge: &Judge<'_>, word: &Word) -> bool {
         // Where there are too many, what reads them asks.
         found.unwrap_or_default().iter().any(|path| {
             let name = path.strip_prefix(folder).unwrap_or(path);
-            name.as_os_str().as_encoded_bytes().starts_with(b"-")
+            // A pattern that finds nothing stands for itself.
+            let begins = name.as_os_str().as_encoded_bytes().starts_with(b"-");
+            begins && path.symlink_metadata().is_ok()
         })
     })
 }

@@ -424,8 +424,18 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
                 | "nl"
         )
     });
+    // A name that is listed may be an option, and these heed some that start programs.
+    let heeds = |name: &str| matches!(name, "rg" | "sort");
+    let heeds = inner.first().and_then(Word::known).is_some_and(heeds);
+    let is_plain = !heeds
+        || match judge.upstream.first().map(String::as_str) {
+            // What it finds begins with where it looks.
+            Some("find") => true,
+            Some("ls") => false,
+            _ => !unsure::lists_an_option(judge),
+        };
     // What programs list that only look below the current folder lies there, and may be read like it.
-    let filling = if is_listed && reads_only {
+    let filling = if is_listed && reads_only && is_plain {
         Word::plain(".")
     } else {
         Word::unknown()
