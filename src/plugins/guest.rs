@@ -23,9 +23,10 @@ use super::conversation::Errand;
 use super::manifest::{Permissions, ToolEntry};
 use super::{Place, pin};
 use crate::config::host::Host;
-use crate::egress::{self, Judge, Outgoing};
+use crate::egress::{self, Incoming, Judge, Outgoing};
 use crate::event::RunEvent;
 use crate::permit::{Action, Permit, Purpose};
+use crate::process::Finished;
 use crate::process::launch::Caps;
 use crate::safety::{self, Policy, guests};
 use crate::text::edit::EditSet;
@@ -40,7 +41,7 @@ use crate::tools::{Checker, Context, Error, Output, Parameter, ReturnType, Tool}
 const FAILURES_MAX: usize = 3;
 
 /// Bytes of a body or of an output that a plugin is told, which is less than a frame whatever stands in them.
-const TOLD_BYTES_MAX: usize = 256 * 1024;
+const TOLD_BYTES_MAX: usize = 128 * 1024;
 
 /// What a command line may use up that a plugin asked for.
 const COMMAND_SECONDS: u64 = 120;
@@ -361,11 +362,7 @@ impl Questions<'_> {
         let ways = (policy, &judge as Judge<'_>);
         let incoming = egress::send(&permit, ways, redactor, outgoing).await;
         let incoming = incoming.map_err(said)?;
-        Ok(Solved::Response(Response {
-            status: incoming.status,
-            headers: incoming.headers.into_iter().collect(),
-            body: text(&incoming.body),
-        }))
+        Ok(Solved::Response(response(incoming)))
     }
 
     /// Runs a command line in the copy of the workspace, beside the plugin.
@@ -405,10 +402,7 @@ impl Questions<'_> {
             let seconds = timeout.as_secs();
             return Err(format!("the command was ended after {seconds} s"));
         }
-        Ok(Solved::Ran(Ran {
-            code: finished.code,
-            output: text(&finished.stdout),
-        }))
+        Ok(Solved::Ran(ran(&finished)))
     }
 
     /// Judges an action. That takes time only where a person is asked.
@@ -427,8 +421,72 @@ impl Questions<'_> {
     }
 }
 
-/// As much of it as a plugin is told, as text.
-fn text(bytes: &[u8]) -> String {
+/// A response as a plugin is told of it.
+fn response(incoming: Incoming) -> Response {
+    let (body, is_cut) = text(&incoming.body);
+    Response {
+        status: incoming.status,
+        headers: incoming.headers.into_iter().collect(),
+        body,
+        cut: is_cut || incoming.is_cut,
+    }
+}
+
+/// A command line that ran, as a plugin is told of it.
+fn ran(finished: &Finished) -> Ran {
+    let (output, is_cut) = text(&finished.stdout);
+    Ran {
+        code: finished.code,
+        output,
+        cut: is_cut || finished.truncated,
+    }
+}
+
+/// As much of it as a plugin is told, as text, and whether there is more.
+fn text(bytes: &[u8]) -> (String, bool) {
     let told = bytes.get(..TOLD_BYTES_MAX).unwrap_or(bytes);
-    String::from_utf8_lossy(told).into_owned()
+    let is_cut = told.len() < bytes.len();
+    (String::from_utf8_lossy(told).into_owned(), is_cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugins::frame::BYTES_MAX;
+
+    #[test]
+    fn a_plugin_is_told_when_a_part_of_an_answer_is_missing() {
+        // What JSON writes longest.
+        let (longest, _) = text(&vec![1; TOLD_BYTES_MAX]);
+        let frame = serde_json::to_vec(&longest).expect("a text").len();
+        assert!(frame < BYTES_MAX - 4096, "{frame}");
+        for (bytes, was_cut, cut) in [
+            (3, false, false),
+            (TOLD_BYTES_MAX, false, false),
+            (TOLD_BYTES_MAX + 1, false, true),
+            (3, true, true),
+        ] {
+            let incoming = Incoming {
+                status: 200,
+                body: vec![b'x'; bytes].into(),
+                is_cut: was_cut,
+                ..Incoming::default()
+            };
+            let told = response(incoming);
+            assert_eq!(
+                (told.body.len(), told.cut),
+                (bytes.min(TOLD_BYTES_MAX), cut)
+            );
+            let finished = Finished {
+                stdout: vec![b'x'; bytes],
+                truncated: was_cut,
+                ..Finished::default()
+            };
+            let told = ran(&finished);
+            assert_eq!(
+                (told.output.len(), told.cut),
+                (bytes.min(TOLD_BYTES_MAX), cut)
+            );
+        }
+    }
 }

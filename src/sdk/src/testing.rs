@@ -35,6 +35,7 @@ impl TestHost {
         let ran = Ran {
             code: Some(code),
             output: output.to_owned(),
+            ..Ran::default()
         };
         self.answers.push_back(Ok(Solved::Ran(ran)));
         self

@@ -95,6 +95,9 @@ pub struct Response {
     pub headers: BTreeMap<String, String>,
     /// The body as text.
     pub body: String,
+    /// Whether the body was longer: the rest of it is missing.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// A command line that ran.
@@ -104,4 +107,7 @@ pub struct Ran {
     pub code: Option<i32>,
     /// What it printed, both streams.
     pub output: String,
+    /// Whether it printed more, and a part is missing.
+    #[serde(default)]
+    pub cut: bool,
 }
