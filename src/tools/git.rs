@@ -77,8 +77,8 @@ impl Tool for GitRead {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        context.settings.git.enabled && vcs::root_of(context.staging.root()).is_some()
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        hindrance(context)
     }
 
     fn only_looks(&self) -> bool {
@@ -130,6 +130,16 @@ impl Tool for GitRead {
             ..Output::default()
         })
     }
+}
+
+/// Why nothing can be done with version control here.
+pub(super) fn hindrance(context: &Context<'_>) -> Option<&'static str> {
+    if !context.settings.git.enabled {
+        return Some("is switched off (tools.git.enabled)");
+    }
+    let root = vcs::root_of(context.staging.root());
+    root.is_none()
+        .then_some("has nothing to work on: the workspace is in no repository of git")
 }
 
 impl GitRead {

@@ -19,8 +19,8 @@ use crate::permit::{Action, Purpose};
 use crate::process::{self, Limits};
 use crate::safety;
 use crate::vcs::push::{self, Place, Push, Way};
+use crate::vcs::repository;
 use crate::vcs::ssh::{self, Route};
-use crate::vcs::{self, repository};
 
 /// Bytes of the message of a commit.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -115,8 +115,8 @@ impl Tool for GitChange {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        context.settings.git.enabled && vcs::root_of(context.staging.root()).is_some()
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        super::git::hindrance(context)
     }
 
     fn validate(&self, given: &Value) -> Result<(), Error> {

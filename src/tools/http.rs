@@ -66,8 +66,11 @@ impl Tool for HttpRequest {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        !context.settings.http.allowed_domains.is_empty()
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        let nobody = context.settings.http.allowed_domains.is_empty();
+        nobody.then_some(
+            "is switched off: the settings name no host that may be asked (tools.http.allowed_domains)",
+        )
     }
 
     fn validate(&self, arguments: &Value) -> Result<(), Error> {

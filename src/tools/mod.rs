@@ -96,8 +96,13 @@ pub trait Tool: Send + Sync {
     }
 
     /// Whether a model is told of it, and may call it: it is switched on and has something to work on.
-    fn is_offered(&self, _context: &Context<'_>) -> bool {
-        true
+    fn is_offered(&self, context: &Context<'_>) -> bool {
+        self.hindrance(context).is_none()
+    }
+
+    /// Why it is not offered, and what would change that, as the end of a sentence about it.
+    fn hindrance(&self, _context: &Context<'_>) -> Option<&'static str> {
+        None
     }
 
     /// Whether it only looks: calls of such tools in one turn run side by side.

@@ -160,6 +160,14 @@ pub(super) fn is_any(staging: &Staging) -> bool {
     })
 }
 
+/// Why there is nothing to be built or tested, as far as the root of the workspace shows.
+pub(super) fn hindrance(staging: &Staging) -> Option<&'static str> {
+    (!is_any(staging)).then_some(
+        "has nothing to work on: neither the workspace nor a folder in it has the manifest of a project that is known \
+         (Cargo.toml, package.json, pyproject.toml, go.mod, CMakeLists.txt, Makefile)",
+    )
+}
+
 fn by_manifest(staging: &Staging, folder: &Path) -> Option<Ecosystem> {
     let is_there = |(name, _): &&(&str, Ecosystem)| has(staging, &folder.join(name));
     let mut manifests = MANIFESTS.iter().filter(is_there);

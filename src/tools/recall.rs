@@ -52,8 +52,9 @@ impl Tool for Recall {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        context.outputs.past.is_there()
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        let is_there = context.outputs.past.is_there();
+        (!is_there).then_some("has nothing to work on: no earlier run is known here")
     }
 
     fn only_looks(&self) -> bool {

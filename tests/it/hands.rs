@@ -522,6 +522,31 @@ async fn makefiles_are_built_and_linted_by_their_targets() {
 }
 
 #[tokio::test]
+async fn a_tool_that_has_nothing_to_work_on_says_what_is_missing() {
+    let mut scene = Scene::new(&[("notes.txt", "")]);
+    for (tool, said) in [
+        (
+            "build",
+            "has the manifest of a project that is known (Cargo.toml,",
+        ),
+        (
+            "run_tests",
+            "has the manifest of a project that is known (Cargo.toml,",
+        ),
+        ("git_status", "the workspace is in no repository of git"),
+        ("http_get", "(tools.http.allowed_domains)"),
+    ] {
+        let arguments = if tool == "http_get" {
+            json!({ "url": "https://a.example" })
+        } else {
+            json!({})
+        };
+        let called = scene.call(tool, arguments).await;
+        assert!(called.text.contains(said), "{}", called.text);
+    }
+}
+
+#[tokio::test]
 async fn a_build_that_fails_is_told_whatever_it_says() {
     for said in [
         "error: No module named builder",

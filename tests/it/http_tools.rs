@@ -420,7 +420,9 @@ async fn without_a_listed_host_there_are_no_such_tools() {
     let mut scene = Scene::new(&server);
     scene.config.tools.http.allowed_domains.clear();
     let called = scene.get(&server.url("/page")).await;
-    assert!(called.text.contains("switched off"), "{}", called.text);
+    let said =
+        "switched off: the settings name no host that may be asked (tools.http.allowed_domains)";
+    assert!(called.text.contains(said), "{}", called.text);
 }
 
 #[test]

@@ -278,8 +278,8 @@ impl Tool for BuildCommand {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        project::is_any(context.staging)
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        project::hindrance(context.staging)
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {

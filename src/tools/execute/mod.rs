@@ -250,9 +250,8 @@ async fn run(
         sources.extend(consent::sources(&actions, None, desk));
         return Err(error);
     }
-    if !tool.is_offered(&context) {
-        let name = tool.name();
-        let reason = format!("`{name}` is switched off, or has nothing to work on here");
+    if let Some(why) = tool.hindrance(&context) {
+        let reason = format!("`{}` {why}", tool.name());
         return Err(Error::Unavailable(reason));
     }
     let actions = tool.actions(&arguments, &context);

@@ -82,8 +82,8 @@ impl Tool for RunTests {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        is_offered(context)
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        hindrance(context)
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
@@ -166,8 +166,8 @@ impl Tool for DiscoverTests {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        is_offered(context)
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        hindrance(context)
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
@@ -223,8 +223,8 @@ impl Tool for TestCoverage {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        is_offered(context)
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        hindrance(context)
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
@@ -285,8 +285,8 @@ impl Tool for Benchmark {
         }
     }
 
-    fn is_offered(&self, context: &Context<'_>) -> bool {
-        is_offered(context)
+    fn hindrance(&self, context: &Context<'_>) -> Option<&'static str> {
+        hindrance(context)
     }
 
     fn actions(&self, arguments: &Value, context: &Context<'_>) -> Vec<Action> {
@@ -314,9 +314,12 @@ impl Tool for Benchmark {
     }
 }
 
-/// Whether there are tests to be run, as far as the root of the workspace shows.
-fn is_offered(context: &Context<'_>) -> bool {
-    context.settings.test.enabled && project::is_any(context.staging)
+/// Why there are no tests to be run, as far as the root of the workspace shows.
+fn hindrance(context: &Context<'_>) -> Option<&'static str> {
+    if !context.settings.test.enabled {
+        return Some("is switched off (tools.test.enabled)");
+    }
+    project::hindrance(context.staging)
 }
 
 fn folder_parameter() -> Parameter {
