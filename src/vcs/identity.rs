@@ -40,7 +40,8 @@ impl Person {
                 })
             }
             _ => Err(Error::Unfit(
-                "git does not know who you are: set user.name and user.email with `git config --global`"
+                "git does not know who you are: set user.name and user.email with `git config --global`; what a \
+                 repository says of you does not count"
                     .to_owned(),
             )),
         }
