@@ -136,23 +136,24 @@ pub(super) fn take_apart(source: &str, home: &Path, folders: Folders) -> Line {
             line,
             upstream: Vec::new(),
             loops,
+            counted: Vec::new(),
             bound: Vec::new(),
             bound_in: Vec::new(),
         };
         reader.sequence(tree.root_node(), folders.clone(), 0);
-        reader.line
+        (reader.line, reader.counted)
     };
     let before = line.clone();
-    let found = read(line, Vec::new());
-    let loops = if source.contains("for ") {
-        only_looped(source, &found.commands)
-    } else {
-        Vec::new()
-    };
+    let (found, counted) = read(line, Vec::new());
+    if counted.is_empty() {
+        return found;
+    }
+    let mut loops = only_looped(source, &found.commands);
+    loops.retain(|name| counted.contains(name));
     if loops.is_empty() {
         return found;
     }
-    read(before, loops)
+    read(before, loops).0
 }
 
 /// Characters that make a line look other than it is.

@@ -24,6 +24,8 @@ pub(super) struct Reader<'a> {
     pub(super) upstream: Vec<String>,
     /// The variables that loops may stand for their words, as nothing else sets them.
     pub(super) loops: Vec<String>,
+    /// The variables of loops over words that are known, whoever else sets them.
+    pub(super) counted: Vec<String>,
     /// What they are in this round, and where the shell was when the loop began.
     pub(super) bound: Vec<(String, Word)>,
     pub(super) bound_in: Vec<Folders>,
@@ -136,6 +138,10 @@ impl Reader<'_> {
         let Some((name, values)) = self.loop_values(node) else {
             return self.sequence(node, folders.clone(), depth);
         };
+        if !self.loops.contains(&name) {
+            self.counted.push(name);
+            return self.sequence(node, folders.clone(), depth);
+        }
         let mut after = folders.clone();
         for value in values {
             self.bound.push((name.clone(), value));
@@ -149,10 +155,10 @@ impl Reader<'_> {
 
     /// The variable of a loop and the words that it stands for, where they are known.
     fn loop_values(&self, node: Node<'_>) -> Option<(String, Vec<Word>)> {
-        let name = self.text(node.child_by_field_name("variable")?).to_owned();
-        if node.kind() != "for_statement" || !self.loops.contains(&name) {
+        if node.kind() != "for_statement" {
             return None;
         }
+        let name = self.text(node.child_by_field_name("variable")?).to_owned();
         let around = Surroundings {
             home: self.home,
             directory: None,
