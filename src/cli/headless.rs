@@ -11,7 +11,7 @@ use serde::Serialize;
 
 use super::paint::{self, paint};
 use super::session::Session;
-use super::{EXIT_DONE, EXIT_PROBLEMS, asking};
+use super::{EXIT_DONE, EXIT_PROBLEMS, asking, interrupt};
 use crate::agent;
 use crate::agent::task::{Control, Delivery, Proposal, Repair, Report, Services, Task};
 use crate::event::{Outcome, Proof, RunEvent, RunId, Verdict};
@@ -80,6 +80,8 @@ pub async fn drive(
     let started = Instant::now();
     let run = task.run.clone();
     let mark = mark(progress);
+    // One for the whole run: what is pressed while a report is looked at counts too.
+    let mut interrupted = pin!(interrupt::pressed());
     let approver = asking::approver(mark.clone());
     if progress != Progress::Silent {
         services.approver.clone_from(&approver);
@@ -87,12 +89,10 @@ pub async fn drive(
     let mut handle = agent::start(task, services);
     let mut deliver = Some(deliver);
     let (mut outcome, mut kept, mut found) = (Outcome::Cancelled, None, None);
-    // One for the whole run: what is pressed while a report is looked at counts too.
-    let mut interrupted = pin!(tokio::signal::ctrl_c());
     let mut is_cancelled = false;
     loop {
         let report = tokio::select! {
-            _ = &mut interrupted, if !is_cancelled => {
+            () = &mut interrupted, if !is_cancelled => {
                 is_cancelled = true;
                 asking::leave(&mark);
                 // A run that has ended already needs no cancel.
@@ -128,7 +128,7 @@ pub async fn drive(
                     _ if is_cancelled => stopped(),
                     Some(deliver) => tokio::select! {
                         biased;
-                        _ = &mut interrupted => {
+                        () = &mut interrupted => {
                             is_cancelled = true;
                             asking::leave(&mark);
                             let _ = handle.control.send(Control::Cancel).await;

@@ -15,6 +15,7 @@ pub mod frames;
 mod guests;
 pub mod headless;
 pub mod history;
+pub mod interrupt;
 pub mod mcp;
 pub mod model;
 pub mod paint;

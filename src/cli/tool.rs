@@ -16,11 +16,11 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc;
 
-use super::asking;
 use super::guests::{self, Look};
 use super::paint::{self, paint};
 use super::session::{self, Session};
 use super::{EXIT_DONE, EXIT_PROBLEMS};
+use super::{asking, interrupt};
 use crate::agent::commit::Delivered;
 use crate::agent::copy::Copy;
 use crate::agent::task::{Delivery, Kind, Proposal, Task};
@@ -275,10 +275,11 @@ fn carry_out(call: &Call) -> anyhow::Result<u8> {
         (executed, edits, was_shown, outcome)
     };
     let working = async {
+        let interrupted = interrupt::pressed();
         tokio::select! {
             done = working => Some(done),
             // What it runs ends with it.
-            _ = tokio::signal::ctrl_c() => None,
+            () = interrupted => None,
         }
     };
     let Some((executed, edits, was_shown, outcome)) = session::block_on(working)? else {

@@ -15,7 +15,7 @@ use anyhow::{Context as _, bail};
 use clap::{Args, Subcommand};
 use serde_json::Value;
 
-use super::{paint, place, session};
+use super::{interrupt, paint, place, session};
 use crate::config::Config;
 use crate::config::host::Host;
 use crate::config::layers;
@@ -216,10 +216,9 @@ async fn in_turn<T>(
 ) -> Result<T, Failure> {
     loop {
         let permit = safety::permit(policy, gateway.action())?;
+        let interrupted = interrupt::pressed();
         let asked = tokio::select! {
-            // The key is listened for before anything is sent.
-            biased;
-            _ = tokio::signal::ctrl_c() => return Err(Failure::Cancelled),
+            () = interrupted => return Err(Failure::Cancelled),
             asked = ask(gateway, &permit) => asked,
         };
         let error = match asked {
