@@ -22,6 +22,8 @@ pub(crate) struct Client {
     pub(crate) answers: Vec<(String, String)>,
     /// The last published diagnostics of each document.
     pub(crate) published: BTreeMap<String, String>,
+    /// Those that were listened for, in their order.
+    pub(crate) awaited: Vec<String>,
     /// What the server registered for after the greeting.
     pub(crate) registered: BTreeSet<String>,
     /// Whether the editor asks for diagnostics.
@@ -38,6 +40,7 @@ impl Client {
             next_id: 1,
             answers: Vec::new(),
             published: BTreeMap::new(),
+            awaited: Vec::new(),
             registered: BTreeSet::new(),
             is_asking: false,
             heard: BTreeMap::new(),
@@ -121,19 +124,21 @@ impl Client {
         }
     }
 
-    /// Listens until the diagnostics of a document hold a text.
+    /// Listens until the diagnostics of a document hold a text, and are others than those that were last listened for.
     pub(crate) fn hear_published(&mut self, uri: &str, wanted: &str) {
         let deadline = Instant::now() + PATIENCE;
-        while !self
-            .published
-            .get(uri)
-            .is_some_and(|body| body.contains(wanted))
-        {
+        let found = loop {
+            let is_new =
+                |body: &&String| body.contains(wanted) && self.awaited.last() != Some(*body);
+            if let Some(found) = self.published.get(uri).filter(is_new) {
+                break found.clone();
+            }
             let body = self.peer.next_before(deadline);
             let body = body
                 .unwrap_or_else(|| panic!("no diagnostics with {wanted}: {:?}", self.published));
             self.heard(&body);
-        }
+        };
+        self.awaited.push(found);
     }
 
     /// Sends a request and its cancel: one answer comes, whichever it is.

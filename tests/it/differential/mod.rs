@@ -50,15 +50,18 @@ fn command(way: Way, project: &Project, base: &Path) -> Command {
 fn session(way: Way, project: &Project, editor: &Value, base: &Path) -> Client {
     let root = base.join("work");
     let mut client = Client::start(command(way, project, base), &root);
-    client.greet(editor, &project.options);
+    let greeting = client.greet(editor, &project.options);
     let uri = client.uri(project.file);
     let text = project.text();
     let item = json!({ "uri": uri, "languageId": project.language, "version": 1, "text": text });
     client.notify("textDocument/didOpen", &json!({ "textDocument": item }));
     let place = json!({ "textDocument": { "uri": uri }, "position": project.place });
     client.ask_until("textDocument/hover", &place, "contents");
-    if let Some(wanted) = project.published {
-        client.hear_published(&uri, wanted);
+    // Who can be asked, and is, says nothing by itself.
+    let is_asked = client.asks_for_diagnostics()
+        && greeting["capabilities"].get("diagnosticProvider").is_some();
+    if !is_asked {
+        client.hear_published(&uri, project.published);
     }
     questions(&mut client, project, &uri);
     let begin = json!({ "line": 0, "character": 0 });
@@ -66,6 +69,9 @@ fn session(way: Way, project: &Project, editor: &Value, base: &Path) -> Client {
         "textDocument": { "uri": uri, "version": 2 },
         "contentChanges": [{ "range": { "start": begin, "end": begin }, "text": project.typed }],
     }));
+    if !is_asked {
+        client.hear_published(&uri, project.published);
+    }
     client.ask(
         "textDocument/documentSymbol",
         &json!({ "textDocument": { "uri": uri } }),
@@ -211,8 +217,9 @@ fn difference(direct: &Client, ours: &Client) -> Vec<String> {
             ));
         }
     }
-    if direct.published != ours.published {
-        let (direct, ours) = (&direct.published, &ours.published);
+    // What else is published, as when the document is closed, comes before the end or not at all.
+    if direct.awaited != ours.awaited {
+        let (direct, ours) = (&direct.awaited, &ours.awaited);
         found.push(format!("published {direct:?}, and through us {ours:?}"));
     }
     // Refreshes come late, and one for several.

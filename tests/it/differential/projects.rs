@@ -16,8 +16,9 @@ pub(crate) struct Project {
     pub(crate) place: Value,
     /// What is typed at its beginning.
     pub(crate) typed: &'static str,
-    /// What the diagnostics hold that the server publishes by itself, if it does.
-    pub(crate) published: Option<&'static str>,
+    /// What the diagnostics hold that the server publishes by itself: soon after the file is opened, and again
+    /// after something was typed.
+    pub(crate) published: &'static str,
     /// A method that only this server knows.
     pub(crate) experimental: &'static str,
     pub(crate) options: Value,
@@ -56,7 +57,7 @@ pub(crate) fn rust(program: &str) -> Project {
         language: "rust",
         place: json!({ "line": 3, "character": 8 }),
         typed: "// typed\n",
-        published: None,
+        published: "E0308",
         experimental: "experimental/runnables",
         options: json!({ "checkOnSave": false, "cachePriming": { "enable": false }, "cargo": { "sysroot": null, "buildScripts": { "enable": false } }, "procMacro": { "enable": false } }),
     }
@@ -79,7 +80,7 @@ pub(crate) fn typescript(program: &str) -> Project {
         language: "typescript",
         place: json!({ "line": 1, "character": 18 }),
         typed: "// typed\n",
-        published: Some("not assignable"),
+        published: "not assignable",
         experimental: "typescript/unheardOf",
         options: json!({ "disableAutomaticTypingAcquisition": true }),
     }
@@ -108,7 +109,7 @@ pub(crate) fn python(program: &str, arguments: &[&str], name: &'static str) -> P
         language: "python",
         place: json!({ "line": 4, "character": 5 }),
         typed: "# typed\n",
-        published: None,
+        published: "unsupported-operator",
         experimental: name,
         options: Value::Null,
     }
@@ -116,7 +117,7 @@ pub(crate) fn python(program: &str, arguments: &[&str], name: &'static str) -> P
 
 pub(crate) fn pylsp(program: &str) -> Project {
     Project {
-        published: Some("imported but unused"),
+        published: "imported but unused",
         ..python(program, &[], "pylsp/unheardOf")
     }
 }
@@ -139,7 +140,7 @@ pub(crate) fn c(program: &str) -> Project {
         language: "c",
         place: json!({ "line": 1, "character": 5 }),
         typed: "// typed\n",
-        published: Some("undeclared identifier"),
+        published: "undeclared identifier",
         experimental: "textDocument/switchSourceHeader",
         options: Value::Null,
     }
@@ -159,7 +160,7 @@ pub(crate) fn go(program: &str) -> Project {
         language: "go",
         place: json!({ "line": 4, "character": 6 }),
         typed: "// typed\n",
-        published: Some("undeclared"),
+        published: "undeclared",
         experimental: "gopls/unheardOf",
         options: Value::Null,
     }
