@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use super::feeders::Feeder;
 use super::glob;
 use super::line::Folders;
 use super::word::Word;
@@ -33,7 +34,7 @@ pub(super) struct Judge<'a> {
     pub(super) policy: &'a Policy,
     pub(super) folders: &'a Folders,
     /// The programs that feed it.
-    pub(super) upstream: &'a [String],
+    pub(super) upstream: &'a [Feeder],
     /// Whether variables are set with it.
     pub(super) sets_any: bool,
     /// Whether the line fetches something from the network.
@@ -154,7 +155,8 @@ impl Judge<'_> {
 
     /// Whether what comes in, or what stands in a word, may have come from the network.
     pub(super) fn is_fed_by_network(&self) -> bool {
-        self.upstream.iter().any(|program| is_fetcher(program))
+        let mut upstream = self.upstream.iter();
+        upstream.any(|feeder| is_fetcher(&feeder.program))
     }
 
     /// The same judge for a command within this one.
@@ -171,13 +173,6 @@ impl Judge<'_> {
         self.depth -= 1;
         Some(done)
     }
-}
-
-/// The programs that a command starts, as far as they matter to what it feeds: its own, and what it wraps that brings
-/// text from the network.
-pub(super) fn feeders(words: &[Word]) -> Vec<String> {
-    let own = words.first().map(|first| first.text.clone());
-    own.into_iter().chain(fetchers(words)).collect()
 }
 
 /// What a command starts that brings text from the network, also behind programs that start others, and in the lines

@@ -10,6 +10,7 @@ use std::path::{Path, PathBuf};
 
 use tree_sitter::{Node, Parser};
 
+use super::feeders::Feeder;
 use super::loops::only_looped;
 use super::reader::Reader;
 use super::word::Word;
@@ -38,8 +39,8 @@ pub(super) struct Command {
     pub(super) words: Vec<Word>,
     /// Files that it reads from or writes to.
     pub(super) redirects: Vec<Redirect>,
-    /// What comes in from the commands before it in a pipeline: the names of their programs.
-    pub(super) upstream: Vec<String>,
+    /// What comes in from the commands before it in a pipeline, and from files.
+    pub(super) upstream: Vec<Feeder>,
     /// Where it may run.
     pub(super) folders: Folders,
     /// The names of variables that it looks into.

@@ -7,6 +7,7 @@
 mod builds;
 mod changes;
 mod conditions;
+mod feeders;
 mod find;
 mod forbidden;
 mod git;

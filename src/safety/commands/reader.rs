@@ -6,7 +6,7 @@ use std::path::Path;
 use tree_sitter::Node;
 
 use super::conditions::{counts_numbers, is_name, may_evaluate};
-use super::judge::feeders;
+use super::feeders::{Feeder, feeders};
 use super::line::{
     After, COMMANDS_MAX, Command, DEPTH_MAX, Folders, Line, Redirect, Unclear, is_open_ended,
     is_word, last_named, looked_into,
@@ -21,7 +21,7 @@ pub(super) struct Reader<'a> {
     pub(super) source: &'a str,
     pub(super) home: &'a Path,
     pub(super) line: Line,
-    pub(super) upstream: Vec<String>,
+    pub(super) upstream: Vec<Feeder>,
     /// The variables that loops may stand for their words, as nothing else sets them.
     pub(super) loops: Vec<String>,
     /// The variables of loops over words that are known, whoever else sets them.
@@ -230,9 +230,18 @@ impl Reader<'_> {
         for child in children {
             let before = self.line.commands.len();
             self.statement(child, folders.clone(), depth + 1);
-            let added = self.line.commands.iter().skip(before);
-            let names = added.flat_map(|command| feeders(&command.words));
-            self.upstream.extend(names);
+            let added = self.line.commands.get(before..).unwrap_or_default();
+            let own = self.upstream.len();
+            let mut fed: Vec<Feeder> = Vec::new();
+            for command in added {
+                fed.extend(command.upstream.iter().skip(own).cloned());
+                fed.extend(feeders(&command.words));
+            }
+            if added.len() != 1 {
+                // What one of them prints is not fed to the next.
+                fed.push(Feeder::of_anything("{"));
+            }
+            self.upstream.extend(fed);
         }
         self.upstream.truncate(outer);
         After::same(folders)
@@ -419,9 +428,11 @@ impl Reader<'_> {
         }
         match node.kind() {
             "herestring_redirect" => {
+                command.upstream.push(Feeder::of_anything("<<<"));
                 self.expansions(node, &command.folders.clone(), depth);
             }
             "heredoc_redirect" => {
+                command.upstream.push(Feeder::of_anything("<<"));
                 self.here_document(node, command, depth);
             }
             _ => {
@@ -441,6 +452,9 @@ impl Reader<'_> {
                         .all(|byte| byte.is_ascii_digit() || byte == b'-');
                     if !(copies && is_number) {
                         let writes = operator.contains('>');
+                        if !writes {
+                            command.upstream.push(Feeder::of_anything("<"));
+                        }
                         let found = self.evaluated(child, command, depth);
                         let found = found.into_iter().map(|target| Redirect { target, writes });
                         command.redirects.extend(found);
@@ -484,7 +498,7 @@ impl Reader<'_> {
                 _ => {
                     let names = feeders(&command.words);
                     let outer = self.upstream.len();
-                    self.upstream.push("<<".to_owned());
+                    self.upstream.push(Feeder::of_anything("<<"));
                     self.upstream.extend(names);
                     self.statement(child, command.folders.clone(), depth + 1);
                     self.upstream.truncate(outer);

@@ -2,6 +2,7 @@
 //! Protection).
 
 use super::conditions::is_name;
+use super::feeders::{self, Feeder, Prints};
 use super::judge::Judge;
 use super::options::{Arguments, Front};
 use super::word::Word;
@@ -391,18 +392,15 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
     };
     let mark = options.values("-I --replace").next();
     let mark = mark.map_or("{}", |mark| mark.text.as_str());
-    let lists =
-        |name: &String| matches!(name.as_str(), "find" | "fd" | "ls" | "rg" | "grep" | "git");
-    let fills = |name: &String| {
-        lists(name)
-            || matches!(
-                name.as_str(),
-                "sort" | "uniq" | "head" | "tail" | "tr" | "sed" | "cut"
-            )
+    let divides = |mark: &Word| !matches!(mark.known(), Some(r"\n" | r"\0"));
+    let is_fed_otherwise = options.values("-a --arg-file").next().is_some()
+        // A part of a path may be another one.
+        || options.values("-d --delimiter").any(divides);
+    let prints = if is_fed_otherwise {
+        Prints::Anything
+    } else {
+        feeders::printed(judge.upstream)
     };
-    let is_listed = judge.upstream.first().is_some_and(lists)
-        && judge.upstream.iter().all(fills)
-        && options.values("-a --arg-file").next().is_none();
     let reads_only = inner.first().and_then(Word::known).is_some_and(|name| {
         matches!(
             name,
@@ -427,15 +425,11 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
     // A name that is listed may be an option, and these heed some that start programs.
     let heeds = |name: &str| matches!(name, "rg" | "sort");
     let heeds = inner.first().and_then(Word::known).is_some_and(heeds);
-    let is_plain = !heeds
-        || match judge.upstream.first().map(String::as_str) {
-            // What it finds begins with where it looks.
-            Some("find") => true,
-            Some("ls") => false,
-            _ => !unsure::lists_an_option(judge),
-        };
+    let is_list = |feeder: &Feeder| feeder.program == "ls";
+    let may_be_option = prints == Prints::Names
+        && (judge.upstream.first().is_some_and(is_list) || unsure::lists_an_option(judge));
     // What programs list that only look below the current folder lies there, and may be read like it.
-    let filling = if is_listed && reads_only && is_plain {
+    let filling = if prints != Prints::Anything && reads_only && !(heeds && may_be_option) {
         Word::plain(".")
     } else {
         Word::unknown()
