@@ -192,7 +192,12 @@ fn git(words: &[Word]) -> Prints {
     let Some((command, rest)) = words.split_first() else {
         return Prints::Anything;
     };
+    let leads_out = |word: &Word| {
+        word.text.starts_with(['/', ':', '~']) || word.text.split('/').any(|part| part == "..")
+    };
     match command.known().unwrap_or_default() {
+        // These list what lies outside as `../x`, without opening it.
+        "ls-files" | "grep" if rest.iter().any(leads_out) => Prints::Anything,
         "ls-files" => {
             let flags = "-c --cached -d --deleted -m --modified -o --others -i --ignored -z --exclude-standard --full-name";
             names(rest, (flags, "-x --exclude"), "")

@@ -401,7 +401,9 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
     } else {
         feeders::printed(judge.upstream)
     };
-    let reads_only = inner.first().and_then(Word::known).is_some_and(|name| {
+    let writes = |words: &[Word]| Arguments::of(words, "").has("-o --output");
+    let reads_only = inner.split_first().is_some_and(|(name, rest)| {
+        let name = name.known().unwrap_or_default();
         matches!(
             name,
             "wc" | "cat"
@@ -418,9 +420,8 @@ fn xargs(judge: &mut Judge<'_>, words: &[Word]) {
                 | "echo"
                 | "dirname"
                 | "basename"
-                | "sort"
                 | "nl"
-        )
+        ) || (name == "sort" && !writes(rest))
     });
     // A name that is listed may be an option, and these heed some that start programs.
     let heeds = |name: &str| matches!(name, "rg" | "sort");
